@@ -1,0 +1,33 @@
+"""The few collectives that a run needs. Each is called by every rank, and gives every rank the same answer."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """In-place sum of `values` over the ranks.
+
+    Where each element is non-zero on one rank alone, the sum is exact whatever the order (x + 0 = x): evaluation
+    relies on it to be the same at every world size.
+    """
+    dist.all_reduce(values)
+    return values
+
+
+def broadcast_text(text: str | None, device: torch.device) -> str | None:
+    """What rank 0 says, on every rank."""
+    box = [text]
+    dist.broadcast_object_list(box, src=0, device=device)
+    return box[0]
+
+
+def sum_gradients(_state: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    """DDP communication hook: the sum of the ranks' gradients, where DDP's default is their mean.
+
+    The loss of each shard is already divided by the number of targets of the *whole* global batch, so the sum is the
+    gradient, and nothing is left to divide. (A mean of per-rank means is wrong as soon as ranks differ in targets.)
+    """
+    work = dist.all_reduce(bucket.buffer(), async_op=True)
+    assert work is not None
+    return work.get_future().then(lambda done: done.value()[0])  # type: ignore[no-any-return]

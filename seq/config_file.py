@@ -1,0 +1,144 @@
+"""From YAML and `section.key=value` to a Config, and back; all faults at once, each with what would be right."""
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from seq.config import Config
+from seq.errors import UserError
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 without its traps: `1e-3` is a float, a date stays text, a key given twice is refused."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = str(key_node.value)
+            if key in seen:
+                raise UserError(f"line {key_node.start_mark.line + 1}: key {key!r} is given twice; keep one")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read `path`, apply `overrides` over it, validate. UserError lists every fault."""
+    tree = read_tree(path)
+    for override in overrides:
+        _apply(tree, override)
+    return parse_config(tree, where=str(path))
+
+
+def parse_config(tree: dict[str, Any], where: str) -> Config:
+    """Validate through JSON: there, strict mode takes lists for tuples, yet refuses `true` or "1" for 1."""
+    try:
+        return Config.model_validate_json(json.dumps(tree, default=str))
+    except ValidationError as error:
+        faults = [_describe(fault) for fault in error.errors()]
+        raise UserError(f"{where}: {len(faults)} fault{'s' * (len(faults) > 1)}\n" + "\n".join(faults)) from None
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """The YAML file as nested dicts."""
+    try:
+        tree = yaml.load(path.read_text("utf-8"), _Loader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such config file{_neighbours(path)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: the file must hold sections such as `train:`, not a {type(tree).__name__}")
+    return tree
+
+
+def dump_config(config: Config) -> str:
+    """YAML that loads to an equal config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _neighbours(path: Path) -> str:
+    near = sorted(path.parent.glob("*.yaml"))
+    return f"; that folder has {', '.join(file.name for file in near)}" if near else ""
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"{override!r}: an override is written section.key=value, such as optimizer.lr=3e-3")
+    try:
+        value = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise UserError(f"{override!r}: the value is not valid YAML; put it into quotes") from None
+    *parents, leaf = key.split(".")
+    node = tree
+    for name in parents:
+        if node.get(name) is None:
+            node[name] = {}
+        node = node[name]
+        if not isinstance(node, dict):
+            raise UserError(f"{override!r}: {name} is a value, not a section; it has no keys")
+    node[leaf] = value
+
+
+def _describe(fault: Any) -> str:
+    """One line a fault: path, what is wrong, value, nearest key."""
+    path = ".".join(str(part) for part in fault["loc"] if part not in ("classifier", "language_model"))
+    given = fault["input"]
+    if fault["type"] == "extra_forbidden":
+        return f"  {path}: unknown key{_nearest(path)}"
+    message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "must")
+    if fault["type"] == "value_error":
+        return f"  {path + ': ' if path else ''}{message}"
+    return f"  {path}: {message} (got {json.dumps(given, default=str)[:80]})"
+
+
+def _nearest(path: str) -> str:
+    known = [key for key, _, _ in describe_keys()]
+    section, _, leaf = path.rpartition(".")
+    if not section and path not in Config.model_fields:
+        near = difflib.get_close_matches(path, Config.model_fields, n=1)
+        return f"; did you mean {near[0]}?" if near else f"; sections are {', '.join(Config.model_fields)}"
+    siblings = [key for key in known if key.rpartition(".")[0] == section]
+    elsewhere = [key for key in known if key.rpartition(".")[2] == leaf]
+    near = elsewhere or difflib.get_close_matches(path, siblings, n=1) or difflib.get_close_matches(path, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def describe_keys() -> list[tuple[str, str, str]]:
+    """(dotted key, default as JSON, meaning) of every key."""
+    return list(dict.fromkeys(_walk(Config, "")))
+
+
+def _walk(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    for name, field in section.model_fields.items():
+        inner = [kind for kind in _types(field) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        for kind in inner:
+            yield from _walk(kind, f"{prefix}{name}.")
+        if not inner:
+            default = json.dumps(field.get_default(call_default_factory=True))
+            yield f"{prefix}{name}", default, " ".join((field.description or "").split())
+
+
+def _types(field: FieldInfo) -> tuple[Any, ...]:
+    return get_args(field.annotation) or (field.annotation,)

@@ -1,0 +1,62 @@
+"""Sequences of uneven length as two flat arrays, `values` and `offsets`; batches are gathered without a loop."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class RaggedArray:
+    """Sequence i is `values[offsets[i]:offsets[i + 1]]`."""
+
+    values: Ints
+    offsets: Ints
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Ints:
+        return np.diff(self.offsets)
+
+    def pad(self, rows: Ints) -> tuple[Ints, Ints]:
+        """The chosen rows as (B, T) int64, padded with zeros to the longest, and their lengths (B,)."""
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        columns = np.arange(lengths.max(initial=0))
+        inside = columns < lengths[:, None]
+        padded = np.zeros(inside.shape, np.int64)
+        padded[inside] = self.values[(starts[:, None] + columns)[inside]]
+        return padded, lengths
+
+    def take(self, rows: Ints) -> "RaggedArray":
+        """The chosen rows, in the given order."""
+        return slices(self.values, self.offsets[rows], self.offsets[rows + 1])
+
+    def save(self, stem: Path) -> None:
+        """Write `<stem>.values.npy` and `<stem>.offsets.npy`."""
+        np.save(f"{stem}.values.npy", self.values)
+        np.save(f"{stem}.offsets.npy", self.offsets)
+
+    @classmethod
+    def open(cls, stem: Path) -> "RaggedArray":
+        """Map the two files into memory, read-only: nothing is read until it is used, and ranks share the pages."""
+        values, offsets = (np.load(f"{stem}.{part}.npy", mmap_mode="r") for part in ("values", "offsets"))
+        return cls(values, offsets)
+
+
+def slices(values: Ints, starts: Ints, stops: Ints) -> RaggedArray:
+    """`values[starts[i]:stops[i]]` for all i; the slices may overlap."""
+    offsets = np.concatenate(([0], np.cumsum(stops - starts)))
+    positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], stops - starts)
+    return RaggedArray(values[positions], offsets)
+
+
+def smallest_dtype(largest: int) -> np.dtype[Any]:
+    """The smallest unsigned type that holds 0 to `largest`."""
+    return np.min_scalar_type(largest)

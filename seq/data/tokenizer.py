@@ -1,0 +1,86 @@
+"""Text to token ids and back: bytes or characters, with four reserved ids in front."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from seq.data.ragged import Ints, RaggedArray, smallest_dtype
+
+PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
+"""Padding, begin, end, and what the vocabulary lacks. All before the first token of text."""
+RESERVED = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizer:
+    """`kind="bytes"`: id = byte + 4. `kind="characters"`: id = place in `characters` + 4, else UNKNOWN."""
+
+    kind: Literal["bytes", "characters"]
+    characters: str = ""
+    lowercase: bool = False
+
+    @classmethod
+    def train(
+        cls, kind: Literal["bytes", "characters"], texts: Iterable[str], *, lowercase: bool, min_count: int
+    ) -> "Tokenizer":
+        """The vocabulary of `texts`: characters that occur at least `min_count` times, by code point."""
+        if kind == "bytes":
+            return cls(kind=kind, lowercase=lowercase)
+        text = "".join(texts)
+        points, counts = np.unique(_code_points(text.lower() if lowercase else text), return_counts=True)
+        return cls(kind=kind, characters="".join(map(chr, points[counts >= min_count])), lowercase=lowercase)
+
+    @property
+    def vocab_size(self) -> int:
+        return RESERVED + (256 if self.kind == "bytes" else len(self.characters))
+
+    def encode(self, texts: Sequence[str]) -> RaggedArray:
+        """The ids of each text, without markers."""
+        texts = [text.lower() for text in texts] if self.lowercase else texts
+        if self.kind == "bytes":
+            encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+            lengths, values = [len(text) for text in encoded], np.frombuffer(b"".join(encoded), np.uint8)
+            values = values.astype(np.uint16) + RESERVED
+        else:
+            lengths, values = [len(text) for text in texts], self._ids[_code_points("".join(texts))]
+        return RaggedArray(values, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of `ids`; markers give nothing, UNKNOWN and broken UTF-8 give the replacement character."""
+        text = [int(token) for token in ids if token >= UNKNOWN]
+        if self.kind == "bytes":
+            return bytes(token - RESERVED for token in text if token >= RESERVED).decode("utf-8", "replace")
+        return "".join(self.characters[token - RESERVED] if token >= RESERVED else "\ufffd" for token in text)
+
+    def unknown(self, text: str) -> list[str]:
+        """The characters of `text` that the vocabulary lacks, each once."""
+        text = text.lower() if self.lowercase else text
+        return [] if self.kind == "bytes" else sorted(set(text) - set(self.characters))
+
+    @cached_property
+    def _ids(self) -> Ints:
+        """Code point -> id, as a table: a whole corpus is encoded by one indexing."""
+        table = np.full(0x110000, UNKNOWN, smallest_dtype(self.vocab_size))
+        table[_code_points(self.characters)] = np.arange(RESERVED, self.vocab_size)
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "characters": self.characters, "lowercase": self.lowercase}
+
+
+def frame(texts: RaggedArray) -> RaggedArray:
+    """BOS and EOS around each text."""
+    offsets = texts.offsets + 2 * np.arange(len(texts) + 1)
+    values = np.empty(offsets[-1], texts.values.dtype)
+    inside = np.ones(len(values), bool)
+    inside[offsets[:-1]] = inside[offsets[1:] - 1] = False
+    values[inside] = texts.values
+    values[offsets[:-1]], values[offsets[1:] - 1] = BOS, EOS
+    return RaggedArray(values, offsets)
+
+
+def _code_points(text: str) -> Ints:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
