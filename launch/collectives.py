@@ -15,13 +15,6 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return values
 
 
-def broadcast_text(text: str | None, device: torch.device) -> str | None:
-    """What rank 0 says, on every rank."""
-    box = [text]
-    dist.broadcast_object_list(box, src=0, device=device)
-    return box[0]
-
-
 def sum_gradients(_state: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
     """DDP communication hook: the sum of the ranks' gradients, where DDP's default is their mean.
 
@@ -31,3 +24,12 @@ def sum_gradients(_state: object, bucket: dist.GradBucket) -> torch.futures.Futu
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     assert work is not None
     return work.get_future().then(lambda done: done.value()[0])  # type: ignore[no-any-return]
+
+
+def check_agreement(what: str, value: int, device: torch.device) -> None:
+    """RuntimeError unless every rank has the same `value`: a file system that shows ranks different files, say."""
+    values = torch.zeros(dist.get_world_size(), dtype=torch.int64, device=device)
+    values[dist.get_rank()] = value
+    seen = sum_over_ranks(values).tolist()
+    if len(set(seen)) > 1:
+        raise RuntimeError(f"ranks disagree on the {what}: {seen} (by rank); do they see the same files?")

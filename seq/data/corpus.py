@@ -31,6 +31,8 @@ class Split:
 
     sequences: RaggedArray
     labels: Ints | None
+    num_characters: int
+    """Characters of text in a language model's targets (with the byte tokenizer, fewer than the tokens)."""
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -92,13 +94,16 @@ def _write(folder: Path, config: DataConfig, labelled: bool) -> None:
         config.tokenizer, splits["train"].texts, lowercase=config.lowercase, min_count=config.min_count
     )
     labels = sorted(set(splits["train"].labels or ()))
+    characters = {}
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))
     for name, split in splits.items():
         sequences, label_ids = _tokenise(name, split, tokenizer, labels, config, notes)
         sequences.save(temporary / name)
+        targets = np.delete(sequences.values, sequences.offsets[:-1])
+        characters[name] = tokenizer.count_characters(targets)
         if label_ids is not None:
             np.save(temporary / f"{name}.labels.npy", label_ids)
-    about = {"tokenizer": tokenizer.to_dict(), "labels": labels, "splits": list(splits), "notes": notes}
+    about = {"tokenizer": tokenizer.to_dict(), "labels": labels, "characters": characters, "notes": notes}
     (temporary / "corpus.json").write_text(json.dumps(about | {"fingerprint": _digest(temporary, about)}))
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
@@ -161,13 +166,13 @@ def _open(folder: Path) -> Corpus:
     return Corpus(
         tokenizer=Tokenizer(**about["tokenizer"]),
         labels=tuple(about["labels"]),
-        splits={name: _open_split(folder, name) for name in about["splits"]},
+        splits={name: _open_split(folder, name, count) for name, count in about["characters"].items()},
         notes=tuple(about["notes"]),
         fingerprint=about["fingerprint"],
     )
 
 
-def _open_split(folder: Path, name: str) -> Split:
+def _open_split(folder: Path, name: str, num_characters: int) -> Split:
     labels = folder / f"{name}.labels.npy"
     mapped = np.load(labels, mmap_mode="r") if labels.exists() else None
-    return Split(sequences=RaggedArray.open(folder / name), labels=mapped)
+    return Split(sequences=RaggedArray.open(folder / name), labels=mapped, num_characters=num_characters)

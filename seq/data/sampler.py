@@ -52,17 +52,21 @@ class BucketedDistributedSampler(DistributedSampler[Shard]):
     def __iter__(self) -> Iterator[Shard]:
         first = self.rank * self.shards_per_rank
         for place in range(self.start_step, self.steps_per_epoch):
-            whole = self.step_in_place(place)
+            whole = self._step_in_place(place, self.epoch)
             pieces = self.plan.shards_of(whole)
             for shard in range(first, first + self.shards_per_rank):
                 rows = self.plan.sequences(pieces[shard], seed=self._seed, epoch=self.epoch)
                 yield Shard(self.epoch * self.steps_per_epoch + place, shard, rows, whole)
 
-    def step_in_place(self, place: int) -> Piece:
-        """The step that this epoch runs in place `place`."""
+    def shards_of(self, step: int) -> list[Piece]:
+        """The V shards of `step` of the run, on all ranks: how many rows and tokens each has."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        return self.plan.shards_of(self._step_in_place(place, epoch))
+
+    def _step_in_place(self, place: int, epoch: int) -> Piece:
         if not self.shuffle:
             return self.plan.step(place)
-        return self.plan.shuffled_step(place, seed=self.seed, epoch=self.epoch)
+        return self.plan.shuffled_step(place, seed=self.seed, epoch=epoch)
 
     @property
     def _seed(self) -> int | None:

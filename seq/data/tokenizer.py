@@ -55,6 +55,13 @@ class Tokenizer:
             return bytes(token - RESERVED for token in text if token >= RESERVED).decode("utf-8", "replace")
         return "".join(self.characters[token - RESERVED] if token >= RESERVED else "\ufffd" for token in text)
 
+    def count_characters(self, ids: Ints) -> int:
+        """Characters that `ids` stand for: no markers, and no continuation bytes (10xxxxxx) of UTF-8."""
+        text = ids[ids >= UNKNOWN]
+        if self.kind == "bytes":
+            text = text[(text - RESERVED) & 0xC0 != 0x80]
+        return len(text)
+
     def unknown(self, text: str) -> list[str]:
         """The characters of `text` that the vocabulary lacks, each once."""
         text = text.lower() if self.lowercase else text

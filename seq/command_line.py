@@ -1,0 +1,54 @@
+"""What the programs' command lines share: config and overrides, `--help` with every key, and errors that are advice."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from launch.context import describe_launch
+from seq.config_file import describe_keys
+from seq.errors import UserError
+
+
+def training_parser() -> argparse.ArgumentParser:
+    """`train_ddp.py [CONFIG] [section.key=value ...] [--fresh]`."""
+    keys = "\n".join(f"  {key}  (default {default})\n      {meaning}" for key, default, meaning in describe_keys())
+    parser = argparse.ArgumentParser(
+        prog="train_ddp.py",
+        description="Train a GRU sequence model. The config describes the run; the launch decides how fast it goes.",
+        epilog=f"config keys, written section.key=value:\n{keys}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", metavar="CONFIG | section.key=value", help="default: configs/names.yaml")
+    parser.add_argument("--fresh", action="store_true", help="start over; an existing run is kept beside the new one")
+    return parser
+
+
+def config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
+    """The word without `=` is the config, the others are overrides."""
+    files = [word for word in words if "=" not in word]
+    if len(files) > 1:
+        raise UserError(f"one config at a time, not {' and '.join(files)}")
+    default = Path(__file__).parent.parent / "configs" / "names.yaml"
+    return Path(files[0]) if files else default, [word for word in words if "=" in word]
+
+
+def check_world_size(world_size: int, shards: int) -> None:
+    """UserError unless the ranks can share the shards evenly."""
+    if shards % world_size:
+        fitting = [str(size) for size in range(1, shards + 1) if shards % size == 0]
+        raise UserError(
+            f"world size {world_size} does not divide batch.shards={shards}; start {', '.join(fitting[:-1])} or "
+            f"{fitting[-1]} processes (or set batch.shards, which makes it another run)"
+        )
+
+
+def exit_code(program: Callable[[], None]) -> int:
+    """0, or 2 with the message on rank 0's stderr if the user's config or data are at fault. Other errors pass."""
+    try:
+        program()
+    except UserError as error:
+        if describe_launch().is_main:
+            print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0

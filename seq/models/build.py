@@ -1,0 +1,18 @@
+"""From the config to a model."""
+
+import torch
+
+from launch.seeding import derive_seed
+from seq.config import ClassifierConfig, Config
+from seq.models.classifier import Classifier
+from seq.models.language_model import LanguageModel
+
+Model = Classifier | LanguageModel
+
+
+def build_model(config: Config, *, vocab_size: int, num_labels: int) -> Model:
+    """A model whose initial weights depend on the sizes and `run.seed` alone."""
+    torch.manual_seed(derive_seed(config.run.seed, "weights"))
+    if isinstance(config.model, ClassifierConfig):
+        return Classifier(config.model, vocab_size, num_labels)
+    return LanguageModel(config.model, vocab_size, config.train.teacher_forcing)

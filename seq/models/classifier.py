@@ -1,0 +1,27 @@
+"""Embedding -> GRU -> linear: one label for a sequence."""
+
+from torch import Tensor, nn
+
+from seq.config import ClassifierConfig
+from seq.models.gru import GRU, LockedDropout
+
+
+class Classifier(nn.Module):
+    """Reads the last valid state of every direction of the top layer."""
+
+    def __init__(self, config: ClassifierConfig, vocab_size: int, num_labels: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, config.embedding_dim, padding_idx=0)
+        self.embedding_dropout = LockedDropout(config.embedding_dropout)
+        self.gru = GRU(config.embedding_dim, config, bidirectional=config.bidirectional)
+        self.output_dropout = nn.Dropout(config.output_dropout)
+        self.output = nn.Linear(self.gru.directions * config.hidden_size, num_labels)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, num_labels)."""
+        embedded = self.embedding_dropout(self.embedding(inputs))
+        _, last = self.gru(embedded, lengths)
+        # (D, B, H) of the top layer -> (B, D * H): with `last[-1]` alone, the forward direction would be thrown away.
+        top = last[-self.gru.directions :].transpose(0, 1).flatten(1)
+        logits: Tensor = self.output(self.output_dropout(top))
+        return logits

@@ -1,0 +1,49 @@
+"""Embedding -> GRU -> linear: the next token at every position, with teacher forcing or without."""
+
+import torch
+from torch import Tensor, nn
+
+from seq.config import LanguageModelConfig
+from seq.models.gru import GRU, LockedDropout
+
+
+class LanguageModel(nn.Module):
+    """With `teacher_forcing` p < 1, each input after a row's first is, in training, the true one with probability p,
+    else the model's own likeliest token (p = 0: free running). Draws come from torch's default CPU generator."""
+
+    def __init__(self, config: LanguageModelConfig, vocab_size: int, teacher_forcing: float = 1.0) -> None:
+        super().__init__()
+        self.teacher_forcing = teacher_forcing
+        self.embedding = nn.Embedding(vocab_size, config.embedding_dim, padding_idx=0)
+        self.embedding_dropout = LockedDropout(config.embedding_dropout)
+        self.gru = GRU(config.embedding_dim, config, bidirectional=False)
+        self.output_dropout = nn.Dropout(config.output_dropout)
+        self.output = nn.Linear(config.hidden_size, vocab_size)
+        if config.tie_weights:
+            # A softmax over N(0, 1) embeddings would begin far from uniform.
+            nn.init.normal_(self.embedding.weight, std=config.embedding_dim**-0.5)
+            self.output.weight = self.embedding.weight
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, T, vocab_size)."""
+        if self.training and self.teacher_forcing < 1:
+            return self._free_running(inputs)
+        return self.step(inputs, lengths, None)[0]
+
+    def step(self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As `forward` from the state `hidden` (L, B, H), with the state after each row's last token."""
+        embedded = self.embedding_dropout(self.embedding(inputs))
+        states, last = self.gru(embedded, lengths, hidden)
+        return self.output(self.output_dropout(states)), last
+
+    def _free_running(self, inputs: Tensor) -> Tensor:
+        forced = (torch.rand(inputs.shape) < self.teacher_forcing).to(inputs.device)
+        one = torch.ones(len(inputs), dtype=torch.int64)
+        token, hidden, logits = inputs[:, :1], None, []
+        for time in range(inputs.shape[1]):
+            if time:
+                own = logits[-1].argmax(-1)
+                token = torch.where(forced[:, time : time + 1], inputs[:, time : time + 1], own)
+            step_logits, hidden = self.step(token, one, hidden)
+            logits.append(step_logits)
+        return torch.cat(logits, dim=1)

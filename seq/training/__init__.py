@@ -1,0 +1,1 @@
+"""What a run does with data and model: objective, updates, evaluation, records, checkpoints."""

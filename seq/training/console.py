@@ -1,0 +1,101 @@
+"""The run on a terminal: a progress line where there is one, plain lines in a log, and the final table."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from seq.training.metrics import Evaluation, per_class
+
+MOST_CLASSES = 40
+"""A table of more classes than this shows the largest."""
+
+
+class ConsoleSink:
+    def __init__(self, total_steps: int) -> None:
+        self.console = Console(highlight=False, soft_wrap=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._progress.add_task("train", total=total_steps, figures="")
+        self._progress.start()
+
+    def event(self, event: str, step: int, values: dict[str, Any]) -> None:
+        if event != "train":
+            self._line(f"{event:<10} step {step:>6}  {_figures(values)}")
+        elif self._progress.disable:
+            self._line(f"{'train':<10} step {step:>6}  {_figures(_brief(values))}")
+        else:
+            self._progress.update(self._task, completed=step, figures=_figures(_brief(values)))
+
+    def evaluation(self, step: int, split: str, result: Evaluation) -> None:
+        self._line(f"{'eval':<10} step {step:>6}  {split}  {_figures(result.figures)}")
+
+    def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
+        for sample in samples:
+            self._line(f"{'sample':<10} step {step:>6}  {sample['prompt'] + sample['text']!r}")
+
+    def close(self, result: dict[str, Any]) -> None:
+        self._progress.stop()
+
+    def _line(self, text: str) -> None:
+        self.console.print(escape(text))
+
+
+def print_evaluation(title: str, result: Evaluation, labels: tuple[str, ...]) -> None:
+    """The figures of a split, and for a classifier a row for each class, the largest first."""
+    console = Console(highlight=False)
+    if result.confusion is not None:
+        console.print(_class_table(title, result, labels))
+    summary = Table(title=escape(title), title_justify="left")
+    for name in result.figures:
+        summary.add_column(name, justify="right")
+    summary.add_row(*(f"{value:.4f}" for value in result.figures.values()))
+    console.print(summary)
+
+
+def print_result(folder: Path, result: dict[str, Any], is_main: bool = True, *, already: bool = False) -> None:
+    """Where the run is and what it came to."""
+    if is_main:
+        figures = _figures(result["eval"])
+        print(f"{folder}: {'already ' * already}finished at step {result['step']}: {result['split']} {figures}")
+        print(f"params_sha256 {result['params_sha256']}")
+
+
+def _class_table(title: str, result: Evaluation, labels: tuple[str, ...]) -> Table:
+    assert result.confusion is not None
+    table = Table(title=f"{escape(title)}, by class", title_justify="left")
+    table.add_column("class")
+    for name in ("precision", "recall", "f1", "support", "most confused with"):
+        table.add_column(name, justify="right")
+    rows = sorted(enumerate(per_class(result.confusion)), key=lambda row: -row[1]["support"])
+    for number, row in rows[:MOST_CLASSES]:
+        others = result.confusion[number].copy()
+        others[number] = 0
+        confused = escape(labels[others.argmax()]) if others.any() else ""
+        scores = (f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
+        table.add_row(escape(labels[number]), *scores, str(row["support"]), confused)
+    return table
+
+
+def _brief(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in ("loss", "grad_norm", "lr", "tokens_per_second", "padding_fraction")}
+
+
+def _figures(values: dict[str, Any]) -> str:
+    return "  ".join(f"{name} {_number(value)}" for name, value in values.items() if not isinstance(value, dict))
+
+
+def _number(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

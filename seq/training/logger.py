@@ -1,0 +1,78 @@
+"""What rank 0 says about the run: to the terminal, to metrics.jsonl and to Weights & Biases."""
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+from seq.config import Config
+from seq.data.corpus import Corpus
+from seq.training.console import ConsoleSink
+from seq.training.metrics import Evaluation
+from seq.training.wandb_sink import WandbSink
+
+
+class Sink(Protocol):
+    def event(self, event: str, step: int, values: dict[str, Any]) -> None: ...
+    def evaluation(self, step: int, split: str, result: Evaluation) -> None: ...
+    def samples(self, step: int, samples: list[dict[str, Any]]) -> None: ...
+    def close(self, result: dict[str, Any]) -> None: ...
+
+
+class Logger:
+    """Hands everything to its sinks. A rank other than 0 has none, and needs no `if`."""
+
+    def __init__(self, sinks: list[Sink]) -> None:
+        self.sinks = sinks
+
+    def event(self, event: str, step: int, **values: Any) -> None:
+        """One of start, resume, train, checkpoint, stop, finish."""
+        for sink in self.sinks:
+            sink.event(event, step, values)
+
+    def evaluation(self, step: int, split: str, result: Evaluation) -> None:
+        for sink in self.sinks:
+            sink.evaluation(step, split, result)
+
+    def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
+        for sink in self.sinks:
+            sink.samples(step, samples)
+
+    def close(self, result: dict[str, Any]) -> None:
+        """`result`: the run's final figures."""
+        for sink in self.sinks:
+            sink.close(result)
+
+
+class MetricsFile:
+    """`metrics.jsonl`, one object a line, flushed line by line; and `samples.jsonl`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._samples_path = folder / "samples.jsonl"
+
+    def event(self, event: str, step: int, values: dict[str, Any]) -> None:
+        print(json.dumps({"event": event, "step": step} | values), file=self._metrics, flush=True)
+
+    def evaluation(self, step: int, split: str, result: Evaluation) -> None:
+        self.event("eval", step, {"split": split} | result.figures)
+
+    def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
+        with self._samples_path.open("a", encoding="utf-8") as file:
+            for sample in samples:
+                self.event("sample", step, sample)
+                print(json.dumps({"step": step} | sample), file=file)
+
+    def close(self, result: dict[str, Any]) -> None:
+        self._metrics.close()
+
+
+def open_logger(folder: Path, config: Config, corpus: Corpus, total_steps: int, *, is_main: bool) -> Logger:
+    """The sinks that `logging` asks for, on rank 0."""
+    if not is_main:
+        return Logger([])
+    sinks: list[Sink] = [MetricsFile(folder), ConsoleSink(total_steps)]
+    for note in corpus.notes:
+        print(f"data: {note}", flush=True)
+    if config.logging.wandb != "disabled":
+        sinks.append(WandbSink(folder, config, corpus.labels))
+    return Logger(sinks)

@@ -1,0 +1,42 @@
+"""AdamW, and the learning rate as a function of the step."""
+
+import math
+
+import torch
+from torch import nn
+
+from seq.config import OptimizerConfig
+
+
+def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """Matrices decay, vectors (biases) do not. Fused: one kernel for all parameters, on CPU and CUDA."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+
+
+def lr_at(step: int, total_steps: int, config: OptimizerConfig) -> float:
+    """Learning rate of `step` (0 to total_steps - 1): linear warm-up, then the schedule. A pure function, so there is
+    no schedule state to save."""
+    if step < config.warmup_steps:
+        return config.lr * (step + 1) / config.warmup_steps
+    # 0 at the end of warm-up, 1 at the last step.
+    progress = (step - config.warmup_steps) / max(1, total_steps - 1 - config.warmup_steps)
+    match config.schedule:
+        case "constant":
+            height = 1.0
+        case "cosine":
+            height = 0.5 * (1 + math.cos(math.pi * progress))
+        case "linear":
+            height = min(1.0, 4 * (1 - progress))
+    if config.schedule == "constant":
+        return config.lr
+    return config.lr * (config.final_lr + (1 - config.final_lr) * height)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
