@@ -1,8 +1,8 @@
 """Train a GRU sequence model with DistributedDataParallel: the whole run, from top to bottom.
 
-    torchrun --nproc_per_node=4 train_ddp.py [CONFIG] [section.key=value ...]     several processes
-    srun python train_ddp.py ...                                                  the same, started by SLURM
-    python train_ddp.py ...                                                       one process, for debugging
+torchrun --nproc_per_node=4 train_ddp.py [CONFIG] [section.key=value ...]     several processes
+srun python train_ddp.py ...                                                  the same, started by SLURM
+python train_ddp.py ...                                                       one process, for debugging
 """
 
 import sys
@@ -111,7 +111,9 @@ def train(
                 )
             if isinstance(state.model, LanguageModel) and launch.is_main:
                 with ledger("sampling"):
-                    logger.samples(progress.step, write_samples(state.model, corpus.tokenizer, config, progress.step))
+                    samples = write_samples(state.model, corpus.tokenizer, config, progress.step)
+                    logger.samples(progress.step, list(samples))
+                    state.model.train()
 
         if is_due(progress.step, config.checkpoint.every_steps, total_steps) and launch.is_main:
             with ledger("checkpoint"):
@@ -125,9 +127,7 @@ def train(
     with ledger("evaluation"):
         final = evaluate(state.model, corpus.splits[split], config, device)
     logger.evaluation(progress.step, split, final)
-    result = make_result(
-        state, final, split, world_size=launch.world_size, steps_per_epoch=sampler.steps_per_epoch
-    )
+    result = make_result(state, final, split, world_size=launch.world_size, steps_per_epoch=sampler.steps_per_epoch)
     logger.event("finish", progress.step, params_sha256=result["params_sha256"])
     logger.close(result)
     if launch.is_main:
@@ -152,7 +152,7 @@ def train_step(
             with autocast(config.train.precision, batch.inputs.device):
                 logits = ddp(batch.inputs, batch.lengths)
             loss = loss_sum(logits, batch.targets) / batch.num_targets
-            state.scaler.scale(loss).backward()
+            state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         losses[batch.shard] = loss.detach()
     state.scaler.unscale_(state.optimizer)
     grad_norm = clip_grad_norm_(state.model.parameters(), config.train.max_norm)

@@ -3,6 +3,7 @@
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import GradBucket  # type: ignore[attr-defined]
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:
@@ -15,7 +16,7 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return values
 
 
-def sum_gradients(_state: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def sum_gradients(_state: object, bucket: GradBucket) -> torch.futures.Future[Tensor]:
     """DDP communication hook: the sum of the ranks' gradients, where DDP's default is their mean.
 
     The loss of each shard is already divided by the number of targets of the *whole* global batch, so the sum is the

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch.distributed import HashStore, PrefixStore, Store, rendezvous  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +99,14 @@ def _backend(launch: Launch, device: torch.device) -> str:
     return "cpu:gloo,cuda:nccl" if one_gpu_each else "gloo"
 
 
-def _store(launch: Launch, timeout: timedelta) -> dist.Store:
+def _store(launch: Launch, timeout: timedelta) -> Store:
     if launch.launcher == "python":
-        return dist.HashStore()
+        return HashStore()
     if launch.launcher == "srun":
         _set_srun_rendezvous()
-    store, _, _ = next(dist.rendezvous("env://", launch.rank, launch.world_size, timeout=timeout))
+    store, _, _ = next(rendezvous("env://", launch.rank, launch.world_size, timeout=timeout))
     # torchrun's agent keeps its store across restarts, and with it the dead workers' addresses (pytorch#135712).
-    return dist.PrefixStore("attempt-" + os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+    return PrefixStore("attempt-" + os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
 
 
 def _set_srun_rendezvous() -> None:

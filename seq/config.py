@@ -16,7 +16,9 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 class Section(BaseModel):
     """Frozen, refuses unknown keys, and coerces nothing (`"10"` is not a number, `true` is not 1)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class RunConfig(Section):
@@ -46,7 +48,7 @@ class DataConfig(Section):
     """Built in: `names`, `speeches`. Otherwise what `datasets.load_dataset` takes first: `csv`, `text`, `json`,
     `parquet`, a directory, or a hub id."""
     subset: str | None = None
-    """Configuration name of a hub data set."""
+    """Configuration name of a hub data set; `since-YEAR` for `speeches`."""
     revision: str | None = None
     """Git revision of a hub data set. Pin it: prepared data are kept by this name."""
     files: FilesConfig = FilesConfig()
@@ -224,8 +226,10 @@ class Config(Section):
         return self
 
 
-NOT_IDENTITY = ("run.name", "run.output_dir", "run.timeout_seconds", "data.cache_dir", "evaluation", "generation")
-NOT_IDENTITY += ("checkpoint", "logging")
+NOT_IDENTITY = (
+    *("run.name", "run.output_dir", "run.timeout_seconds", "data.cache_dir"),
+    *("evaluation.", "generation.", "checkpoint.", "logging."),
+)
 """Keys that may change between a run and its resumption: they leave the parameters as they are, to the last bit."""
 
 

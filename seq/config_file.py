@@ -38,10 +38,18 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.012345
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read `path`, apply `overrides` over it, validate. UserError lists every fault."""
-    tree = read_tree(path)
+    return _parse(read_tree(path), overrides, where=str(path))
+
+
+def override_config(config: Config, overrides: Sequence[str], where: str) -> Config:
+    """`config` with `overrides` over it."""
+    return _parse(config.model_dump(mode="json"), overrides, where)
+
+
+def _parse(tree: dict[str, Any], overrides: Sequence[str], where: str) -> Config:
     for override in overrides:
         _apply(tree, override)
-    return parse_config(tree, where=str(path))
+    return parse_config(tree, where)
 
 
 def parse_config(tree: dict[str, Any], where: str) -> Config:

@@ -5,8 +5,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from filelock import FileLock
 
 from seq.config import DataConfig
-from seq.data.cut import cut_streams, split_long
+from seq.data.cut import cut_streams, newline_id, split_long
 from seq.data.limits import check_split, limit_length
 from seq.data.ragged import Ints, RaggedArray, smallest_dtype
 from seq.data.sources import Examples, identify, load_splits
@@ -55,19 +55,24 @@ class Corpus:
     """SHA-256 of the prepared files: the data's part of a run's identity."""
 
 
-def prepare_corpus(config: DataConfig, *, labelled: bool) -> Corpus:
+def prepare_corpus(
+    config: DataConfig, *, labelled: bool, tokenizer: Tokenizer | None = None, labels: Sequence[str] = ()
+) -> Corpus:
     """Open the prepared corpus; whichever process comes first prepares it while the others wait at the lock.
 
+    `tokenizer` and `labels`: those of a trained model; without them, those of the training split.
     UserError for anything that is wrong with the data, on every rank alike, before a process group exists.
     """
-    key = hashlib.sha256(json.dumps([FORMAT, labelled, _settings(config), identify(config)]).encode()).hexdigest()
+    vocabulary = (None if tokenizer is None else tokenizer.to_dict(), list(labels))
+    about = [FORMAT, labelled, config.model_dump(mode="json", exclude={"cache_dir"}), vocabulary, identify(config)]
+    key = hashlib.sha256(json.dumps(about).encode()).hexdigest()
     root = _cache_root(config)
     folder = root / key[:32]
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f"{folder.name}.lock"):
             if not (folder / "corpus.json").exists():
-                _write(folder, config, labelled)
+                _write(folder, config, labelled, tokenizer, labels)
         return _open(folder)
     except OSError as error:
         raise UserError(f"data.cache_dir: prepared data cannot be kept in {root}: {error}") from None
@@ -79,21 +84,19 @@ def _cache_root(config: DataConfig) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lockstep"
 
 
-def _settings(config: DataConfig) -> dict[str, Any]:
-    return config.model_dump(mode="json", exclude={"cache_dir"})
-
-
-def _write(folder: Path, config: DataConfig, labelled: bool) -> None:
+def _write(
+    folder: Path, config: DataConfig, labelled: bool, tokenizer: Tokenizer | None, labels: Sequence[str]
+) -> None:
     """Write everything beside `folder`, then rename: a killed preparation leaves nothing that looks whole."""
     splits = load_splits(config, labelled=labelled)
     notes: list[str] = []
     splits = {name: check_split(name, split, config, notes) for name, split in splits.items()}
     if "validation" not in splits:
         splits = _cut_validation(splits, config.validation_fraction)
-    tokenizer = Tokenizer.train(
+    tokenizer = tokenizer or Tokenizer.train(
         config.tokenizer, splits["train"].texts, lowercase=config.lowercase, min_count=config.min_count
     )
-    labels = sorted(set(splits["train"].labels or ()))
+    labels = labels or sorted(set(splits["train"].labels or ()))
     characters = {}
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))
     for name, split in splits.items():
@@ -103,21 +106,20 @@ def _write(folder: Path, config: DataConfig, labelled: bool) -> None:
         characters[name] = tokenizer.count_characters(targets)
         if label_ids is not None:
             np.save(temporary / f"{name}.labels.npy", label_ids)
-    about = {"tokenizer": tokenizer.to_dict(), "labels": labels, "characters": characters, "notes": notes}
+    about = {"tokenizer": tokenizer.to_dict(), "labels": list(labels), "characters": characters, "notes": notes}
     (temporary / "corpus.json").write_text(json.dumps(about | {"fingerprint": _digest(temporary, about)}))
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
 
 
 def _tokenise(
-    name: str, split: Examples, tokenizer: Tokenizer, labels: list[str], config: DataConfig, notes: list[str]
+    name: str, split: Examples, tokenizer: Tokenizer, labels: Sequence[str], config: DataConfig, notes: list[str]
 ) -> tuple[RaggedArray, Ints | None]:
     encoded = tokenizer.encode(split.texts)
     narrow = encoded.values.astype(smallest_dtype(tokenizer.vocab_size))
     encoded = RaggedArray(narrow, encoded.offsets)
     if split.labels is None:
-        newline = -1 if tokenizer.unknown("\n") else int(tokenizer.encode(["\n"]).values[0])
-        sequences = cut_streams(frame(encoded), config.unit, newline)
+        sequences = cut_streams(frame(encoded), config.unit, newline_id(tokenizer))
         if config.unit == "window" or config.too_long in ("auto", "split"):
             return split_long(sequences, config.max_length), None
         sequences, _ = limit_length(name, sequences, config, notes, markers=1)
@@ -126,7 +128,7 @@ def _tokenise(
     return frame(encoded), _label_ids(name, [split.labels[row] for row in kept], labels)
 
 
-def _label_ids(name: str, given: list[str], labels: list[str]) -> Ints:
+def _label_ids(name: str, given: list[str], labels: Sequence[str]) -> Ints:
     ids = {label: place for place, label in enumerate(labels)}
     for row, label in enumerate(given, 1):
         if label not in ids:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seq.data.ragged import Ints, RaggedArray, slices
-from seq.data.tokenizer import EOS
+from seq.data.tokenizer import EOS, Tokenizer
 
 Unit = Literal["line", "paragraph", "document", "window"]
 
@@ -35,6 +35,16 @@ def split_long(sequences: RaggedArray, max_length: int) -> RaggedArray:
     return slices(sequences.values, starts, stops)
 
 
+def newline_id(tokenizer: Tokenizer) -> int:
+    """The token of a line feed; -1 where the vocabulary has none."""
+    return -1 if tokenizer.unknown("\n") else int(tokenizer.encode(["\n"]).values[0])
+
+
+def unit_end(unit: Unit, newline: int) -> list[int]:
+    """The tokens with which a unit ends, after which the next sequence begins; none for units without such a mark."""
+    return [newline] * {"line": 1, "paragraph": 2, "document": 0, "window": 0}[unit]
+
+
 def _unit_ends(stream: Ints, unit: Unit, newline: int) -> NDArray[np.int64]:
     """Positions just after each line or paragraph (a run of at least two line feeds belongs to the paragraph
     before), but not just before EOS, which belongs to the last one."""
@@ -44,5 +54,5 @@ def _unit_ends(stream: Ints, unit: Unit, newline: int) -> NDArray[np.int64]:
     if unit == "paragraph":
         after_feed, before_feed = np.roll(feed, 1), np.roll(feed, -1)
         feed = feed & after_feed & ~before_feed
-    ends = np.flatnonzero(feed) + 1
-    return ends[stream[ends] != EOS]
+    ends: NDArray[np.int64] = np.flatnonzero(feed) + 1
+    return np.asarray(ends[stream[ends] != EOS])

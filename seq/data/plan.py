@@ -8,6 +8,7 @@ sequences of equal length, and the order of the steps.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -72,7 +73,9 @@ class Plan:
             size = rows_of_step(int(self.class_length[here]))
             # The last step of a length takes in sequences of the next, shorter, one.
             count = max(1, (int(self.class_start[here + 1]) - position) // size)
-            starts.append(position), sizes.append(size), counts.append(count)
+            starts.append(position)
+            sizes.append(size)
+            counts.append(count)
             position += size * count
         self._run_start, self._run_size = np.array(starts), np.array(sizes)
         self._run_step = np.concatenate(([0], np.cumsum(counts)))
@@ -91,7 +94,7 @@ class Plan:
     def shards_of(self, step: Piece) -> list[Piece]:
         """Its V shards, sizes at most one apart."""
         cuts = [step.start + step.rows * shard // self.shards for shard in range(self.shards + 1)]
-        return [self._piece(start, stop) for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
+        return [self._piece(start, stop) for start, stop in pairwise(cuts)]
 
     def shuffled_step(self, place: int, *, seed: int, epoch: int) -> Piece:
         """The step that an epoch runs in place `place`."""

@@ -27,9 +27,9 @@ class Examples:
 def load_splits(config: DataConfig, *, labelled: bool) -> dict[str, Examples]:
     """`train`, and of `validation` and `test` those that the source has. UserError where it cannot be read."""
     if config.source == "names":
-        return _names(labelled)
+        return _names(config.subset, labelled)
     if config.source == "speeches":
-        return _speeches(labelled)
+        return _speeches(config.subset, labelled)
     splits = _load_with_datasets(config)
     if "train" not in splits:
         raise UserError(f"data.source={config.source}: no train split; it has {', '.join(splits) or 'nothing'}")
@@ -155,7 +155,9 @@ def _label(split: str, row: int, column: str, value: Any) -> str:
     return str(value)
 
 
-def _names(labelled: bool) -> dict[str, Examples]:
+def _names(subset: str | None, labelled: bool) -> dict[str, Examples]:
+    if subset is not None:
+        raise UserError(f"data.subset={subset}: names has no subsets; leave it out")
     table = names.rows()
     return {
         split: Examples(
@@ -166,10 +168,10 @@ def _names(labelled: bool) -> dict[str, Examples]:
     }
 
 
-def _speeches(labelled: bool) -> dict[str, Examples]:
+def _speeches(subset: str | None, labelled: bool) -> dict[str, Examples]:
     if labelled:
         raise UserError("data.source=speeches has no labels; use model.kind=language_model, or data.source=names")
-    texts = speeches.documents()
+    texts = speeches.chosen(subset)
     return {
         split: Examples(texts=[text for name, text in texts.items() if speeches.split_of(name) == split], labels=None)
         for split in SPLITS

@@ -42,8 +42,8 @@ class Tokenizer:
         texts = [text.lower() for text in texts] if self.lowercase else texts
         if self.kind == "bytes":
             encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-            lengths, values = [len(text) for text in encoded], np.frombuffer(b"".join(encoded), np.uint8)
-            values = values.astype(np.uint16) + RESERVED
+            lengths = [len(text) for text in encoded]
+            values: Ints = np.frombuffer(b"".join(encoded), np.uint8).astype(np.uint16) + RESERVED
         else:
             lengths, values = [len(text) for text in texts], self._ids[_code_points("".join(texts))]
         return RaggedArray(values, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))

@@ -39,7 +39,8 @@ class LanguageModel(nn.Module):
     def _free_running(self, inputs: Tensor) -> Tensor:
         forced = (torch.rand(inputs.shape) < self.teacher_forcing).to(inputs.device)
         one = torch.ones(len(inputs), dtype=torch.int64)
-        token, hidden, logits = inputs[:, :1], None, []
+        token, hidden = inputs[:, :1], None
+        logits: list[Tensor] = []
         for time in range(inputs.shape[1]):
             if time:
                 own = logits[-1].argmax(-1)

@@ -12,6 +12,4 @@ def loss_sum(logits: Tensor, targets: Tensor) -> Tensor:
     `logits` (..., C), `targets` (...). Without any target it is 0, and so are its gradients.
     """
     wide = logits.double() if logits.dtype.itemsize == 8 else logits.float()
-    return functional.cross_entropy(
-        wide.flatten(0, -2), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="sum"
-    )
+    return functional.cross_entropy(wide.flatten(0, -2), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")

@@ -81,6 +81,10 @@ class TrainedModel:
     labels: tuple[str, ...]
     step: int
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
 
 def load_trained(path: Path, device: torch.device) -> TrainedModel:
     """The model of the checkpoint `path`."""
@@ -88,6 +92,4 @@ def load_trained(path: Path, device: torch.device) -> TrainedModel:
     config, tokenizer = parse_config(state["config"], where=str(path)), Tokenizer(**state["tokenizer"])
     model = build_model(config, vocab_size=tokenizer.vocab_size, num_labels=len(state["labels"]))
     model.load_state_dict(state["model"])
-    return TrainedModel(
-        model.to(device).eval(), config, tokenizer, tuple(state["labels"]), state["progress"]["step"]
-    )
+    return TrainedModel(model.to(device).eval(), config, tokenizer, tuple(state["labels"]), state["progress"]["step"])

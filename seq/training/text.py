@@ -1,4 +1,4 @@
-"""Text in, text out: prompts for a language model, what it writes after them."""
+"""Text in, text out: what a language model writes after a prompt."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,8 @@ import torch
 
 from launch.seeding import derive_seed
 from seq.config import Config, GenerationConfig
-from seq.data.tokenizer import BOS, EOS, PAD, UNKNOWN, Tokenizer
+from seq.data.cut import Unit, cut_streams, newline_id, unit_end
+from seq.data.tokenizer import BOS, EOS, PAD, UNKNOWN, Tokenizer, frame
 from seq.models.language_model import LanguageModel
 from seq.models.sampling import sample_tokens
 
@@ -15,38 +16,45 @@ FORBIDDEN = torch.tensor([PAD, BOS, UNKNOWN])
 
 
 def generate(
-    model: LanguageModel, tokenizer: Tokenizer, prompt: str, config: GenerationConfig, *, seed: int, num: int = 1
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    prompt: str,
+    config: GenerationConfig,
+    *,
+    unit: Unit,
+    seed: int,
+    num: int = 1,
 ) -> list[str]:
-    """`num` texts that go on after `prompt`, which they do not contain; each ends at EOS or after `config.length`."""
-    columns = torch.stack(list(_tokens(model, tokenizer, prompt, config, seed=seed, num=num)), dim=1)
-    return [tokenizer.decode(_until_end(row)) for row in columns.tolist()]
-
-
-def _tokens(
-    model: LanguageModel, tokenizer: Tokenizer, prompt: str, config: GenerationConfig, *, seed: int, num: int
-) -> Iterator[torch.Tensor]:
-    ids = torch.tensor([[BOS, *tokenizer.encode([prompt]).values.tolist()]]).expand(num, -1)
+    """`num` texts that go on after `prompt`, which they do not contain; each ends at EOS or after `config.length`.
+    `unit`: the unit of the training text. Leaves the model in eval mode."""
     model.eval()
-    yield from sample_tokens(model, ids, config, torch.Generator().manual_seed(seed), forbidden=FORBIDDEN)
-    model.train()
+    tokens = sample_tokens(
+        model,
+        encode_prompt(tokenizer, prompt, unit),
+        config,
+        torch.Generator().manual_seed(seed),
+        rows=num,
+        forbidden=FORBIDDEN,
+        unit_end=torch.tensor(unit_end(unit, newline_id(tokenizer)), dtype=torch.int64),
+    )
+    return [tokenizer.decode(_until_end(row)) for row in torch.stack(list(tokens), dim=1).tolist()]
+
+
+def encode_prompt(tokenizer: Tokenizer, prompt: str, unit: Unit) -> torch.Tensor:
+    """The unit in which the prompt ends, with its token of context in front, as a training sequence has it."""
+    units = cut_streams(frame(tokenizer.encode([prompt])), unit, newline_id(tokenizer))
+    begin = units.offsets[-2]
+    # The last token is EOS, which a prompt does not reach.
+    return torch.from_numpy(units.values[begin:-1].astype("int64"))
 
 
 def _until_end(tokens: list[int]) -> list[int]:
     return tokens[: tokens.index(EOS)] if EOS in tokens else tokens
 
 
-def write_samples(model: LanguageModel, tokenizer: Tokenizer, config: Config, step: int) -> list[dict[str, Any]]:
+def write_samples(model: LanguageModel, tokenizer: Tokenizer, config: Config, step: int) -> Iterator[dict[str, Any]]:
     """One sample for each of `generation.prompts`; what it says depends on the weights, the seed and the step."""
-    return [
-        {
-            "prompt": prompt,
-            "text": generate(
-                model,
-                tokenizer,
-                prompt,
-                config.generation,
-                seed=derive_seed(config.run.seed, "sample", step, number),
-            )[0],
-        }
-        for number, prompt in enumerate(config.generation.prompts)
-    ]
+    for number, prompt in enumerate(config.generation.prompts):
+        seed = derive_seed(config.run.seed, "sample", step, number)
+        (text,) = generate(model, tokenizer, prompt, config.generation, unit=config.data.unit, seed=seed)
+        yield {"prompt": prompt, "text": text}

@@ -30,8 +30,7 @@ class WandbSink:
         logged: dict[str, Any] = {f"{split}/{name}": value for name, value in result.figures.items()}
         if result.confusion is not None:
             cells = [
-                [self.labels[true], self.labels[predicted], int(count)]
-                for (true, predicted), count in _cells(result)
+                [self.labels[true], self.labels[predicted], int(count)] for (true, predicted), count in _cells(result)
             ]
             logged[f"{split}/confusion"] = wandb.Table(columns=["true", "predicted", "count"], data=cells)
         self.run.log({"step": step} | logged)

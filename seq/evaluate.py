@@ -1,0 +1,44 @@
+"""Evaluate a run: python -m seq.evaluate RUN [section.key=value ...]; also under torchrun, with the same figures."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from launch.context import describe_launch, process_group
+from seq.command_line import check_world_size, exit_code, load_run
+from seq.config_file import override_config
+from seq.data.corpus import prepare_corpus
+from seq.errors import UserError
+from seq.training.console import print_evaluation
+from seq.training.evaluation import evaluate
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m seq.evaluate", description=__doc__)
+    parser.add_argument("run", type=Path, help="run directory, such as runs/names")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="such as data.files.test=other.csv")
+    parser.add_argument("--split", choices=("train", "validation", "test"), help="default: test, if there is one")
+    parser.add_argument("--checkpoint", metavar="NAME", help="such as step-00000500.pt (default: the newest)")
+    options = parser.parse_args(arguments)
+    trained = load_run(options.run, options.checkpoint)
+    config = override_config(trained.config, options.overrides, where=str(options.run))
+    launch = describe_launch()
+    check_world_size(launch.world_size, config.batch.shards)
+    # Encoded as the model was trained, whatever characters and labels the data have now.
+    corpus = prepare_corpus(
+        config.data, labelled=config.model.kind == "classifier", tokenizer=trained.tokenizer, labels=trained.labels
+    )
+    split = options.split or ("test" if "test" in corpus.splits else "validation")
+    if split not in corpus.splits:
+        raise UserError(f"--split {split}: the data have {', '.join(corpus.splits)}")
+    with process_group(launch, timeout_seconds=config.run.timeout_seconds) as device:
+        torch.set_num_threads(config.run.threads)
+        result = evaluate(trained.model.to(device), corpus.splits[split], config, device)
+        if launch.is_main:
+            print_evaluation(f"{options.run} at step {trained.step}: {split}", result, trained.labels)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(lambda: main(sys.argv[1:])))

@@ -1,0 +1,51 @@
+"""Real ranks and real programs for the tests."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+ROOT = Path(__file__).parent.parent
+
+
+def _rank(rank: int, function: Callable[..., None], world_size: int, store: str, arguments: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
+    function(rank, *arguments)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def run_ranks(function: Callable[..., None], world_size: int, folder: Path, *arguments: Any) -> None:
+    """Call `function(rank, *arguments)` in `world_size` spawned processes that share a gloo group."""
+    store = folder / f"store-{function.__name__}-{world_size}"
+    mp.spawn(_rank, (function, world_size, str(store), arguments), nprocs=world_size)  # type: ignore[no-untyped-call]
+
+
+def run(
+    *command: str | Path, timeout: float = 300, env: dict[str, str] | None = None, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in the project's root, with this interpreter's `bin` first on the path."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=ROOT,
+        env=os.environ | {"PATH": path} | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        input=stdin,
+        check=False,
+    )
+
+
+def train(*words: str | Path, world_size: int = 1, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A training run: plain `python` for one process, torchrun for more."""
+    launcher = ["torchrun", "--standalone", f"--nproc_per_node={world_size}"] if world_size > 1 else ["python"]
+    return run(*launcher, "train_ddp.py", *words, **options)

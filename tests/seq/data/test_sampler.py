@@ -1,0 +1,133 @@
+"""The plan's promises: each sequence exactly once, equal step counts, the budget kept, at any size and world size."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seq.config import BatchConfig
+from seq.data.corpus import Split
+from seq.data.dataset import SequenceDataset
+from seq.data.plan import Plan, Shard
+from seq.data.ragged import RaggedArray
+from seq.data.sampler import BucketedDistributedSampler
+
+Lengths = st.lists(st.integers(1, 40), min_size=1, max_size=300)
+Shards = st.sampled_from([1, 2, 4, 8])
+
+
+def dataset_of(lengths: list[int]) -> SequenceDataset:
+    """A language model's data set: a token of context, then `length` targets."""
+    offsets = np.concatenate(([0], np.cumsum(np.array(lengths) + 1)))
+    sequences = RaggedArray(np.arange(offsets[-1]) % 250 + 1, offsets)
+    return SequenceDataset(Split(sequences=sequences, labels=None, num_characters=0))
+
+
+def all_shards(lengths: list[int], batch: BatchConfig, world_size: int, epoch: int, seed: int = 5) -> list[list[Shard]]:
+    """For each rank the shards of one epoch."""
+    dataset = dataset_of(lengths)
+    result = []
+    for rank in range(world_size):
+        sampler = BucketedDistributedSampler(dataset, batch, num_replicas=world_size, rank=rank, seed=seed)
+        sampler.set_epoch(epoch)
+        assert len(sampler) == len(list(sampler))
+        result.append(list(sampler))
+    return result
+
+
+@settings(deadline=None)
+@given(Lengths, Shards, st.integers(40, 200), st.integers(1, 16), st.integers(0, 3))
+def test_exactly_once_at_every_world_size(
+    lengths: list[int], shards: int, tokens: int, rows: int, epoch: int
+) -> None:
+    batch = BatchConfig(shards=shards, tokens=tokens, rows=rows)
+    alone: dict[tuple[int, int], list[int]] | None = None
+    for world_size in [size for size in (1, 2, 4, 8) if size <= shards]:
+        ranks = all_shards(lengths, batch, world_size, epoch)
+        assert len({len(rank) for rank in ranks}) == 1
+        everything = [shard for rank in ranks for shard in rank]
+        placed = {(shard.step, shard.shard): shard.sequences.tolist() for shard in everything}
+        assert len(placed) == len(everything)
+        assert sorted(np.concatenate([shard.sequences for shard in everything])) == list(range(len(lengths)))
+        alone = alone or placed
+        assert placed == alone
+
+
+@settings(deadline=None)
+@given(Lengths, Shards, st.integers(40, 200), st.integers(1, 16))
+def test_budget_and_counts(lengths: list[int], shards: int, tokens: int, rows: int) -> None:
+    (everything,) = all_shards(lengths, BatchConfig(shards=shards, tokens=tokens, rows=rows), 1, epoch=0)
+    by_step: dict[int, list[Shard]] = {}
+    for shard in everything:
+        by_step.setdefault(shard.step, []).append(shard)
+        own = [lengths[row] for row in shard.sequences]
+        assert len(own) <= rows
+        assert len(own) * max(own, default=0) <= tokens
+    for parts in by_step.values():
+        assert len(parts) == shards
+        sizes = [len(part.sequences) for part in parts]
+        assert max(sizes) - min(sizes) <= 1
+        # What every rank is told of the whole step, without communicating.
+        assert parts[0].whole.rows == sum(sizes)
+        assert parts[0].whole.tokens == sum(lengths[row] for part in parts for row in part.sequences)
+
+
+@settings(deadline=None)
+@given(Lengths, st.integers(0, 3), st.data())
+def test_seek_is_the_rest_of_the_epoch(lengths: list[int], epoch: int, data: st.DataObject) -> None:
+    batch = BatchConfig(shards=2, tokens=40, rows=4)
+    sampler = BucketedDistributedSampler(dataset_of(lengths), batch, num_replicas=2, rank=1, seed=5)
+    sampler.set_epoch(epoch)
+    whole = [(shard.step, shard.sequences.tolist()) for shard in sampler]
+    start = data.draw(st.integers(0, sampler.steps_per_epoch - 1))
+    sampler.seek(epoch * sampler.steps_per_epoch + start)
+    assert [(shard.step, shard.sequences.tolist()) for shard in sampler] == whole[start:]
+
+
+def test_shapes_known_without_the_rows() -> None:
+    lengths = [1 + (7 * row) % 23 for row in range(500)]
+    sampler = BucketedDistributedSampler(
+        dataset_of(lengths), BatchConfig(shards=4, tokens=100, rows=16), num_replicas=1, rank=0
+    )
+    sampler.set_epoch(2)
+    for shard in sampler:
+        piece = sampler.shards_of(shard.step)[shard.shard]
+        own = [lengths[row] for row in shard.sequences]
+        assert (piece.rows, piece.tokens, piece.longest) == (len(own), sum(own), max(own, default=0))
+
+
+def test_epochs_and_seeds_differ_and_repeat() -> None:
+    lengths = [1 + row % 5 for row in range(400)]
+    batch = BatchConfig(shards=4, tokens=64, rows=8)
+
+    def order(epoch: int, seed: int) -> list[list[int]]:
+        return [shard.sequences.tolist() for shard in all_shards(lengths, batch, 1, epoch, seed)[0]]
+
+    assert order(0, 1) == order(0, 1)
+    assert order(0, 1) != order(1, 1)
+    assert order(0, 1) != order(0, 2)
+
+
+def test_steps_are_shuffled_and_rows_of_a_length_are_mixed() -> None:
+    """Sorted and unshuffled costs 2.3 points of accuracy on names."""
+    lengths = [1 + row // 40 for row in range(800)]
+    (shards,) = all_shards(lengths, BatchConfig(shards=1, tokens=400, rows=8), 1, epoch=0)
+    order = [lengths[shard.sequences[0]] for shard in shards]
+    assert order != sorted(order)
+    assert abs(np.corrcoef(order, np.arange(len(order)))[0, 1]) < 0.4
+    assert any(np.ptp(shard.sequences) > 8 for shard in shards)
+
+
+def test_padding_and_memory_do_not_grow() -> None:
+    """A million sequences: little padding, and a plan of a few kilobytes beside the order of the rows."""
+    lengths = np.random.default_rng(0).integers(1, 200, 10**6)
+    plan = Plan(lengths, shards=4, tokens=4096, rows=512)
+    assert len(plan._run_start) <= 400
+    padded = sum(shard.padded_tokens for step in range(0, len(plan), 50) for shard in plan.shards_of(plan.step(step)))
+    real = sum(shard.tokens for step in range(0, len(plan), 50) for shard in plan.shards_of(plan.step(step)))
+    assert 1 - real / padded < 0.01
+
+
+def test_world_size_must_divide_the_shards() -> None:
+    with pytest.raises(ValueError, match="world size 3 does not divide 4 shards"):
+        BucketedDistributedSampler(dataset_of([1]), BatchConfig(shards=4), num_replicas=3, rank=0)
