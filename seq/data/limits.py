@@ -11,12 +11,12 @@ from seq.errors import UserError
 def check_split(name: str, split: Examples, config: DataConfig, notes: list[str]) -> Examples:
     """Without the rows that have no text. UserError if that is the policy, or if nothing is left."""
     empty = [row for row, text in enumerate(split.texts, 1) if not text.strip()]
+    if len(empty) == len(split.texts):
+        raise UserError(f"{name}: no row with text in data.source={config.source}")
     if empty and config.empty == "error":
         raise UserError(
             f"{name} row {empty[0]}: the text is empty ({len(empty)} such rows); data.empty=drop leaves them out"
         )
-    if len(empty) == len(split.texts):
-        raise UserError(f"{name}: no row with text in data.source={config.source}")
     if not empty:
         return split
     notes.append(f"{name}: {len(empty)} rows without text dropped (data.empty=drop)")

@@ -80,6 +80,7 @@ def _load_with_datasets(config: DataConfig) -> Mapping[str, Any]:
     import datasets
 
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # faults are told below, in one line
     files = local_files(config)
     for path in (path for paths in files.values() for path in paths if path.suffix != ".parquet"):
         _check_utf8(path)
@@ -89,6 +90,8 @@ def _load_with_datasets(config: DataConfig) -> Mapping[str, Any]:
         # The library wraps what went wrong; the innermost cause is the one that helps.
         while error.__cause__ is not None:
             error = error.__cause__  # type: ignore[assignment]
+        if "corresponds to no data" in str(error):
+            raise UserError(f"data.source={config.source}: no row with text in it") from None
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"data.source={config.source}: cannot be loaded: {reason[:300]}") from None
     return loaded  # type: ignore[no-any-return]

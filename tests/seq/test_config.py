@@ -53,7 +53,10 @@ def test_every_fault_at_once_with_path_value_and_remedy(tmp_path: Path) -> None:
         ("optimizer: {lr: .nan}\n", "optimizer.lr: must be"),
         ("optimizer: {lr: .inf}\n", "optimizer.lr: must be a finite number"),
         ("model: {kind: transformer}\n", "'classifier', 'language_model'"),
-        ("model: {kind: language_model, tie_weights: true}\n", "tie_weights needs embedding_dim (64) = hidden_size (128)"),
+        (
+            "model: {kind: language_model, tie_weights: true}\n",
+            "tie_weights needs embedding_dim (64) = hidden_size (128)",
+        ),
         ("batch: {tokens: 100}\n", "batch.tokens (100) must hold one sequence"),
         ("train: {steps: 5}\n", "optimizer.warmup_steps (100) must not exceed train.steps (5)"),
         ("train: {teacher_forcing: 0.5}\n", "train.teacher_forcing is for model.kind=language_model only"),
@@ -91,7 +94,12 @@ def test_yaml_floats_and_precedence(tmp_path: Path) -> None:
 def test_round_trip(
     tmp_path_factory: pytest.TempPathFactory, lr: float, prompts: list[str], steps: int | None, name: str
 ) -> None:
-    tree = {"optimizer": {"lr": lr}, "generation": {"prompts": prompts}, "train": {"steps": steps}, "run": {"name": name}}
+    tree = {
+        "optimizer": {"lr": lr},
+        "generation": {"prompts": prompts},
+        "train": {"steps": steps},
+        "run": {"name": name},
+    }
     config = parse_config(tree, where="test")
     path = tmp_path_factory.mktemp("round") / "config.yaml"
     path.write_text(dump_config(config), encoding="utf-8")

@@ -37,9 +37,7 @@ def all_shards(lengths: list[int], batch: BatchConfig, world_size: int, epoch: i
 
 @settings(deadline=None)
 @given(Lengths, Shards, st.integers(40, 200), st.integers(1, 16), st.integers(0, 3))
-def test_exactly_once_at_every_world_size(
-    lengths: list[int], shards: int, tokens: int, rows: int, epoch: int
-) -> None:
+def test_exactly_once_at_every_world_size(lengths: list[int], shards: int, tokens: int, rows: int, epoch: int) -> None:
     batch = BatchConfig(shards=shards, tokens=tokens, rows=rows)
     alone: dict[tuple[int, int], list[int]] | None = None
     for world_size in [size for size in (1, 2, 4, 8) if size <= shards]:

@@ -1,0 +1,156 @@
+"""Padded, packed and one by one give the same numbers; so does a plain nn.GRU."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from seq.config import ClassifierConfig, GRUConfig, LanguageModelConfig
+from seq.models.classifier import Classifier
+from seq.models.gru import GRU, LockedDropout, run_packed
+from seq.models.language_model import LanguageModel
+
+Lengths = st.lists(st.integers(1, 7), min_size=1, max_size=5)
+
+
+def padded_ids(lengths: list[int], vocab_size: int = 9) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(sum(lengths))
+    inputs = torch.randint(1, vocab_size, (len(lengths), max(lengths)))
+    outside = torch.arange(max(lengths)) >= torch.tensor(lengths)[:, None]
+    return inputs.masked_fill(outside, 0), torch.tensor(lengths)
+
+
+def as_nn_gru(gru: GRU, input_size: int, layers: int) -> nn.GRU:
+    """The same weights in one `nn.GRU`."""
+    whole = nn.GRU(input_size, gru.hidden_size, layers, batch_first=True, bidirectional=gru.directions == 2).double()
+    for number, layer in enumerate(gru.layers):
+        for name, value in layer.state_dict().items():
+            getattr(whole, name.replace("_l0", f"_l{number}")).data.copy_(value)
+    return whole
+
+
+@settings(deadline=None)
+@given(Lengths, st.integers(1, 3), st.booleans(), st.booleans())
+def test_padded_rows_are_those_one_by_one_in_nn_gru(
+    lengths: list[int], layers: int, bidirectional: bool, with_hidden: bool
+) -> None:
+    torch.manual_seed(0)
+    gru = GRU(4, GRUConfig(hidden_size=5, num_layers=layers), bidirectional=bidirectional).double()
+    reference = as_nn_gru(gru, 4, layers)
+    inputs = torch.randn(len(lengths), max(lengths), 4, dtype=torch.float64)
+    hidden = torch.randn(layers * gru.directions, len(lengths), 5, dtype=torch.float64) if with_hidden else None
+    states, last = gru(inputs, torch.tensor(lengths), hidden)
+    assert states.shape == (len(lengths), max(lengths), 5 * gru.directions)
+    for row, length in enumerate(lengths):
+        initial = None if hidden is None else hidden[:, row : row + 1].contiguous()
+        own_states, own_last = reference(inputs[row : row + 1, :length], initial)
+        torch.testing.assert_close(states[row, :length], own_states[0], rtol=0, atol=1e-12)
+        torch.testing.assert_close(last[:, row], own_last[:, 0], rtol=0, atol=1e-12)
+
+
+@settings(deadline=None)
+@given(Lengths)
+def test_packed_and_padded_paths_agree_with_their_gradients(lengths: list[int]) -> None:
+    torch.manual_seed(0)
+    gru = GRU(4, GRUConfig(hidden_size=5), bidirectional=False).double()
+    inputs = torch.randn(len(lengths), max(lengths), 4, dtype=torch.float64)
+    results = []
+    for run in (
+        lambda: gru(inputs, torch.tensor(lengths)),
+        lambda: run_packed(gru.layers[0], inputs, torch.tensor(lengths), None),
+    ):
+        states, last = run()
+        inside = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+        loss = states[inside].square().sum() + last.sum()
+        results.append([loss, *torch.autograd.grad(loss, list(gru.parameters()))])
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-11)
+
+
+@settings(deadline=None)
+@given(Lengths, st.booleans(), st.integers(1, 2))
+def test_classifier_does_not_see_padding(lengths: list[int], bidirectional: bool, layers: int) -> None:
+    torch.manual_seed(0)
+    config = ClassifierConfig(hidden_size=5, embedding_dim=4, num_layers=layers, bidirectional=bidirectional)
+    model = Classifier(config, 9, 3).double()
+    inputs, tensor = padded_ids(lengths)
+    together = model(inputs, tensor)
+    alone = [model(inputs[row : row + 1, :length], tensor[row : row + 1]) for row, length in enumerate(lengths)]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-12)
+
+
+def test_classifier_reads_both_directions() -> None:
+    """The lecture's own code reads `hidden[-1]`, the backward direction alone."""
+    torch.manual_seed(0)
+    model = Classifier(ClassifierConfig(hidden_size=5, embedding_dim=4), 9, 3)
+    inputs, lengths = padded_ids([3, 5])
+    model(inputs, lengths).sum().backward()
+    gradients = {name: p.grad.abs().sum().item() for name, p in model.gru.named_parameters() if p.grad is not None}
+    assert len(gradients) == 8
+    assert min(gradients.values()) > 0
+    expected = torch.cat([model.gru(model.embedding(inputs), lengths)[1][side] for side in (0, 1)], dim=1)
+    torch.testing.assert_close(model(inputs, lengths), model.output(expected))
+
+
+@settings(deadline=None)
+@given(Lengths)
+def test_language_model_is_causal_and_ignores_padding(lengths: list[int]) -> None:
+    torch.manual_seed(0)
+    model = LanguageModel(LanguageModelConfig(hidden_size=5, embedding_dim=4), 9).double()
+    inputs, tensor = padded_ids(lengths)
+    together = model(inputs, tensor)
+    for row, length in enumerate(lengths):
+        for time in range(1, length + 1):
+            alone = model(inputs[row : row + 1, :time], torch.tensor([time]))
+            torch.testing.assert_close(together[row, time - 1], alone[0, -1], rtol=0, atol=1e-12)
+
+
+def test_tied_weights_are_one_parameter() -> None:
+    model = LanguageModel(LanguageModelConfig(hidden_size=6, embedding_dim=6, tie_weights=True), 9)
+    assert model.output.weight is model.embedding.weight
+    assert [name for name, _ in model.named_parameters() if "output" in name] == ["output.bias"]
+
+
+def _free_running(model: LanguageModel, inputs: Tensor) -> Tensor:
+    """The lecture's loop: each input is the model's own last prediction."""
+    tokens = inputs[:, :1]
+    for _ in range(inputs.shape[1] - 1):
+        logits = model.step(tokens, torch.full((len(inputs),), tokens.shape[1]), None)[0]
+        tokens = torch.cat([tokens, logits[:, -1:].argmax(-1)], dim=1)
+    return model.step(tokens, torch.full((len(inputs),), tokens.shape[1]), None)[0]
+
+
+def test_teacher_forcing_and_free_running() -> None:
+    torch.manual_seed(0)
+    config = LanguageModelConfig(hidden_size=8, embedding_dim=4, num_layers=2)
+    model = LanguageModel(config, 9, teacher_forcing=0.0).double()
+    model.embedding.weight.data.mul_(3)
+    inputs, lengths = padded_ids([7, 7, 7])
+    torch.testing.assert_close(model(inputs, lengths), _free_running(model, inputs))
+    forced = model.step(inputs, lengths, None)[0]
+    assert not torch.allclose(model(inputs, lengths), forced)
+    # In evaluation the true tokens are given, whatever training does.
+    torch.testing.assert_close(model.eval()(inputs, lengths), forced)
+    model.train().teacher_forcing = 0.5
+    torch.manual_seed(1)
+    first = model(inputs, lengths)
+    torch.manual_seed(1)
+    assert torch.equal(model(inputs, lengths), first)
+    assert not torch.allclose(first, forced)
+
+
+def test_locked_dropout_keeps_one_mask_for_all_steps() -> None:
+    torch.manual_seed(0)
+    dropout = LockedDropout(0.5)
+    dropped = dropout(torch.ones(3, 4, 50))
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert not torch.equal(dropped[0], dropped[1])
+    assert torch.equal(dropout.eval()(torch.ones(3, 4, 50)), torch.ones(3, 4, 50))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_dropout_between_layers_only(layers: int) -> None:
+    gru = GRU(4, GRUConfig(hidden_size=5, num_layers=layers, dropout=0.5), bidirectional=False)
+    inputs, lengths = torch.randn(2, 3, 4), torch.tensor([3, 3])
+    assert torch.equal(gru(inputs, lengths)[0], gru(inputs, lengths)[0]) == (layers == 1)

@@ -1,0 +1,80 @@
+import pytest
+import torch
+from torch import Tensor
+
+from seq.config import GenerationConfig, LanguageModelConfig
+from seq.models.language_model import LanguageModel
+from seq.models.sampling import filter_logits, sample_tokens
+
+LOGITS = torch.log(torch.tensor([[0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4]]))
+
+
+def kept(**options: float) -> list[list[int]]:
+    settings = {"temperature": 1.0, "top_k": 0, "top_p": 1.0} | options
+    return [row.isfinite().nonzero().flatten().tolist() for row in filter_logits(LOGITS, **settings)]  # type: ignore[arg-type]
+
+
+def test_filters() -> None:
+    assert kept() == [[0, 1, 2, 3]] * 2
+    assert kept(top_k=2) == [[0, 1], [2, 3]]
+    assert kept(top_k=99) == [[0, 1, 2, 3]] * 2
+    assert kept(top_p=0.69) == [[0, 1], [2, 3]]
+    assert kept(top_p=0.71) == [[0, 1, 2], [1, 2, 3]]
+    assert kept(top_p=1e-9) == [[0], [3]]
+    halved = filter_logits(LOGITS, temperature=0.5, top_k=0, top_p=1.0).softmax(-1)
+    torch.testing.assert_close(halved[0], torch.tensor([16.0, 9, 4, 1]) / 30)
+    assert filter_logits(LOGITS, temperature=1e-30, top_k=0, top_p=1.0).softmax(-1)[0].tolist() == [1, 0, 0, 0]
+
+
+def make_model() -> LanguageModel:
+    torch.manual_seed(0)
+    return LanguageModel(LanguageModelConfig(hidden_size=8, embedding_dim=6), 10).eval()
+
+
+def draw(
+    model: LanguageModel, *, seed: int = 0, rows: int = 1, unit_end: tuple[int, ...] = (), **options: float
+) -> Tensor:
+    config = GenerationConfig(**{"length": 12} | options)  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(seed)
+    tokens = sample_tokens(
+        model,
+        torch.tensor([1, 5, 6]),
+        config,
+        generator,
+        rows=rows,
+        forbidden=torch.tensor([0, 1]),
+        unit_end=torch.tensor(unit_end, dtype=torch.int64),
+    )
+    return torch.stack(list(tokens), dim=1)
+
+
+def test_temperature_0_is_the_argmax_loop() -> None:
+    model = make_model()
+    tokens = torch.tensor([[1, 5, 6]])
+    for _ in range(12):
+        logits = model(tokens, torch.tensor([tokens.shape[1]]))[:, -1]
+        logits[:, :2] = -torch.inf
+        tokens = torch.cat([tokens, logits.argmax(-1, keepdim=True)], dim=1)
+    assert draw(model, temperature=0.0).tolist() == tokens[:, 3:].tolist()
+
+
+def test_same_seed_same_tokens_and_forbidden_ids_never() -> None:
+    model = make_model()
+    many = draw(model, rows=64, temperature=5.0)
+    assert torch.equal(many, draw(model, rows=64, temperature=5.0))
+    assert not torch.equal(many, draw(model, rows=64, temperature=5.0, seed=1))
+    assert many.min() >= 2
+    assert len(many.unique(dim=0)) > 60
+
+
+@pytest.mark.parametrize("unit_end", [(7,), (7, 7)])
+def test_the_state_begins_anew_after_a_unit(unit_end: tuple[int, ...]) -> None:
+    """What follows a unit's end depends on its last token alone, as in training."""
+    model = make_model()
+    model.output.bias.data[7] += 3
+    tokens = draw(model, unit_end=unit_end, temperature=0.0, length=30)[0].tolist()
+    ends = [place for place in range(2, 29) if tuple(tokens[place + 1 - len(unit_end) : place + 1]) == unit_end]
+    assert ends
+    first_after = model(torch.tensor([[7]]), torch.tensor([1]))[0, -1]
+    first_after[:2] = -torch.inf
+    assert {tokens[place + 1] for place in ends} == {int(first_after.argmax())}
