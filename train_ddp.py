@@ -90,7 +90,7 @@ def train(
     logger.event("resume" if checkpoint else "start", progress.step, world_size=launch.world_size, device=str(device))
 
     # ---- train ----------------------------------------------------------------------------------------------------
-    speed = Speed(progress.tokens_seen)
+    speed, newest = Speed(progress.tokens_seen), None
     for shards in ledger.each("data", run_steps(loader, sampler, start=progress.step, stop=total_steps)):
         with ledger("compute"):
             lr = lr_at(progress.step, total_steps, config.optimizer)
@@ -106,9 +106,8 @@ def train(
 
         if is_due(progress.step, config.evaluation.every_steps, total_steps):
             with ledger("evaluation"):
-                logger.evaluation(
-                    progress.step, "validation", evaluate(state.model, corpus.splits["validation"], config, device)
-                )
+                newest = evaluate(state.model, corpus.splits["validation"], config, device)
+                logger.evaluation(progress.step, "validation", newest)
             if isinstance(state.model, LanguageModel) and launch.is_main:
                 with ledger("sampling"):
                     samples = write_samples(state.model, corpus.tokenizer, config, progress.step)
@@ -124,16 +123,17 @@ def train(
 
     # ---- final figures --------------------------------------------------------------------------------------------
     split = "test" if "test" in corpus.splits else "validation"
-    with ledger("evaluation"):
-        final = evaluate(state.model, corpus.splits[split], config, device)
-    logger.evaluation(progress.step, split, final)
-    result = make_result(state, final, split, world_size=launch.world_size, steps_per_epoch=sampler.steps_per_epoch)
+    if split == "test" or newest is None:
+        with ledger("evaluation"):
+            newest = evaluate(state.model, corpus.splits[split], config, device)
+        logger.evaluation(progress.step, split, newest)
+    result = make_result(state, newest, split, world_size=launch.world_size, steps_per_epoch=sampler.steps_per_epoch)
     logger.event("finish", progress.step, params_sha256=result["params_sha256"])
     logger.close(result)
     if launch.is_main:
         export_model(directory.path / "model", state.model, description)
-        directory.write_result(result | {"ledger": ledger.summary()})
-        print_evaluation(f"{config.run.name}: {split}", final, corpus.labels)
+        directory.write_result(result | ledger.figures())
+        print_evaluation(f"{config.run.name}: {split}", newest, corpus.labels)
         print_result(directory.path, result)
 
 

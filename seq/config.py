@@ -62,6 +62,9 @@ class DataConfig(Section):
     """Where a language model's text is cut into sequences; `window`: every `max_length` tokens."""
     max_length: Positive = 256
     """Longest sequence, in tokens of text (markers not counted)."""
+    evaluation_max_length: Positive | None = None
+    """The same for a language model's validation and test splits, where more context costs no updates; the default is
+    `max_length`."""
     too_long: Literal["auto", "error", "drop", "truncate", "split"] = "auto"
     """What to do with a longer one. `split` goes on in a further sequence (language models only);
     `auto` is `split` for language models and `error` for classifiers."""

@@ -25,7 +25,7 @@ def _rank(rank: int, function: Callable[..., None], world_size: int, store: str,
 def run_ranks(function: Callable[..., None], world_size: int, folder: Path, *arguments: Any) -> None:
     """Call `function(rank, *arguments)` in `world_size` spawned processes that share a gloo group."""
     store = folder / f"store-{function.__name__}-{world_size}"
-    mp.spawn(_rank, (function, world_size, str(store), arguments), nprocs=world_size)  # type: ignore[no-untyped-call]
+    mp.spawn(_rank, (function, world_size, str(store), arguments), nprocs=world_size)  # type: ignore[attr-defined,no-untyped-call]
 
 
 def run(

@@ -119,11 +119,12 @@ def _tokenise(
     narrow = encoded.values.astype(smallest_dtype(tokenizer.vocab_size))
     encoded = RaggedArray(narrow, encoded.offsets)
     if split.labels is None:
+        if name != "train" and config.evaluation_max_length is not None:
+            config = config.model_copy(update={"max_length": config.evaluation_max_length})
         sequences = cut_streams(frame(encoded), config.unit, newline_id(tokenizer))
         if config.unit == "window" or config.too_long in ("auto", "split"):
             return split_long(sequences, config.max_length), None
-        sequences, _ = limit_length(name, sequences, config, notes, markers=1)
-        return sequences, None
+        return limit_length(name, sequences, config, notes, markers=1)[0], None
     encoded, kept = limit_length(name, encoded, config, notes, markers=0)
     return frame(encoded), _label_ids(name, [split.labels[row] for row in kept], labels)
 

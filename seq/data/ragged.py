@@ -29,9 +29,11 @@ class RaggedArray:
         starts = self.offsets[rows]
         lengths = self.offsets[rows + 1] - starts
         columns = np.arange(lengths.max(initial=0))
-        inside = columns < lengths[:, None]
-        padded = np.zeros(inside.shape, np.int64)
-        padded[inside] = self.values[(starts[:, None] + columns)[inside]]
+        # Rows that are shorter read on, into their neighbours; what they find there is overwritten.
+        positions = np.minimum(starts[:, None] + columns, len(self.values) - 1)
+        padded = self.values[positions].astype(np.int64)
+        if lengths.min(initial=0) < len(columns):
+            padded[columns >= lengths[:, None]] = 0
         return padded, lengths
 
     def take(self, rows: Ints) -> "RaggedArray":

@@ -46,3 +46,8 @@ class Ledger:
         wall = self._earlier + time.perf_counter() - self._begin
         other = wall - sum(seconds for cause, seconds in self._seconds.items() if cause != "other")
         return {cause: seconds for cause, seconds in self._seconds.items() if cause != "other"} | {"other": other}
+
+    def figures(self) -> dict[str, float | dict[str, float]]:
+        """`wall_seconds`, and `ledger`: where they went."""
+        seconds = {cause: round(spent, 3) for cause, spent in self.summary().items()}
+        return {"wall_seconds": round(sum(seconds.values()), 3), "ledger": seconds}

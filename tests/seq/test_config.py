@@ -122,4 +122,4 @@ def test_identity_leaves_out_what_cannot_change_the_parameters() -> None:
 
 def test_sections_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        OptimizerConfig().lr = 1.0
+        OptimizerConfig().lr = 1.0  # type: ignore[misc]

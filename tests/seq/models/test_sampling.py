@@ -64,7 +64,7 @@ def test_same_seed_same_tokens_and_forbidden_ids_never() -> None:
     assert torch.equal(many, draw(model, rows=64, temperature=5.0))
     assert not torch.equal(many, draw(model, rows=64, temperature=5.0, seed=1))
     assert many.min() >= 2
-    assert len(many.unique(dim=0)) > 60
+    assert len(set(map(tuple, many.tolist()))) > 60
 
 
 @pytest.mark.parametrize("unit_end", [(7,), (7, 7)])

@@ -1,0 +1,189 @@
+"""What one does with a run: predict, generate, evaluate; and what W&B has of it."""
+
+import json
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from seq.command_line import load_run
+from seq.predict import predict, probabilities
+from tests.helpers import run, train
+from tests.test_train_ddp import metrics, result, words
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    done = train(*words(folder, "names", "run.name=names", "logging.wandb=offline"), world_size=2)
+    assert done.returncode == 0, done.stderr
+    return folder / "names"
+
+
+@pytest.fixture(scope="module")
+def speeches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    done = train(*words(folder, "speeches", "run.name=speeches", "logging.wandb=offline"))
+    assert done.returncode == 0, done.stderr
+    return folder / "speeches"
+
+
+def test_predict(names: Path) -> None:
+    texts = ["Adylov", "Sloan", "Harb", "San", ""]
+    done = run("python", "-m", "seq.predict", names, *texts, "--top", "18")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == texts
+    for line in lines:
+        chances = [float(word.rpartition(" ")[2]) for word in line[1:]]
+        assert len(chances) == 18
+        assert sum(chances) == pytest.approx(1, abs=0.02)
+        assert chances == sorted(chances, reverse=True)
+    # Together or one by one, the same.
+    trained = load_run(names, None)
+    alone = torch.cat([probabilities(trained, [text]) for text in texts])
+    torch.testing.assert_close(probabilities(trained, texts), alone)
+
+
+def test_predict_streams_stdin_and_cuts_endless_lines(names: Path) -> None:
+    done = run("python", "-m", "seq.predict", names, stdin="Sloan\r\n" + "x" * 300_000 + "\nHarb\n\nSan")
+    assert done.returncode == 0, done.stderr
+    texts = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    assert [texts[0], texts[2:]] == ["Sloan", ["Harb", "", "San"]]
+    assert set(texts[1]) == {"x"}
+    assert len(texts[1]) <= 33
+    assert "cut to data.max_length" in done.stderr
+
+
+def test_predict_takes_any_number_of_texts(names: Path) -> None:
+    """Lazily: the third result comes before the tenth text is asked for."""
+    asked = []
+
+    def texts() -> Iterator[str]:
+        for number in range(1000):
+            asked.append(number)
+            yield "Sloan"
+
+    results = predict(load_run(names, None), texts(), top=1, rows=4)
+    for _ in range(3):
+        next(results)
+    assert len(asked) == 4
+
+
+def test_generate(speeches: Path) -> None:
+    command = ("python", "-m", "seq.generate", speeches, "--prime", "99 bottles", "--length", "30")
+    first, again, other = (run(*command, *more) for more in ((), (), ("--seed", "2")))
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith("99 bottles")
+    assert first.stdout == again.stdout != other.stdout
+    several = run(*command, "--num", "3", "--temperature", "2", "--top-k", "5", "--top-p", "0.9")
+    assert several.stdout.count("99 bottles") >= 3
+    coldest = run(*command, "--num", "2", "--temperature", "0").stdout.split("\n" + "-" * 40 + "\n")
+    assert coldest[0].strip() == coldest[1].strip()
+    unknown = run(*command, "--prime", "99 \u00fc")
+    assert "the training text has no '\u00fc'" in unknown.stderr
+
+
+def test_evaluate_is_what_the_run_said_at_any_world_size(names: Path, speeches: Path) -> None:
+    loss = result(names)["eval"]["loss"]
+    for launcher in (("python",), ("torchrun", "--standalone", "--nproc_per_node=2")):
+        done = run(*launcher, "-m", "seq.evaluate", names)
+        assert done.returncode == 0, done.stderr
+        assert f"{loss:.4f}" in done.stdout
+    bits = result(speeches)["eval"]["bits_per_char"]
+    assert f"{bits:.4f}" in run("python", "-m", "seq.evaluate", speeches).stdout
+
+
+def test_evaluate_other_data_with_the_models_own_vocabulary(speeches: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text("Zebras & quails? 5 bottles.")
+    done = run("python", "-m", "seq.evaluate", speeches, f"data.files.test={tmp_path / 'other.txt'}")
+    assert done.returncode == 0, done.stderr
+    assert "test" in done.stdout
+
+
+def test_programs_refuse_in_one_line(names: Path, speeches: Path, tmp_path: Path) -> None:
+    for command, message in (
+        (("predict", tmp_path, "x"), "no run with a checkpoint"),
+        (("predict", speeches, "x"), "is a language model; use python -m seq.generate"),
+        (("generate", names), "is a classifier; use python -m seq.predict"),
+        (("generate", speeches, "--top-p", "2"), "generation.top_p: must be less than or equal to 1"),
+        (("generate", speeches, "--num", "0"), "--num 0: must be at least 1"),
+        (("evaluate", names, "--checkpoint", "step-9.pt"), "no checkpoint step-9.pt; it has step-00000008.pt"),
+        (("evaluate", names, "data.sauce=x"), "data.sauce: unknown key; did you mean data.source?"),
+    ):
+        done = run("python", "-m", f"seq.{command[0]}", *command[1:])
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_exported_model(names: Path) -> None:
+    from safetensors.torch import load_file
+
+    weights = load_file(names / "model" / "model.safetensors")
+    trained = load_run(names, None).model.state_dict()
+    assert weights.keys() == trained.keys()
+    assert all(torch.equal(weights[name], trained[name]) for name in weights)
+    about = json.loads((names / "model" / "config.json").read_text())
+    assert about["model"]["hidden_size"] == 8
+    assert len(about["labels"]) == 18
+
+
+def wandb_records(folder: Path) -> Iterator[Any]:
+    """The records of an offline run, in LevelDB's log format: blocks of 32 KiB, each record with its checksum."""
+    from wandb.proto import wandb_internal_pb2
+
+    (path,) = (folder / "wandb").glob("offline-run-*/*.wandb")
+    data, place, parts = path.read_bytes(), 7, b""
+    assert data[:4] == b":W&B"
+    while place + 7 <= len(data):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        checksum, length, kind = struct.unpack("<IHB", data[place : place + 7])
+        piece = data[place + 7 : place + 7 + length]
+        assert zlib.crc32(bytes([kind]) + piece) & 0xFFFFFFFF == checksum
+        place += 7 + length
+        parts = piece if kind in (1, 2) else parts + piece
+        if kind in (1, 4):
+            record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
+            record.ParseFromString(parts)
+            yield record
+
+
+def test_wandb_has_what_metrics_jsonl_has(names: Path, speeches: Path) -> None:
+    for folder, split in ((names, "test"), (speeches, "validation")):
+        records = list(wandb_records(folder))
+        history = [
+            {(item.key or "/".join(item.nested_key)): json.loads(item.value_json) for item in record.history.item}
+            for record in records
+            if record.WhichOneof("record_type") == "history"
+        ]
+        logged = {row["step"]: row["train/loss"] for row in history if "train/loss" in row}
+        assert logged == {line["step"]: line["loss"] for line in metrics(folder, "train")}
+        (final,) = [row for row in history if row["step"] == 12 and f"{split}/loss" in row]
+        assert final[f"{split}/loss"] == result(folder)["eval"]["loss"]
+        key = "samples/path" if folder is speeches else "test/confusion/path"
+        tables = [folder / "wandb" / "latest-run" / "files" / row[key] for row in history if key in row]
+        assert len(tables) == (2 if folder is speeches else 1)
+        cells = json.loads(tables[-1].read_text())["data"]
+        if folder is names:
+            assert sum(count for _, _, count in cells) == 5696
+        else:
+            samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+            assert cells == [[sample["step"], sample["prompt"], sample["text"]] for sample in samples]
+        (started,) = {record.run.run_id for record in records if record.WhichOneof("record_type") == "run"}
+        assert started == (folder / "wandb-id").read_text()
+
+
+def test_perplexity_and_bits_agree(speeches: Path) -> None:
+    figures = result(speeches)["eval"]
+    assert figures["perplexity"] == pytest.approx(math.exp(figures["loss"]))

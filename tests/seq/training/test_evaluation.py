@@ -1,0 +1,61 @@
+"""Evaluation is exact at any world size, and equal to a slow loop over single sequences."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from seq.data.corpus import Split
+from seq.data.ragged import RaggedArray
+from seq.models.build import build_model
+from seq.training.evaluation import evaluate
+from seq.training.objective import loss_sum
+from tests.helpers import run_ranks
+from tests.seq.training.test_gradient import make_config
+
+ROWS = 37
+
+
+def make_split(kind: str) -> Split:
+    random = np.random.default_rng(1)
+    offsets = np.concatenate(([0], np.cumsum(random.integers(2, 12, ROWS))))
+    labels = random.integers(0, 3, ROWS) if kind == "classifier" else None
+    return Split(sequences=RaggedArray(random.integers(1, 11, offsets[-1]), offsets), labels=labels, num_characters=200)
+
+
+def record(rank: int, kind: str, file: str) -> None:
+    config = make_config(kind, 4)
+    model = build_model(config, vocab_size=11, num_labels=3)
+    result = evaluate(model, make_split(kind), config, torch.device("cpu"))
+    assert model.training
+    if rank == 0:
+        torch.save((result.figures, result.confusion is not None and result.confusion.tolist()), file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["classifier", "language_model"])
+def test_exact_at_every_world_size(tmp_path: Path, kind: str) -> None:
+    results = []
+    for world_size in (1, 2, 4):
+        run_ranks(record, world_size, tmp_path, kind, str(tmp_path / f"{world_size}.pt"))
+        results.append(torch.load(tmp_path / f"{world_size}.pt"))
+    # To the last bit, not nearly.
+    assert results[0] == results[1] == results[2]
+    figures, confusion = results[0]
+    split, model = make_split(kind), build_model(make_config(kind, 4), vocab_size=11, num_labels=3)
+    total, hits, targets_seen = 0.0, 0, 0
+    for row in range(ROWS):
+        tokens = torch.from_numpy(split.sequences.pad(np.array([row]))[0])
+        if split.labels is None:
+            inputs, targets = tokens[:, :-1], tokens[:, 1:]
+        else:
+            inputs, targets = tokens, torch.tensor([int(split.labels[row])])
+        logits = model(inputs, torch.tensor([inputs.shape[1]]))
+        total += loss_sum(logits, targets).item()
+        hits += int((logits.argmax(-1) == targets).sum())
+        targets_seen += targets.numel()
+    assert figures["loss"] == pytest.approx(total / targets_seen, rel=1e-5)
+    if confusion:
+        assert sum(map(sum, confusion)) == ROWS
+        assert figures["accuracy"] == hits / ROWS

@@ -1,0 +1,77 @@
+"""The gradient of a global batch is the same however it is split over shards and ranks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from launch.collectives import sum_gradients
+from seq.config import Config
+from seq.config_file import parse_config
+from seq.data.corpus import Split
+from seq.data.dataset import SequenceDataset
+from seq.data.ragged import RaggedArray
+from seq.data.sampler import BucketedDistributedSampler
+from seq.models.build import build_model
+from seq.training.objective import loss_sum
+from tests.helpers import run_ranks
+
+LENGTHS = [2, 9, 3, 3, 7, 5, 1]
+"""Seven uneven sequences: with 8 shards some are empty."""
+
+
+def make_config(kind: str, shards: int) -> Config:
+    tree = {"model": {"kind": kind, "hidden_size": 6, "embedding_dim": 5}, "batch": {"shards": shards}}
+    return parse_config(tree, where="test")
+
+
+def make_dataset(kind: str) -> SequenceDataset:
+    offsets = np.concatenate(([0], np.cumsum(np.array(LENGTHS) + 1)))
+    values = np.random.default_rng(0).integers(1, 11, offsets[-1])
+    labels = np.arange(len(LENGTHS)) % 3 if kind == "classifier" else None
+    return SequenceDataset(Split(sequences=RaggedArray(values, offsets), labels=labels, num_characters=0))
+
+
+def reference(kind: str) -> list[torch.Tensor]:
+    """One sequence after another, no padding, no shards: the mean of all targets' losses."""
+    dataset, config = make_dataset(kind), make_config(kind, 1)
+    model = build_model(config, vocab_size=11, num_labels=3).double()
+    total, count = torch.zeros((), dtype=torch.float64), 0
+    for row in range(len(dataset)):
+        tokens = torch.from_numpy(dataset.sequences.pad(np.array([row]))[0])
+        if dataset.labels is None:
+            inputs, targets = tokens[:, :-1], tokens[:, 1:]
+        else:
+            inputs, targets = tokens, torch.tensor([int(dataset.labels[row])])
+        total = total + loss_sum(model(inputs, torch.tensor([inputs.shape[1]])), targets)
+        count += targets.numel()
+    (total / count).backward()  # type: ignore[no-untyped-call]
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+def compare(rank: int, kind: str, all_shards: list[int], expected: list[torch.Tensor]) -> None:
+    """What train_step does up to the update, in double precision."""
+    world_size = torch.distributed.get_world_size()
+    for shards in (shards for shards in all_shards if shards % world_size == 0):
+        config, dataset = make_config(kind, shards), make_dataset(kind)
+        model = DistributedDataParallel(build_model(config, vocab_size=11, num_labels=3).double())
+        model.register_comm_hook(None, sum_gradients)
+        sampler = BucketedDistributedSampler(dataset, config.batch)
+        batches = [dataset[shard] for shard in sampler]
+        assert sampler.steps_per_epoch == 1
+        for batch in batches[:-1]:
+            with model.no_sync():
+                (loss_sum(model(batch.inputs, batch.lengths), batch.targets) / batch.num_targets).backward()  # type: ignore[no-untyped-call]
+        batch = batches[-1]
+        (loss_sum(model(batch.inputs, batch.lengths), batch.targets) / batch.num_targets).backward()  # type: ignore[no-untyped-call]
+        gradients = [parameter.grad for parameter in model.parameters()]
+        torch.testing.assert_close(gradients, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["classifier", "language_model"])
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_gradient(tmp_path: Path, kind: str, world_size: int) -> None:
+    run_ranks(compare, world_size, tmp_path, kind, [1, 2, 4, 8], reference(kind))

@@ -1,0 +1,111 @@
+"""Objective, schedule, optimizer, ledger, metrics."""
+
+import math
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from seq.config import OptimizerConfig
+from seq.data.dataset import IGNORE_INDEX
+from seq.data.plan import Piece
+from seq.training.ledger import Ledger
+from seq.training.metrics import classifier_figures, language_model_figures, per_class
+from seq.training.objective import loss_sum
+from seq.training.optimizer import lr_at, make_optimizer
+from seq.training.progress import Progress
+
+
+def test_loss_is_the_sum_over_real_targets() -> None:
+    logits = torch.randn(2, 3, 4, requires_grad=True)
+    targets = torch.tensor([[1, IGNORE_INDEX, 3], [IGNORE_INDEX] * 3])
+    expected = -sum(logits[0, time].log_softmax(-1)[targets[0, time]] for time in (0, 2))
+    torch.testing.assert_close(loss_sum(logits, targets), expected)
+    empty = loss_sum(logits, torch.full_like(targets, IGNORE_INDEX))
+    torch.autograd.backward(empty)
+    assert empty.item() == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+@given(st.sampled_from(["constant", "cosine", "linear"]), st.integers(0, 50), st.integers(51, 300), st.floats(0, 1))
+def test_schedule(schedule: str, warmup: int, total: int, final: float) -> None:
+    config = OptimizerConfig(lr=2.0, warmup_steps=warmup, schedule=schedule, final_lr=final)  # type: ignore[arg-type]
+    rates = [lr_at(step, total, config) for step in range(total)]
+    assert all(0 <= rate <= 2.0 + 1e-12 for rate in rates)
+    assert rates[:warmup] == pytest.approx([2.0 * (step + 1) / warmup for step in range(warmup)])
+    assert rates[warmup] == pytest.approx(2.0)
+    after = rates[warmup:]
+    assert all(early >= late - 1e-12 for early, late in pairwise(after))
+    if len(after) > 1:
+        assert rates[-1] == pytest.approx(2.0 if schedule == "constant" else 2.0 * final)
+    if schedule == "linear":
+        assert after[: 3 * (len(after) - 1) // 4] == pytest.approx([2.0] * (3 * (len(after) - 1) // 4))
+
+
+def test_matrices_decay_and_vectors_do_not() -> None:
+    model = nn.Linear(3, 2)
+    optimizer = make_optimizer(model, OptimizerConfig(lr=0.1, weight_decay=0.5))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    torch.testing.assert_close(model.weight.detach(), before["weight"] * (1 - 0.1 * 0.5))
+    assert torch.equal(model.bias.detach(), before["bias"])
+
+
+def test_ledger_adds_up() -> None:
+    ledger = Ledger()
+    with ledger("compute"):
+        time.sleep(0.02)
+    assert list(ledger.each("data", [1, 2])) == [1, 2]
+    ledger.add_earlier({"compute": 5.0, "other": 1.0})
+    begin = time.perf_counter()
+    summary = ledger.summary()
+    assert set(summary) == {"compute", "data", "other"}
+    assert summary["compute"] == pytest.approx(5.02, abs=0.02)
+    assert sum(summary.values()) == pytest.approx(6.02, abs=0.05 + time.perf_counter() - begin)
+    assert summary["other"] >= 1.0
+
+
+Counts = st.integers(1, 6).flatmap(
+    lambda size: st.lists(st.lists(st.integers(0, 9), min_size=size, max_size=size), min_size=size, max_size=size)
+)
+
+
+@given(Counts.filter(lambda rows: sum(map(sum, rows)) > 0))
+def test_classifier_figures_are_those_of_torchmetrics(rows: list[list[int]]) -> None:
+    from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
+
+    confusion = np.array(rows)
+    pairs = [(true, guess) for (true, guess), count in np.ndenumerate(confusion) for _ in range(count)]
+    target, predicted = (torch.tensor(side) for side in zip(*pairs, strict=True))
+    figures = classifier_figures(3.0, confusion)
+    size = max(2, len(rows))
+    f1 = multiclass_f1_score(predicted, target, num_classes=size, average="macro")
+    accuracy = multiclass_accuracy(predicted, target, num_classes=size, average="micro")
+    assert figures["macro_f1"] == pytest.approx(f1.item(), abs=1e-6)
+    assert figures["accuracy"] == pytest.approx(accuracy.item(), abs=1e-6)
+    assert figures["loss"] == 3.0 / confusion.sum()
+    assert sum(row["support"] for row in per_class(confusion)) == len(pairs)
+
+
+def test_language_model_figures() -> None:
+    figures = language_model_figures(math.log(2) * 30, num_targets=11, num_characters=10)
+    assert figures["bits_per_char"] == pytest.approx(3.0)
+    assert figures["loss"] == pytest.approx(math.log(2) * 30 / 11)
+    assert figures["perplexity"] == pytest.approx(2 ** (30 / 11))
+
+
+def test_progress_counts() -> None:
+    progress = Progress()
+    progress.advance([Piece(0, 2, 4, 7), Piece(2, 3, 3, 3)])
+    figures = progress.figures()
+    assert (progress.step, figures["tokens_seen"], figures["examples_seen"]) == (1, 10, 3)
+    assert figures["padding_fraction"] == pytest.approx(1 - 10 / 11)
+    assert figures["imbalance"] == pytest.approx(7 / 5 - 1)

@@ -1,0 +1,179 @@
+"""The main job on real processes: every launcher, every world size, resume, refusals."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers import run, train
+
+pytestmark = pytest.mark.slow
+
+TINY = (
+    *("batch.tokens=256", "batch.rows=8", "train.steps=12", "optimizer.warmup_steps=2", "logging.every_steps=1"),
+    *("evaluation.every_steps=6", "checkpoint.every_steps=4", "model.hidden_size=8", "model.embedding_dim=8"),
+)
+PROMPTS = 'generation.prompts=["My fellow"]'
+
+
+def words(folder: Path, kind: str, *more: str) -> list[str]:
+    """A small run of either kind, as a command line."""
+    text = folder / "text.txt"
+    text.write_text("".join(f"{n} bottles of beer on the wall.\n\n" for n in range(99, 0, -1)))
+    source = ["data.source=names"] if kind == "names" else ["data.source=text", f"data.files.train={text}"]
+    if kind != "names":
+        source += [f"data.files.validation={text}", "data.max_length=24", "generation.length=20", PROMPTS]
+    return [f"configs/{kind}.yaml", *source, *TINY, f"run.output_dir={folder}", "logging.wandb=disabled", *more]
+
+
+def metrics(folder: Path, event: str | None = None) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if event in (None, line["event"])]
+
+
+def result(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("kind", ["names", "speeches"])
+def test_one_two_and_four_processes(tmp_path: Path, kind: str) -> None:
+    runs = {}
+    for world_size in (1, 2, 4):
+        done = train(*words(tmp_path, kind, f"run.name=w{world_size}"), world_size=world_size)
+        assert done.returncode == 0, done.stderr
+        runs[world_size] = tmp_path / f"w{world_size}"
+    first = result(runs[1])
+    assert first["status"] == "finished"
+    assert first["step"] == 12
+    assert sum(first["ledger"].values()) == pytest.approx(first["wall_seconds"])
+    assert set(first["eval"]) == (
+        {"loss", "accuracy", "macro_f1"} if kind == "names" else {"loss", "bits_per_char", "perplexity"}
+    )
+    for world_size, folder in runs.items():
+        other = result(folder)
+        assert other["world_size"] == world_size
+        for key in ("tokens_seen", "examples_seen", "padding_fraction", "imbalance"):
+            assert other[key] == first[key]
+        assert other["eval"]["loss"] == pytest.approx(first["eval"]["loss"], rel=1e-3)
+        losses = [[line["loss"] for line in metrics(run_, "train")] for run_ in (folder, runs[1])]
+        assert len(losses[0]) == 12
+        assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+        events = [line["event"] for line in metrics(folder)]
+        assert (events[0], events[-1]) == ("start", "finish")
+        assert {"train", "eval", "checkpoint"} <= set(events)
+        assert len(list((folder / "checkpoints").iterdir())) == 2
+        assert {path.name for path in (folder / "model").iterdir()} == {
+            *("model.safetensors", "config.json", "tokenizer.json")
+        }
+    samples = [(runs[size] / "samples.jsonl").exists() for size in runs]
+    assert samples == [kind == "speeches"] * 3
+
+
+def test_resumed_in_mid_epoch_on_another_world_size(tmp_path: Path) -> None:
+    whole = train(*words(tmp_path, "names", "run.name=whole"))
+    assert whole.returncode == 0, whole.stderr
+    command = words(tmp_path, "names", "run.name=parts")
+    killed = run(
+        *(
+            "python",
+            "-c",
+            "import os, sys, train_ddp as t; old = t.save_checkpoint\n"
+            "def save(path, state):\n    old(path, state); os._exit(9)\n"
+            "t.save_checkpoint = save; t.main(sys.argv[1:])",
+        ),
+        *command,
+    )
+    assert killed.returncode == 9
+    folder = tmp_path / "parts"
+    assert not (folder / "result.json").exists()
+    resumed = train(*command, world_size=2)
+    assert resumed.returncode == 0, resumed.stderr
+    assert [line["step"] for line in metrics(folder, "resume")] == [4]
+    assert [line["step"] for line in metrics(folder, "train")] == list(range(1, 13))
+    losses = [[line["loss"] for line in metrics(tmp_path / name, "train")] for name in ("whole", "parts")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert result(folder)["tokens_seen"] == result(tmp_path / "whole")["tokens_seen"]
+
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    again = train(*command)
+    assert again.returncode == 0
+    assert "already finished at step 12" in again.stdout
+    other = train(*command, "optimizer.lr=1.0")
+    assert other.returncode == 2
+    assert "optimizer.lr: 0.003 there, 1.0 here" in other.stderr
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    fresh = train(*command, "optimizer.lr=1e-3", "--fresh")
+    assert fresh.returncode == 0, fresh.stderr
+    assert {path: (tmp_path / "parts.old-1" / path.relative_to(folder)).read_bytes() for path in before} == before
+
+
+def test_srun_without_torchrun(tmp_path: Path) -> None:
+    """Two tasks as srun starts them: its variables, and nothing of torchrun's."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def task(rank: int) -> int:
+        env = {
+            "SLURM_PROCID": str(rank),
+            "SLURM_LOCALID": str(rank),
+            "SLURM_STEP_NUM_TASKS": "2",
+            "SLURM_STEP_TASKS_PER_NODE": "2",
+            "SLURM_NODEID": "0",
+            "SLURM_JOB_ID": str(tmp_path.stat().st_ino),
+            "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1",
+        }
+        return train(*words(tmp_path, "names", "run.name=srun"), env=env).returncode
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(task, (0, 1))) == [0, 0]
+    assert result(tmp_path / "srun")["world_size"] == 2
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_precisions(tmp_path: Path, precision: str) -> None:
+    done = train(*words(tmp_path, "speeches", f"train.precision={precision}", f"run.name={precision}"))
+    assert done.returncode == 0, done.stderr
+    losses = [line["loss"] for line in metrics(tmp_path / precision, "train")]
+    assert losses[-1] < losses[0]
+
+
+def test_free_running(tmp_path: Path) -> None:
+    done = train(*words(tmp_path, "speeches", "train.teacher_forcing=0.0"), world_size=2)
+    assert done.returncode == 0, done.stderr
+
+
+def _refused(*command: str | Path, world_size: int = 1) -> str:
+    done = train(*command, world_size=world_size)
+    assert done.returncode == (2 if world_size == 1 else 1)
+    # torchrun shows where it raised; our files must not show up.
+    assert 'train_ddp.py", line' not in done.stderr
+    return done.stderr
+
+
+def test_faults_end_with_2_before_anything_is_written(tmp_path: Path) -> None:
+    out = f"run.output_dir={tmp_path / 'runs'}"
+    assert "no such config file" in _refused("configs/nmes.yaml", out)
+    assert "optimizer.lrr: unknown key; did you mean optimizer.lr?" in _refused("optimizer.lrr=1", out)
+    assert "one config at a time" in _refused("configs/names.yaml", "configs/speeches.yaml", out)
+    with (tmp_path / "rows.csv").open("w") as file:
+        csv.writer(file).writerows([("name", "origin"), ("", "x"), ("B", "y")])
+    rows = ("data.source=csv", f"data.files.train={tmp_path / 'rows.csv'}", "data.label=origin")
+    assert "no column 'text'" in _refused(*rows, out)
+    assert "train row 1: the text is empty" in _refused(*rows, "data.text=name", out)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_world_size_must_divide_the_shards(tmp_path: Path) -> None:
+    message = _refused(f"run.output_dir={tmp_path}", world_size=3)
+    assert "world size 3 does not divide batch.shards=4; start 1, 2 or 4 processes" in message
+    assert message.count("error: world size") == 1
+
+
+def test_help_names_every_key() -> None:
+    shown = run("python", "train_ddp.py", "--help")
+    assert shown.returncode == 0
+    for key in ("run.seed", "data.too_long", "model.tie_weights", "train.teacher_forcing", "logging.wandb"):
+        assert f"\n  {key}  (default " in shown.stdout
