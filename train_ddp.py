@@ -6,22 +6,22 @@ python train_ddp.py ...                                                       on
 """
 
 import sys
-from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grad_norm_
 
-from launch.collectives import check_agreement, sum_gradients, sum_over_ranks
+from launch.allreduce import PlainReduction
+from launch.collectives import check_agreement, sum_over_ranks
 from launch.context import Launch, describe_launch, process_group
-from launch.seeding import seed_shard
+from launch.digest import check_ranks_agree
+from launch.lockstep import OrderedReduction
+from launch.seeding import fix_arithmetic
 from seq.command_line import check_world_size, config_and_overrides, exit_code, training_parser
 from seq.config import Config
 from seq.config_file import load_config
 from seq.data.corpus import Corpus, prepare_corpus
-from seq.data.dataset import Batch, SequenceDataset
+from seq.data.dataset import SequenceDataset
 from seq.data.loader import make_loader, run_steps
 from seq.data.sampler import BucketedDistributedSampler
 from seq.models.language_model import LanguageModel
@@ -31,13 +31,12 @@ from seq.training.evaluation import evaluate
 from seq.training.export import export_model
 from seq.training.ledger import Ledger
 from seq.training.logger import open_logger
-from seq.training.objective import loss_sum
 from seq.training.optimizer import lr_at, set_lr
-from seq.training.precision import autocast
 from seq.training.progress import Speed
 from seq.training.result import make_result
 from seq.training.run_directory import RunDirectory
 from seq.training.state import TrainState, describe_run, load_for_resume
+from seq.training.step import train_step
 from seq.training.text import write_samples
 
 
@@ -54,6 +53,7 @@ def main(arguments: list[str]) -> None:
         return print_result(directory.path, result, launch.is_main, already=True)
     corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
     checkpoint = load_for_resume(directory.newest_checkpoint(), corpus)
+    fix_arithmetic(threads=config.run.threads, deterministic=config.run.deterministic)
     with process_group(launch, timeout_seconds=config.run.timeout_seconds) as device:
         train(config, corpus, checkpoint, directory, launch, device, ledger)
 
@@ -68,10 +68,10 @@ def train(
     ledger: Ledger,
 ) -> None:
     # ---- model and data -------------------------------------------------------------------------------------------
-    torch.set_num_threads(config.run.threads)
     state = TrainState.create(config, corpus, device)
     ddp = DistributedDataParallel(state.model, broadcast_buffers=False)
-    ddp.register_comm_hook(None, sum_gradients)
+    ordered = config.sync.reduction == "ordered"
+    reduction = OrderedReduction(ddp) if ordered else PlainReduction(ddp, compress=config.sync.compress)
     dataset = SequenceDataset(corpus.splits["train"])
     sampler = BucketedDistributedSampler(dataset, config.batch, seed=config.run.seed)
     loader = make_loader(dataset, sampler, ahead=device.type == "cuda")
@@ -95,14 +95,20 @@ def train(
         with ledger("compute"):
             lr = lr_at(progress.step, total_steps, config.optimizer)
             set_lr(state.optimizer, lr)
-            shard_losses, grad_norm = train_step(ddp, state, [shard.to(device) for shard in shards], config)
+            done = train_step(ddp, reduction, state, [shard.to(device) for shard in shards], config)
         progress.advance(sampler.shards_of(progress.step))
 
         if is_due(progress.step, config.logging.every_steps, total_steps):
             with ledger("compute"):
-                loss = sum_over_ranks(shard_losses).sum().item()
+                loss = sum_over_ranks(done.shard_losses).sum().item()
             figures = progress.figures() | {"tokens_per_second": speed.read(progress.tokens_seen)}
-            logger.event("train", progress.step, loss=loss, grad_norm=grad_norm.item(), lr=lr, **figures)
+            logger.event("train", progress.step, loss=loss, grad_norm=done.grad_norm.item(), lr=lr, **figures)
+
+        if done.digests is not None:
+            logger.digests(progress.step, done.digests)
+        if is_due(progress.step, config.sync.check_every, total_steps):
+            with ledger("compute"):
+                check_ranks_agree(state.model.named_parameters(), progress.step, device)
 
         if is_due(progress.step, config.evaluation.every_steps, total_steps):
             with ledger("evaluation"):
@@ -130,36 +136,12 @@ def train(
     result = make_result(state, newest, split, world_size=launch.world_size, steps_per_epoch=sampler.steps_per_epoch)
     logger.event("finish", progress.step, params_sha256=result["params_sha256"])
     logger.close(result)
+    reduction.close()
     if launch.is_main:
         export_model(directory.path / "model", state.model, description)
         directory.write_result(result | ledger.figures())
         print_evaluation(f"{config.run.name}: {split}", newest, corpus.labels)
         print_result(directory.path, result)
-
-
-def train_step(
-    ddp: DistributedDataParallel, state: TrainState, shards: list[Batch], config: Config
-) -> tuple[Tensor, Tensor]:
-    """One update. Returns the losses (V,) of the step's shards, 0 for those of other ranks, and the gradient's norm.
-
-    A shard's loss is its sum over the number of targets of the *whole* step, so the gradient is the plain sum over
-    shards and ranks. DDP adds up the ranks once, during the last shard; `no_sync` keeps the earlier ones local.
-    """
-    losses = torch.zeros(config.batch.shards, dtype=torch.float64, device=shards[0].inputs.device)
-    for number, batch in enumerate(shards, 1):
-        seed_shard(config.run.seed, batch.step, batch.shard)
-        with nullcontext() if number == len(shards) else ddp.no_sync():
-            with autocast(config.train.precision, batch.inputs.device):
-                logits = ddp(batch.inputs, batch.lengths)
-            loss = loss_sum(logits, batch.targets) / batch.num_targets
-            state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        losses[batch.shard] = loss.detach()
-    state.scaler.unscale_(state.optimizer)
-    grad_norm = clip_grad_norm_(state.model.parameters(), config.train.max_norm)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    state.optimizer.zero_grad()
-    return losses, grad_norm
 
 
 def is_due(step: int, every: int, total_steps: int) -> bool:

@@ -3,7 +3,6 @@
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import GradBucket  # type: ignore[attr-defined]
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:
@@ -14,17 +13,6 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     """
     dist.all_reduce(values)
     return values
-
-
-def sum_gradients(_state: object, bucket: GradBucket) -> torch.futures.Future[Tensor]:
-    """DDP communication hook: the sum of the ranks' gradients, where DDP's default is their mean.
-
-    The loss of each shard is already divided by the number of targets of the *whole* global batch, so the sum is the
-    gradient, and nothing is left to divide. (A mean of per-rank means is wrong as soon as ranks differ in targets.)
-    """
-    work = dist.all_reduce(bucket.buffer(), async_op=True)
-    assert work is not None
-    return work.get_future().then(lambda done: done.value()[0])  # type: ignore[no-any-return]
 
 
 def check_agreement(what: str, value: int, device: torch.device) -> None:

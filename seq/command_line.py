@@ -60,12 +60,11 @@ def check_world_size(world_size: int, shards: int) -> None:
         )
 
 
-def exit_code(program: Callable[[], None]) -> int:
-    """0, or 2 with the message on rank 0's stderr if the user's config or data are at fault. Other errors pass."""
+def exit_code(program: Callable[[], int | None]) -> int:
+    """What the program returns, else 0; or 2 with the message on rank 0's stderr if the user's config or data are at fault. Other errors pass."""
     try:
-        program()
+        return program() or 0
     except UserError as error:
         if describe_launch().is_main:
             print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0

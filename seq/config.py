@@ -30,6 +30,8 @@ class RunConfig(Section):
     """Seed of everything random: initial weights, data order, dropout, free running, samples."""
     threads: Positive = 1
     """CPU threads of a process. Part of the run: another number adds in another order, and changes the last bits."""
+    deterministic: bool = True
+    """Use only algorithms that give the same bits every time (CUDA has others, some of them faster)."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
     """How long a rank waits for the others in a collective before the run is given up."""
 
@@ -162,6 +164,22 @@ class OptimizerConfig(Section):
     """Learning rate at the end, as a fraction of `lr` (not for `constant`)."""
 
 
+class SyncConfig(Section):
+    reduction: Literal["ordered", "allreduce"] = "ordered"
+    """`ordered`: gradients are added in one fixed tree, with the same bits at every world size; `allreduce`: plain
+    DDP."""
+    compress: Literal["none", "fp16", "bf16"] = "none"
+    """Send gradients in half the bytes (`allreduce` only)."""
+    check_every: Positive = 500
+    """Steps between two comparisons of the parameters across ranks, to the last bit."""
+
+    @model_validator(mode="after")
+    def _compress_goes_with_allreduce(self) -> "SyncConfig":
+        if self.compress != "none" and self.reduction == "ordered":
+            raise ValueError("compress needs reduction=allreduce; the ordered reduction keeps every bit")
+        return self
+
+
 class EvaluationConfig(Section):
     every_steps: Positive = 500
     """Evaluate on the validation split this often, and at the end."""
@@ -192,6 +210,8 @@ class LoggingConfig(Section):
     """Steps between two lines of metrics."""
     wandb: Literal["offline", "online", "disabled"] = "offline"
     """Weights & Biases: `offline` needs neither account nor network; `online` falls back to it after 10 s."""
+    digests: bool = False
+    """Record a digest of every gradient at every step (`digests.jsonl`), for `python -m seq.replay`."""
     project: str = "lockstep"
     """W&B project."""
 
@@ -203,6 +223,7 @@ class Config(Section):
     batch: BatchConfig = BatchConfig()
     train: TrainConfig = TrainConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    sync: SyncConfig = SyncConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     generation: GenerationConfig = GenerationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
@@ -230,7 +251,7 @@ class Config(Section):
 
 
 NOT_IDENTITY = (
-    *("run.name", "run.output_dir", "run.timeout_seconds", "data.cache_dir"),
+    *("run.name", "run.output_dir", "run.timeout_seconds", "data.cache_dir", "sync.check_every"),
     *("evaluation.", "generation.", "checkpoint.", "logging."),
 )
 """Keys that may change between a run and its resumption: they leave the parameters as they are, to the last bit."""

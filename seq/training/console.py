@@ -44,6 +44,9 @@ class ConsoleSink:
         for sample in samples:
             self._line(f"{'sample':<10} step {step:>6}  {sample['prompt'] + sample['text']!r}")
 
+    def digests(self, step: int, digests: dict[str, str]) -> None:
+        """Not shown."""
+
     def close(self, result: dict[str, Any]) -> None:
         self._progress.stop()
 

@@ -15,6 +15,7 @@ class Sink(Protocol):
     def event(self, event: str, step: int, values: dict[str, Any]) -> None: ...
     def evaluation(self, step: int, split: str, result: Evaluation) -> None: ...
     def samples(self, step: int, samples: list[dict[str, Any]]) -> None: ...
+    def digests(self, step: int, digests: dict[str, str]) -> None: ...
     def close(self, result: dict[str, Any]) -> None: ...
 
 
@@ -37,6 +38,11 @@ class Logger:
         for sink in self.sinks:
             sink.samples(step, samples)
 
+    def digests(self, step: int, digests: dict[str, str]) -> None:
+        """Of the gradients of one step, by parameter."""
+        for sink in self.sinks:
+            sink.digests(step, digests)
+
     def close(self, result: dict[str, Any]) -> None:
         """`result`: the run's final figures."""
         for sink in self.sinks:
@@ -44,11 +50,12 @@ class Logger:
 
 
 class MetricsFile:
-    """`metrics.jsonl`, one object a line, flushed line by line; and `samples.jsonl`."""
+    """`metrics.jsonl`, one object a line, flushed line by line; `samples.jsonl`, and `digests.jsonl`."""
 
     def __init__(self, folder: Path) -> None:
         self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
         self._samples_path = folder / "samples.jsonl"
+        self._digests_path = folder / "digests.jsonl"
 
     def event(self, event: str, step: int, values: dict[str, Any]) -> None:
         print(json.dumps({"event": event, "step": step} | values), file=self._metrics, flush=True)
@@ -61,6 +68,10 @@ class MetricsFile:
             for sample in samples:
                 self.event("sample", step, sample)
                 print(json.dumps({"step": step} | sample), file=file)
+
+    def digests(self, step: int, digests: dict[str, str]) -> None:
+        with self._digests_path.open("a", encoding="utf-8") as file:
+            print(json.dumps({"step": step, "gradients": digests}), file=file)
 
     def close(self, result: dict[str, Any]) -> None:
         self._metrics.close()

@@ -40,6 +40,9 @@ class WandbSink:
         table = wandb.Table(columns=["step", "prompt", "text"], data=self._samples)
         self.run.log({"step": step, "samples": table})
 
+    def digests(self, step: int, digests: dict[str, str]) -> None:
+        """Not shown."""
+
     def close(self, result: dict[str, Any]) -> None:
         summary = {f"{result['split']}/{name}": value for name, value in result["eval"].items()}
         self.run.summary.update(summary | {name: result[name] for name in ("params_sha256", "padding_fraction")})

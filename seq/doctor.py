@@ -1,0 +1,113 @@
+"""Does this machine keep lockstep? python -m seq.doctor [CONFIG] [section.key=value ...]
+
+Runs the first 8 steps at every world size that the machine can, compares all losses, gradients and parameters to the
+last bit, and says plainly whether they are equal; if not, which setting broke it. Exit code 0 if they are, else 1.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from seq.command_line import config_and_overrides, exit_code
+from seq.config import Config
+from seq.config_file import load_config
+from seq.training.recorded import RecordedSteps
+
+STEPS = 8
+MOST_PROCESSES = 8
+TRAINER = Path(__file__).parent.parent / "train_ddp.py"
+
+SUSPECTS = ("sync.reduction=ordered", "run.deterministic=true", "train.precision=fp32", "run.threads=1")
+"""Settings that keep lockstep; if a run does not, the doctor tries them one by one."""
+
+
+@dataclass(frozen=True)
+class FirstSteps:
+    """What one launch came to."""
+
+    world_size: int
+    params_sha256: str
+    recorded: RecordedSteps
+
+    def difference(self, other: "FirstSteps") -> str | None:
+        """The first difference in words, or None if all is equal."""
+        for step, figures in sorted(other.recorded.figures.items()):
+            found = self.recorded.differences(step, **figures, digests=other.recorded.digests[step])
+            if found:
+                return f"step {step}: {found[0]}"
+        return None if self.params_sha256 == other.params_sha256 else "the parameters, after equal gradients"
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m seq.doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", metavar="CONFIG | section.key=value", help="default: configs/names.yaml")
+    words = parser.parse_args(arguments).words
+    path, overrides = config_and_overrides(words)
+    config = load_config(path, overrides)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [first_steps(path, overrides, size, Path(folder)) for size in world_sizes(config)]
+        differences = [runs[0].difference(run) for run in runs]
+        Console(width=130).print(table(runs, differences))
+        if not any(differences):
+            print(f"lockstep is kept: {len(runs)} world sizes, the same bits.")
+            return 0
+        worst = next(run.world_size for run, difference in zip(runs, differences, strict=True) if difference)
+        print(f"lockstep is NOT kept. {diagnose(path, overrides, worst, Path(folder))}")
+        return 1
+
+
+def world_sizes(config: Config) -> list[int]:
+    """The powers of two that divide the shards: up to one process a GPU (but at least 2), or 8 on a CPU."""
+    most = max(2, torch.cuda.device_count()) if torch.cuda.is_available() else MOST_PROCESSES
+    return [2**power for power in range(10) if 2**power <= min(most, config.batch.shards)]
+
+
+def first_steps(path: Path, overrides: list[str], world_size: int, folder: Path) -> FirstSteps:
+    """Start the trainer as a user would, for 8 steps."""
+    name = f"run-{len(list(folder.iterdir()))}"
+    settings = [
+        *("logging.every_steps=1", "logging.digests=true", "logging.wandb=disabled", f"train.steps={STEPS}"),
+        *("optimizer.warmup_steps=1", "sync.check_every=1", f"run.output_dir={folder}", f"run.name={name}"),
+    ]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={world_size}"]
+    command = [sys.executable, *launcher * (world_size > 1), str(TRAINER), str(path), *overrides, *settings]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stderr, file=sys.stderr)
+        raise RuntimeError(f"{world_size} processes: the run failed; its messages are above")
+    result = json.loads((folder / name / "result.json").read_text())
+    return FirstSteps(world_size, result["params_sha256"], RecordedSteps.read(folder / name))
+
+
+def table(runs: list[FirstSteps], differences: list[str | None]) -> Table:
+    shown = Table("processes", f"loss of step {STEPS}", "params_sha256", "as with 1 process")
+    for run, difference in zip(runs, differences, strict=True):
+        loss = repr(run.recorded.figures[STEPS]["loss"])
+        shown.add_row(str(run.world_size), loss, run.params_sha256[:32], difference or "the same bits")
+    return shown
+
+
+def diagnose(path: Path, overrides: list[str], world_size: int, folder: Path) -> str:
+    """Which suspect, put right, restores it."""
+    config = load_config(path, overrides)
+    for setting in SUSPECTS:
+        if load_config(path, [*overrides, setting]) == config:
+            continue
+        alone, together = (first_steps(path, [*overrides, setting], size, folder) for size in (1, world_size))
+        if alone.difference(together) is None:
+            return f"With {setting} it is."
+    return "No setting restores it: look at the versions of torch and the drivers, and at the hardware."
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(lambda: main(sys.argv[1:])))

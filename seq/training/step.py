@@ -1,0 +1,77 @@
+"""One step: forward, backward and update, for the shards of this rank."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+
+from launch.digest import tensor_digest
+from launch.seeding import seed_shard
+from seq.config import Config
+from seq.data.dataset import Batch
+from seq.training.objective import loss_sum
+from seq.training.precision import autocast
+from seq.training.state import TrainState
+
+
+class Reduction(Protocol):
+    """How gradients of shards and ranks are added: see `launch.lockstep` and `launch.allreduce`."""
+
+    def push(self) -> None: ...
+    def finish(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class StepResult:
+    shard_losses: Tensor
+    """(V,) float64: the loss of each shard; 0 for those of other ranks. Their sum over shards and ranks is the loss."""
+    grad_norm: Tensor
+    """Norm of the whole gradient before clipping."""
+    digests: dict[str, str] | None
+    """Of each parameter's gradient before clipping, if `logging.digests`."""
+
+
+def train_step(
+    ddp: DistributedDataParallel, reduction: Reduction, state: TrainState, shards: list[Batch], config: Config
+) -> StepResult:
+    """One update from this rank's shards of a step."""
+    losses = accumulate_gradients(ddp, reduction, state, shards, config)
+    digests = gradient_digests(state.model) if config.logging.digests else None
+    grad_norm = clip_grad_norm_(state.model.parameters(), config.train.max_norm)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    state.optimizer.zero_grad()
+    return StepResult(losses, grad_norm, digests)
+
+
+def accumulate_gradients(
+    ddp: DistributedDataParallel, reduction: Reduction, state: TrainState, shards: list[Batch], config: Config
+) -> Tensor:
+    """Leave the gradient of the whole step in every `grad`, on every rank; return the shards' losses (V,).
+
+    A shard's loss is its sum over the number of targets of the *whole* step, so the gradient is the plain sum over
+    shards and ranks. The ranks add theirs up once, during the last shard; `no_sync` keeps the earlier ones local.
+    """
+    losses = torch.zeros(config.batch.shards, dtype=torch.float64, device=shards[0].inputs.device)
+    for number, batch in enumerate(shards, 1):
+        last = number == len(shards)
+        seed_shard(config.run.seed, batch.step, batch.shard)
+        with nullcontext() if last else ddp.no_sync():
+            with autocast(config.train.precision, batch.inputs.device):
+                logits = ddp(batch.inputs, batch.lengths)
+            loss = loss_sum(logits, batch.targets) / batch.num_targets
+            state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        losses[batch.shard] = loss.detach()
+        if not last:
+            reduction.push()
+    reduction.finish()
+    state.scaler.unscale_(state.optimizer)
+    return losses
+
+
+def gradient_digests(model: torch.nn.Module) -> dict[str, str]:
+    return {name: tensor_digest(p.grad) for name, p in model.named_parameters() if p.grad is not None}

@@ -1,0 +1,112 @@
+"""The tree: one order of adding, kept however the shards are spread over ranks."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from launch.allreduce import PlainReduction
+from launch.digest import check_ranks_agree, tensor_digest
+from launch.lockstep import OrderedReduction, exchange_all_to_all, exchange_by_halving, ordered_all_reduce, tree_sum
+from tests.helpers import run_ranks
+
+SHARDS = 8
+
+
+def shard_values(shard: int, size: int = 13) -> Tensor:
+    """Values of very different magnitude: another order of adding gives other bits."""
+    generator = torch.Generator().manual_seed(shard)
+    return torch.randn(size, generator=generator) * 10 ** torch.randn(size, generator=generator)
+
+
+def reference(size: int = 13) -> Tensor:
+    """The tree, written out."""
+    s = [shard_values(shard, size) for shard in range(SHARDS)]
+    return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]))
+
+
+def test_tree_sum() -> None:
+    assert torch.equal(tree_sum([shard_values(shard) for shard in range(SHARDS)]), reference())
+    in_a_row = sum((shard_values(shard) for shard in range(1, SHARDS)), shard_values(0))
+    assert not torch.equal(in_a_row, reference())
+
+
+def _ordered(rank: int) -> None:
+    world_size = torch.distributed.get_world_size()
+    per_rank = SHARDS // world_size
+    for size in (1, 13, 64):
+        own = [shard_values(shard, size) for shard in range(rank * per_rank, (rank + 1) * per_rank)]
+        for exchange in (exchange_all_to_all, exchange_by_halving):
+            world = torch.distributed.group.WORLD
+            assert world is not None
+            total = ordered_all_reduce(tree_sum([part.clone() for part in own]), world, exchange)
+            assert torch.equal(total, reference(size))
+
+
+def _hooked(rank: int) -> None:
+    """The gradient of `weight * value` is the value: DDP adds exactly our numbers, in small buckets and large."""
+    world_size = torch.distributed.get_world_size()
+    per_rank = SHARDS // world_size
+    for bucket in (25.0, 1e-5):
+        model = DistributedDataParallel(Weights(), bucket_cap_mb=bucket)
+        reduction = OrderedReduction(model)
+        for _ in range(2):
+            for number in range(per_rank):
+                last = number == per_rank - 1
+                model.require_backward_grad_sync = last
+                model(rank * per_rank + number).backward()
+                if not last:
+                    reduction.push()
+            reduction.finish()
+            assert torch.equal(model.module.first.grad, reference())
+            assert torch.equal(model.module.second.grad, reference(5))
+            model.zero_grad()
+        reduction.close()
+
+
+class Weights(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Parameter(torch.ones(13)), nn.Parameter(torch.ones(5))
+
+    def forward(self, shard: int) -> Tensor:
+        return (self.first * shard_values(shard)).sum() + (self.second * shard_values(shard, 5)).sum()
+
+
+def _plain(rank: int) -> None:
+    for compress, tolerance in (("none", 1e-6), ("bf16", 1e-2), ("fp16", 1e-3)):
+        model = DistributedDataParallel(nn.Linear(1, 1, bias=False))
+        PlainReduction(model, compress=compress)  # type: ignore[arg-type]
+        model(torch.tensor([[rank + 1.001]])).sum().backward()
+        # 1 + 2: a sum, not DDP's mean.
+        assert model.module.weight.grad.item() == pytest.approx(3.002, rel=tolerance)
+
+
+def _drift(rank: int) -> None:
+    tensors = [("a", torch.ones(3)), ("b", torch.zeros(2))]
+    check_ranks_agree(tensors, 7, torch.device("cpu"))
+    if rank == 2:
+        tensors[1][1][0] = -0.0
+    with pytest.raises(RuntimeError, match="step 7: rank 2 has another b than the other ranks"):
+        check_ranks_agree(tensors, 7, torch.device("cpu"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", [1, 2, 4, 8])
+def test_ordered_sum_at_every_world_size(tmp_path: Path, world_size: int) -> None:
+    run_ranks(_ordered, world_size, tmp_path)
+    run_ranks(_hooked, world_size, tmp_path)
+
+
+@pytest.mark.slow
+def test_plain_sum_and_drift(tmp_path: Path) -> None:
+    run_ranks(_plain, 2, tmp_path)
+    run_ranks(_drift, 4, tmp_path)
+
+
+def test_digest() -> None:
+    assert tensor_digest(torch.zeros(3)) == tensor_digest(torch.zeros(3))
+    assert tensor_digest(torch.zeros(1)) != tensor_digest(torch.tensor([-0.0]))
+    assert tensor_digest(torch.arange(6.0).view(2, 3).t()) == tensor_digest(torch.tensor([0.0, 3, 1, 4, 2, 5]))
