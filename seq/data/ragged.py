@@ -29,11 +29,9 @@ class RaggedArray:
         starts = self.offsets[rows]
         lengths = self.offsets[rows + 1] - starts
         columns = np.arange(lengths.max(initial=0))
-        # Rows that are shorter read on, into their neighbours; what they find there is overwritten.
-        positions = np.minimum(starts[:, None] + columns, len(self.values) - 1)
-        padded = self.values[positions].astype(np.int64)
-        if lengths.min(initial=0) < len(columns):
-            padded[columns >= lengths[:, None]] = 0
+        # Rows that are shorter read on, into their neighbours, and the last ones stop at the last value (`clip`).
+        padded = self.values.take(starts[:, None] + columns, mode="clip").astype(np.int64)
+        padded *= columns < lengths[:, None]
         return padded, lengths
 
     def take(self, rows: Ints) -> "RaggedArray":
@@ -48,8 +46,9 @@ class RaggedArray:
     @classmethod
     def open(cls, stem: Path) -> "RaggedArray":
         """Map the two files into memory, read-only: nothing is read until it is used, and ranks share the pages."""
-        values, offsets = (np.load(f"{stem}.{part}.npy", mmap_mode="r") for part in ("values", "offsets"))
-        return cls(values, offsets)
+        # As plain arrays over the mapped files: indexing the subclass np.memmap costs several times as much.
+        mapped = (np.load(f"{stem}.{part}.npy", mmap_mode="r") for part in ("values", "offsets"))
+        return cls(*(np.asarray(array) for array in mapped))
 
 
 def slices(values: Ints, starts: Ints, stops: Ints) -> RaggedArray:

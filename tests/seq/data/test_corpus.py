@@ -82,7 +82,7 @@ def test_prepared_once_and_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as patched:
         patched.setattr("seq.data.corpus.load_splits", lambda *_, **__: pytest.fail("prepared twice"))
         again = prepare_corpus(config, labelled=True)
-    assert isinstance(again.splits["train"].sequences.values, np.memmap)
+    assert isinstance(again.splits["train"].sequences.values.base, np.memmap)
     assert again.fingerprint == first.fingerprint
     write_rows(tmp_path, "csv", ROWS[1:])
     assert prepare_corpus(config, labelled=True).fingerprint != first.fingerprint

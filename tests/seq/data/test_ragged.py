@@ -52,6 +52,6 @@ def test_files_map_back(tmp_path_factory: object) -> None:
         array = ragged([[1, 2], [], [3]])
         array.save(Path(folder) / "train")
         mapped = RaggedArray.open(Path(folder) / "train")
-        assert isinstance(mapped.values, np.memmap)
+        assert isinstance(mapped.values.base, np.memmap)
         assert mapped.lengths.tolist() == [2, 0, 1]
         assert sorted(path.name for path in Path(folder).iterdir()) == ["train.offsets.npy", "train.values.npy"]
