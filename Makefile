@@ -24,6 +24,7 @@ format: venv
 venv: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	@echo "installing the pinned packages into .venv; this takes a few minutes"
+	$(PYTHON) -m venv .venv || { echo "Debian: apt-get install python3-venv"; exit 1; }
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@

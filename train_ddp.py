@@ -35,7 +35,7 @@ from seq.training.optimizer import lr_at, set_lr
 from seq.training.progress import Speed
 from seq.training.result import make_result
 from seq.training.run_directory import RunDirectory
-from seq.training.state import TrainState, describe_run, load_for_resume
+from seq.training.state import TrainState, describe_run, fingerprint, load_for_resume
 from seq.training.step import train_step
 from seq.training.text import write_samples
 
@@ -43,7 +43,7 @@ from seq.training.text import write_samples
 def main(arguments: list[str]) -> None:
     """Whatever is wrong with config or data is found here, before the processes join."""
     ledger = Ledger()
-    options = training_parser().parse_args(arguments)
+    options = training_parser().parse_intermixed_args(arguments)
     config = load_config(*config_and_overrides(options.words))
     launch = describe_launch()
     check_world_size(launch.world_size, config.batch.shards)
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
     if (result := directory.read_result()) and result["status"] == "finished":
         return print_result(directory.path, result, launch.is_main, already=True)
     corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
-    checkpoint = load_for_resume(directory.newest_checkpoint(), corpus)
+    checkpoint = load_for_resume(directory.newest_checkpoint(), config, corpus)
     fix_arithmetic(threads=config.run.threads, deterministic=config.run.deterministic)
     with process_group(launch, timeout_seconds=config.run.timeout_seconds) as device:
         train(config, corpus, checkpoint, directory, launch, device, ledger)
@@ -81,16 +81,15 @@ def train(
     if checkpoint is not None:
         state.load_state_dict(checkpoint)
         ledger.add_earlier(checkpoint["ledger"])
-    progress = state.progress
-    check_agreement("step to start from", progress.step, device)
-    description = describe_run(config, corpus)
+    progress, description = state.progress, describe_run(config, corpus)
+    check_agreement("config, data and step to start from", fingerprint(description, progress.step), device)
     if launch.is_main:
         directory.begin(config)
     logger = open_logger(directory.path, config, corpus, total_steps, is_main=launch.is_main)
     logger.event("resume" if checkpoint else "start", progress.step, world_size=launch.world_size, device=str(device))
 
     # ---- train ----------------------------------------------------------------------------------------------------
-    speed, newest = Speed(progress.tokens_seen), None
+    speed, newest = Speed(progress.tokens_seen, ledger), None
     for shards in ledger.each("data", run_steps(loader, sampler, start=progress.step, stop=total_steps)):
         with ledger("compute"):
             lr = lr_at(progress.step, total_steps, config.optimizer)
@@ -101,7 +100,7 @@ def train(
         if is_due(progress.step, config.logging.every_steps, total_steps):
             with ledger("compute"):
                 loss = sum_over_ranks(done.shard_losses).sum().item()
-            figures = progress.figures() | {"tokens_per_second": speed.read(progress.tokens_seen)}
+            figures = progress.figures() | {"tokens_per_second": speed.read(progress.tokens_seen, ledger)}
             logger.event("train", progress.step, loss=loss, grad_norm=done.grad_norm.item(), lr=lr, **figures)
 
         if done.digests is not None:

@@ -16,9 +16,11 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 
 def check_agreement(what: str, value: int, device: torch.device) -> None:
-    """RuntimeError unless every rank has the same `value`: a file system that shows ranks different files, say."""
+    """RuntimeError unless every rank has the same `value`, of 63 bits at most."""
     values = torch.zeros(dist.get_world_size(), dtype=torch.int64, device=device)
     values[dist.get_rank()] = value
     seen = sum_over_ranks(values).tolist()
     if len(set(seen)) > 1:
-        raise RuntimeError(f"ranks disagree on the {what}: {seen} (by rank); do they see the same files?")
+        raise RuntimeError(
+            f"ranks disagree on the {what}: {seen} (by rank); do all nodes have the same files and command?"
+        )

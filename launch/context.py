@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,6 +111,15 @@ def _store(launch: Launch, timeout: timedelta) -> Store:
 
 
 def _set_srun_rendezvous() -> None:
-    """srun gives no address. The launch node serves, and the job id spreads jobs that share it over the ports."""
-    os.environ.setdefault("MASTER_ADDR", os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1"))
-    os.environ.setdefault("MASTER_PORT", str(20000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 20000))
+    """srun gives no address: rank 0 runs on the step's first node (where srun was typed may be another). The job id
+    spreads jobs that share a node over ports below those that Linux gives out by itself."""
+    os.environ.setdefault("MASTER_ADDR", first_host(os.environ.get("SLURM_STEP_NODELIST", "127.0.0.1")))
+    os.environ.setdefault("MASTER_PORT", str(20000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 12000))
+
+
+def first_host(nodelist: str) -> str:
+    """`gpu[07-09,12],login1` -> `gpu07`."""
+    match = re.match(r"([^,\[]+)(?:\[(\d+)[^\]]*\]([^,]*))?", nodelist)
+    if match is None:
+        raise RuntimeError(f"SLURM_STEP_NODELIST={nodelist!r} names no host; set MASTER_ADDR")
+    return "".join(part or "" for part in match.groups())

@@ -38,10 +38,10 @@ def ordered_all_reduce(buffer: Tensor, group: ProcessGroup, exchange: Exchange) 
     """In-place sum of the flat `buffer` over the ranks, in tree order; the same bits on every rank."""
     if dist.get_world_size(group) == 1:
         return buffer
-    padded = nn.functional.pad(buffer, (0, -len(buffer) % dist.get_world_size(group)))
-    own = exchange(padded, group)
-    dist.all_gather_into_tensor(padded, own, group=group)
-    return buffer.copy_(padded[: len(buffer)])
+    missing = -len(buffer) % dist.get_world_size(group)
+    padded = nn.functional.pad(buffer, (0, missing)) if missing else buffer
+    dist.all_gather_into_tensor(padded, exchange(padded, group), group=group)
+    return buffer.copy_(padded[: len(buffer)]) if missing else buffer
 
 
 def exchange_all_to_all(values: Tensor, group: ProcessGroup) -> Tensor:

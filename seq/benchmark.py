@@ -1,10 +1,12 @@
-"""Figures of this machine: python -m seq.benchmark data.
+"""Figures of this machine: python -m seq.benchmark data | sync [CONFIG] [section.key=value ...]
 
 data     gathering a batch from the flat arrays against the lecture's loop over sequences
+    sync     a step with the ordered reduction against plain all-reduce, two processes
 """
 
 import argparse
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -25,13 +27,18 @@ from seq.data.sampler import BucketedDistributedSampler
 REPEATS = 30
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m seq.benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("data",))
+    parser.add_argument("what", choices=("data", "sync"))
     parser.add_argument("words", nargs="*", metavar="CONFIG | section.key=value", help="default: configs/names.yaml")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
+    if options.what == "sync":
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+        return subprocess.run(
+            [sys.executable, *launcher, "-m", "seq.benchmark_sync", *options.words], check=False
+        ).returncode
     config = load_config(*config_and_overrides(options.words))
     corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
     dataset = SequenceDataset(corpus.splits["train"])
@@ -40,6 +47,7 @@ def main(arguments: list[str]) -> None:
         loop, gather = compare(dataset, rows)
         table.add_row(str(rows), f"{loop * 1e6:,.0f}", f"{gather * 1e6:,.0f}", f"{loop / gather:.0f}")
     Console().print(table)
+    return 0
 
 
 def compare(dataset: SequenceDataset, rows: int) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """What the programs' command lines share: config and overrides, `--help` with every key, and errors that are advice."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,18 +54,23 @@ def load_run(run: Path, checkpoint: str | None) -> TrainedModel:
 def check_world_size(world_size: int, shards: int) -> None:
     """UserError unless the ranks can share the shards evenly."""
     if shards % world_size:
-        fitting = [str(size) for size in range(1, shards + 1) if shards % size == 0]
+        fitting = ", ".join(str(size) for size in range(1, shards + 1) if shards % size == 0)
         raise UserError(
-            f"world size {world_size} does not divide batch.shards={shards}; start {', '.join(fitting[:-1])} or "
-            f"{fitting[-1]} processes (or set batch.shards, which makes it another run)"
+            f"world size {world_size} does not divide batch.shards={shards}; start one of {fitting} processes (or set "
+            "batch.shards, which makes it another run)"
         )
 
 
 def exit_code(program: Callable[[], int | None]) -> int:
-    """What the program returns, else 0; or 2 with the message on rank 0's stderr if the user's config or data are at fault. Other errors pass."""
+    """What the program returns, else 0; 2, with the message on stderr once a node, if the user's config or data are at
+    fault. Other errors pass."""
     try:
         return program() or 0
     except UserError as error:
-        if describe_launch().is_main:
+        if describe_launch().local_rank == 0:
             print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # `... | head` has seen enough. Python would complain once more when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

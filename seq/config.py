@@ -3,7 +3,7 @@
 The text under a field is its documentation: `train_ddp.py --help` prints it.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
 
@@ -22,7 +22,7 @@ class Section(BaseModel):
 
 
 class RunConfig(Section):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "run"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "run"
     """Name of the run directory: letters, digits, `.`, `_`, `-`."""
     output_dir: str = "runs"
     """Folder that holds the run directories."""
@@ -79,7 +79,8 @@ class DataConfig(Section):
     lowercase: bool = False
     """Turn the text to lower case first."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the training rows that becomes the validation split where none is given, chosen by a hash of the text."""
+    """Share of the training data that becomes the validation split where none is given: rows by a hash of their text,
+    or the end of a text that is one or a few documents."""
     cache_dir: str | None = None
     """Where prepared data are kept; the default is `$XDG_CACHE_HOME/lockstep` or `~/.cache/lockstep`."""
 
@@ -157,7 +158,7 @@ class OptimizerConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Decoupled weight decay of matrices; vectors (biases) have none."""
     warmup_steps: Count = 100
-    """Steps of linear warm-up."""
+    """Steps of linear warm-up; at most half of the run."""
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     """After warm-up: `cosine` decay to the end, `constant`, or `linear`: constant, then linear over the last quarter."""
     final_lr: Fraction = 0.0
@@ -237,10 +238,6 @@ class Config(Section):
                 f"batch.tokens ({self.batch.tokens}) must hold one sequence: at least data.max_length + 2 markers "
                 f"({self.data.max_length + 2})"
             )
-        if self.train.steps is not None and self.optimizer.warmup_steps > self.train.steps:
-            faults.append(
-                f"optimizer.warmup_steps ({self.optimizer.warmup_steps}) must not exceed train.steps ({self.train.steps})"
-            )
         if self.model.kind == "classifier" and self.train.teacher_forcing != 1.0:
             faults.append("train.teacher_forcing is for model.kind=language_model only; leave it at 1.0")
         if self.model.kind == "classifier" and self.data.too_long == "split":
@@ -248,25 +245,3 @@ class Config(Section):
         if faults:
             raise ValueError("; ".join(faults))
         return self
-
-
-NOT_IDENTITY = (
-    *("run.name", "run.output_dir", "run.timeout_seconds", "data.cache_dir", "sync.check_every"),
-    *("evaluation.", "generation.", "checkpoint.", "logging."),
-)
-"""Keys that may change between a run and its resumption: they leave the parameters as they are, to the last bit."""
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"batch": {"rows": 8}}` -> `{"batch.rows": 8}`."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        flat |= flatten(value, f"{path}.") if isinstance(value, dict) else {path: value}
-    return flat
-
-
-def identity(config: Config) -> dict[str, Any]:
-    """The keys, dotted, that decide the run's bits."""
-    flat = flatten(config.model_dump(mode="json"))
-    return {key: value for key, value in flat.items() if not key.startswith(NOT_IDENTITY)}

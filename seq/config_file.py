@@ -54,8 +54,14 @@ def _parse(tree: dict[str, Any], overrides: Sequence[str], where: str) -> Config
 
 def parse_config(tree: dict[str, Any], where: str) -> Config:
     """Validate through JSON: there, strict mode takes lists for tuples, yet refuses `true` or "1" for 1."""
+    if isinstance(tree.get("model", {}), dict):
+        tree = tree | {"model": {"kind": "classifier"} | tree.get("model", {})}
     try:
-        return Config.model_validate_json(json.dumps(tree, default=str))
+        text = json.dumps(tree, default=str)
+    except (ValueError, TypeError, RecursionError):
+        raise UserError(f"{where}: a YAML alias refers to itself, or a key is no text") from None
+    try:
+        return Config.model_validate_json(text)
     except ValidationError as error:
         faults = [_describe(fault) for fault in error.errors()]
         raise UserError(f"{where}: {len(faults)} fault{'s' * (len(faults) > 1)}\n" + "\n".join(faults)) from None
@@ -127,6 +133,8 @@ def _nearest(path: str) -> str:
     if not section and path not in Config.model_fields:
         near = difflib.get_close_matches(path, Config.model_fields, n=1)
         return f"; did you mean {near[0]}?" if near else f"; sections are {', '.join(Config.model_fields)}"
+    if path in known:
+        return "; it belongs to the other model.kind"
     siblings = [key for key in known if key.rpartition(".")[0] == section]
     elsewhere = [key for key in known if key.rpartition(".")[2] == leaf]
     near = elsewhere or difflib.get_close_matches(path, siblings, n=1) or difflib.get_close_matches(path, known, n=1)

@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         prog="python -m seq.doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("words", nargs="*", metavar="CONFIG | section.key=value", help="default: configs/names.yaml")
-    words = parser.parse_args(arguments).words
+    words = parser.parse_intermixed_args(arguments).words
     path, overrides = config_and_overrides(words)
     config = load_config(path, overrides)
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +80,7 @@ def first_steps(path: Path, overrides: list[str], world_size: int, folder: Path)
         *("optimizer.warmup_steps=1", "sync.check_every=1", f"run.output_dir={folder}", f"run.name={name}"),
     ]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={world_size}"]
-    command = [sys.executable, *launcher * (world_size > 1), str(TRAINER), str(path), *overrides, *settings]
+    command = [sys.executable, *launcher, str(TRAINER), str(path), *overrides, *settings]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stderr, file=sys.stderr)

@@ -22,10 +22,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=1, help="the same seed writes the same text (default 1)")
     parser.add_argument("--num", type=int, default=1, help="texts to write, together (default 1)")
     parser.add_argument("--checkpoint", metavar="NAME", help="such as step-00000500.pt (default: the newest)")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     trained = load_run(options.run, options.checkpoint)
     if not isinstance(trained.model, LanguageModel):
         raise UserError(f"{options.run}: is a classifier; use python -m seq.predict")
+    if not 0 <= options.seed < 2**63:
+        raise UserError(f"--seed {options.seed}: must be from 0 to 2**63 - 1")
     if options.num < 1:
         raise UserError(f"--num {options.num}: must be at least 1")
     if missing := trained.tokenizer.unknown(options.prime):

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from seq.command_line import exit_code, load_run
+from seq.data.ragged import slices
 from seq.data.tokenizer import frame
 from seq.errors import UserError
 from seq.models.classifier import Classifier
@@ -25,7 +27,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("text", nargs="*", help="texts to classify; none: read stdin, one a line")
     parser.add_argument("--top", type=int, default=3, metavar="N", help="classes to print (default 3)")
     parser.add_argument("--checkpoint", metavar="NAME", help="such as step-00000500.pt (default: the newest)")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     trained = load_run(options.run, options.checkpoint)
     if not isinstance(trained.model, Classifier):
         raise UserError(f"{options.run}: is a language model; use python -m seq.generate")
@@ -61,11 +63,12 @@ def predict(
 @torch.inference_mode()
 def probabilities(trained: TrainedModel, texts: list[str]) -> Tensor:
     """(B, C) probabilities of the classes."""
-    limit = trained.config.data.max_length
-    if long := sum(len(text) > limit for text in texts):
-        print(f"{long} text(s) cut to data.max_length={limit}", file=sys.stderr)
-    sequences = frame(trained.tokenizer.encode([text[:limit] for text in texts]))
-    inputs, lengths = (torch.from_numpy(array) for array in sequences.pad(torch.arange(len(texts)).numpy()))
+    limit, encoded = trained.config.data.max_length, trained.tokenizer.encode(texts)
+    if long := int((encoded.lengths > limit).sum()):
+        print(f"{long} text(s) cut to data.max_length={limit} tokens", file=sys.stderr)
+    starts = encoded.offsets[:-1]
+    sequences = frame(slices(encoded.values, starts, np.minimum(starts + limit, encoded.offsets[1:])))
+    inputs, lengths = (torch.from_numpy(array) for array in sequences.pad(np.arange(len(texts))))
     logits: Tensor = trained.model(inputs.to(trained.device), lengths)
     return logits.softmax(-1).cpu()
 

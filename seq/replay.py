@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("run", type=Path, help="run directory, such as runs/names")
     parser.add_argument("--step", type=int, required=True, metavar="K", help="replay up to this step")
     parser.add_argument("--inspect", action="store_true", help="stop inside step K and show everything")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     directory = RunDirectory(options.run)
     config = load_config(directory.config_file, ["logging.digests=true"])
     recorded = RecordedSteps.read(directory.path)
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         raise UserError("a replay runs on one process: start it with plain python")
     corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
     earlier = [path for path in checkpoints_in(directory.checkpoints) if path < directory.checkpoint_at(options.step)]
-    checkpoint = load_for_resume(earlier[-1] if earlier else None, corpus)
+    checkpoint = load_for_resume(earlier[-1] if earlier else None, config, corpus)
     fix_arithmetic(threads=config.run.threads, deterministic=config.run.deterministic)
     with process_group(launch, timeout_seconds=config.run.timeout_seconds) as device:
         state = TrainState.create(config, corpus, device)

@@ -29,13 +29,17 @@ def run_ranks(function: Callable[..., None], world_size: int, folder: Path, *arg
 
 
 def run(
-    *command: str | Path, timeout: float = 300, env: dict[str, str] | None = None, stdin: str | None = None
+    *command: str | Path,
+    timeout: float = 300,
+    env: dict[str, str] | None = None,
+    stdin: str | None = None,
+    cwd: Path = ROOT,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program in the project's root, with this interpreter's `bin` first on the path."""
+    """Run a program, with this interpreter's `bin` first on the path."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
         [str(word) for word in command],
-        cwd=ROOT,
+        cwd=cwd,
         env=os.environ | {"PATH": path} | (env or {}),
         capture_output=True,
         text=True,

@@ -168,7 +168,7 @@ def test_faults_end_with_2_before_anything_is_written(tmp_path: Path) -> None:
 
 def test_world_size_must_divide_the_shards(tmp_path: Path) -> None:
     message = _refused(f"run.output_dir={tmp_path}", world_size=3)
-    assert "world size 3 does not divide batch.shards=4; start 1, 2 or 4 processes" in message
+    assert "world size 3 does not divide batch.shards=4; start one of 1, 2, 4 processes" in message
     assert message.count("error: world size") == 1
 
 

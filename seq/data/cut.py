@@ -42,7 +42,7 @@ def newline_id(tokenizer: Tokenizer) -> int:
 
 def unit_end(unit: Unit, newline: int) -> list[int]:
     """The tokens with which a unit ends, after which the next sequence begins; none for units without such a mark."""
-    return [newline] * {"line": 1, "paragraph": 2, "document": 0, "window": 0}[unit]
+    return [newline] * {"line": 1, "paragraph": 2, "document": 0, "window": 0}[unit] * (newline >= 0)
 
 
 def _unit_ends(stream: Ints, unit: Unit, newline: int) -> NDArray[np.int64]:

@@ -2,8 +2,8 @@
 
 Think of all sequences in a line, the longest first. The line is cut into steps, each step into V shards of neighbours.
 Only the *histogram* of lengths decides where the cuts are, so they are the same in every epoch, can be computed for
-any step at once, and need memory for the distinct lengths only. What an epoch shuffles is who stands where among
-sequences of equal length, and the order of the steps.
+any step at once, and need memory for the distinct lengths only (beside one integer a sequence, its place in the line).
+What an epoch shuffles is who stands where among sequences of equal length, and the order of the steps.
 """
 
 from collections.abc import Callable

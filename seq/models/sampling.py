@@ -57,7 +57,7 @@ def filter_logits(logits: Tensor, *, temperature: float, top_k: int, top_p: floa
 
 
 def _draw(logits: Tensor, config: GenerationConfig, generator: torch.Generator) -> Tensor:
-    if config.temperature == 0:
+    if config.temperature < 1e-6:  # so cold that the quotient would overflow
         return logits.argmax(-1)
     kept = filter_logits(logits, temperature=config.temperature, top_k=config.top_k, top_p=config.top_p)
     return torch.multinomial(kept.softmax(-1), 1, generator=generator)[:, 0]

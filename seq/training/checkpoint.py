@@ -56,7 +56,7 @@ def _verify(path: Path) -> None:
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """`step-XXXXXXXX.pt`, the oldest first."""
-    return sorted(folder.glob("step-*.pt"))
+    return sorted(folder.glob("step-" + "[0-9]" * 8 + ".pt"))
 
 
 def delete_old(folder: Path, keep: int) -> None:

@@ -1,5 +1,6 @@
 """The run on a terminal: a progress line where there is one, plain lines in a log, and the final table."""
 
+import atexit
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class ConsoleSink:
         )
         self._task = self._progress.add_task("train", total=total_steps, figures="")
         self._progress.start()
+        atexit.register(self._progress.stop)  # after Ctrl-C or an error, the terminal gets its cursor back
 
     def event(self, event: str, step: int, values: dict[str, Any]) -> None:
         if event != "train":

@@ -35,6 +35,10 @@ class Ledger:
                 return
             yield item
 
+    def spent(self, *causes: str) -> float:
+        """Seconds booked so far."""
+        return sum(self._seconds[cause] for cause in causes)
+
     def add_earlier(self, seconds: Mapping[str, float]) -> None:
         """What earlier starts of the run booked."""
         self._earlier += sum(seconds.values())

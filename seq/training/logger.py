@@ -1,6 +1,7 @@
 """What rank 0 says about the run: to the terminal, to metrics.jsonl and to Weights & Biases."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,7 +9,6 @@ from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.training.console import ConsoleSink
 from seq.training.metrics import Evaluation
-from seq.training.wandb_sink import WandbSink
 
 
 class Sink(Protocol):
@@ -54,11 +54,14 @@ class MetricsFile:
 
     def __init__(self, folder: Path) -> None:
         self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        if self._metrics.tell() and not (folder / "metrics.jsonl").read_bytes().endswith(b"\n"):
+            print(file=self._metrics)  # a kill tore the last line
         self._samples_path = folder / "samples.jsonl"
         self._digests_path = folder / "digests.jsonl"
 
     def event(self, event: str, step: int, values: dict[str, Any]) -> None:
-        print(json.dumps({"event": event, "step": step} | values), file=self._metrics, flush=True)
+        finite = {name: None if _not_finite(value) else value for name, value in values.items()}
+        print(json.dumps({"event": event, "step": step} | finite), file=self._metrics, flush=True)
 
     def evaluation(self, step: int, split: str, result: Evaluation) -> None:
         self.event("eval", step, {"split": split} | result.figures)
@@ -77,6 +80,11 @@ class MetricsFile:
         self._metrics.close()
 
 
+def _not_finite(value: Any) -> bool:
+    """JSON has no NaN; fp16's first steps overflow as a rule."""
+    return isinstance(value, float) and not math.isfinite(value)
+
+
 def open_logger(folder: Path, config: Config, corpus: Corpus, total_steps: int, *, is_main: bool) -> Logger:
     """The sinks that `logging` asks for, on rank 0."""
     if not is_main:
@@ -85,5 +93,7 @@ def open_logger(folder: Path, config: Config, corpus: Corpus, total_steps: int, 
     for note in corpus.notes:
         print(f"data: {note}", flush=True)
     if config.logging.wandb != "disabled":
+        from seq.training.wandb_sink import WandbSink  # its import takes a while, and only rank 0 needs it
+
         sinks.append(WandbSink(folder, config, corpus.labels))
     return Logger(sinks)

@@ -21,19 +21,15 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ada
 def lr_at(step: int, total_steps: int, config: OptimizerConfig) -> float:
     """Learning rate of `step` (0 to total_steps - 1): linear warm-up, then the schedule. A pure function, so there is
     no schedule state to save."""
-    if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
-    # 0 at the end of warm-up, 1 at the last step.
-    progress = (step - config.warmup_steps) / max(1, total_steps - 1 - config.warmup_steps)
-    match config.schedule:
-        case "constant":
-            height = 1.0
-        case "cosine":
-            height = 0.5 * (1 + math.cos(math.pi * progress))
-        case "linear":
-            height = min(1.0, 4 * (1 - progress))
+    warmup = min(config.warmup_steps, total_steps // 2)
+    if step < warmup:
+        return config.lr * (step + 1) / warmup
     if config.schedule == "constant":
         return config.lr
+    # 0 at the end of warm-up, 1 at the last step.
+    progress = (step - warmup) / max(1, total_steps - 1 - warmup)
+    falling = 0.5 * (1 + math.cos(math.pi * progress)) if config.schedule == "cosine" else 4 * (1 - progress)
+    height = min(1.0, falling)
     return config.lr * (config.final_lr + (1 - config.final_lr) * height)
 
 

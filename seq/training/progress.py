@@ -1,9 +1,9 @@
 """How far a run is, and how fast it goes."""
 
-import time
 from dataclasses import dataclass
 
 from seq.data.plan import Piece
+from seq.training.ledger import Ledger
 
 
 @dataclass(kw_only=True)
@@ -41,13 +41,12 @@ class Progress:
 
 
 class Speed:
-    """Tokens per second since the last reading."""
+    """Tokens per second since the last reading, in the time of training alone."""
 
-    def __init__(self, tokens_seen: int) -> None:
-        self._tokens, self._time = tokens_seen, time.perf_counter()
+    def __init__(self, tokens_seen: int, ledger: Ledger) -> None:
+        self._tokens, self._seconds = tokens_seen, ledger.spent("data", "compute")
 
-    def read(self, tokens_seen: int) -> float:
-        now = time.perf_counter()
-        speed = (tokens_seen - self._tokens) / (now - self._time)
-        self._tokens, self._time = tokens_seen, now
-        return speed
+    def read(self, tokens_seen: int, ledger: Ledger) -> float:
+        tokens, self._tokens = tokens_seen - self._tokens, tokens_seen
+        before, self._seconds = self._seconds, ledger.spent("data", "compute")
+        return tokens / (self._seconds - before)

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seq.errors import UserError
-
 
 @dataclass(frozen=True)
 class RecordedSteps:
@@ -18,7 +16,7 @@ class RecordedSteps:
     @classmethod
     def read(cls, folder: Path) -> "RecordedSteps":
         """From `metrics.jsonl` and `digests.jsonl`. Where a resumed run did a step again, the later line counts."""
-        train = [line for line in _lines(folder / "metrics.jsonl") if line["event"] == "train"]
+        train = [line for line in _lines(folder / "metrics.jsonl") if line.get("event") == "train"]
         figures = {line["step"]: {name: line[name] for name in ("loss", "grad_norm")} for line in train}
         return cls(figures, {line["step"]: line["gradients"] for line in _lines(folder / "digests.jsonl")})
 
@@ -38,9 +36,13 @@ class RecordedSteps:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
+    """A line that a kill tore is left out: a resumed run wrote its step again."""
+    lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
+    return [parsed for line in lines if isinstance(parsed := _parse(line), dict) and "step" in parsed]
+
+
+def _parse(line: str) -> Any:
     try:
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    except ValueError as error:
-        raise UserError(f"{path}: damaged: {error}") from None
+        return json.loads(line)
+    except ValueError:
+        return None

@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from seq.config import Config, identity
+from seq.config import Config
 from seq.config_file import dump_config, load_config
 from seq.errors import UserError
+from seq.identity import identity
 from seq.training.checkpoint import checkpoints_in
 
 
@@ -23,14 +24,14 @@ class RunDirectory:
     @classmethod
     def of(cls, config: Config, *, fresh: bool = False) -> "RunDirectory":
         """`fresh`: what is in it counts as nothing, and is set aside when the run begins."""
-        return cls(Path(config.run.output_dir) / config.run.name, fresh=fresh)
+        return cls(Path(config.run.output_dir).expanduser() / config.run.name, fresh=fresh)
 
     def check(self, config: Config) -> None:
         """UserError unless the directory is empty, or holds a run with the same identity, and can be written."""
         existing = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK):
             raise UserError(f"{self.path}: {existing} cannot be written; choose another run.output_dir")
-        if self.fresh or not self.path.exists() or not any(self.path.iterdir()):
+        if self.fresh or not self.path.exists() or not any(".part-" not in entry.name for entry in self.path.iterdir()):
             return
         if not self.config_file.is_file():
             raise UserError(f"{self.path}: holds files, but no run (no config.yaml); choose another run.name")
@@ -48,8 +49,9 @@ class RunDirectory:
         if self.fresh and self.path.exists():
             numbers = (self.path.with_name(f"{self.path.name}.old-{number}") for number in range(1, 10**6))
             self.path.rename(next(path for path in numbers if not path.exists()))
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.config_file, dump_config(config))
+        self.checkpoints.mkdir(exist_ok=True)
 
     def newest_checkpoint(self) -> Path | None:
         """None where there is none to go on from."""
@@ -65,7 +67,8 @@ class RunDirectory:
             return None
         try:
             result: dict[str, Any] = json.loads(self.result_file.read_text("utf-8"))
-        except ValueError:
+            result["status"], result["eval"], result["step"]
+        except (ValueError, KeyError, TypeError):
             raise UserError(f"{self.result_file}: damaged; delete it, and the next start writes it anew") from None
         return result
 

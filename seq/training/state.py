@@ -1,16 +1,21 @@
 """What a run is made of while it trains, and what a checkpoint therefore holds."""
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from launch.seeding import derive_seed
 from seq.config import Config
 from seq.config_file import parse_config
 from seq.data.corpus import Corpus
 from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
+from seq.identity import identity
 from seq.models.build import Model, build_model
 from seq.training.checkpoint import load_checkpoint
 from seq.training.optimizer import make_optimizer
@@ -58,17 +63,38 @@ def describe_run(config: Config, corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def load_for_resume(path: Path | None, corpus: Corpus) -> dict[str, Any] | None:
-    """A checkpoint that goes on with `corpus`. UserError if the data are others than those it was trained on."""
+def fingerprint(description: dict[str, Any], step: int) -> int:
+    """63 bits of all that decides how a run goes on: the ranks must agree on it."""
+    config = identity(parse_config(description["config"], where="config"))
+    return derive_seed(json.dumps(config, sort_keys=True), description["data"], step)
+
+
+def load_for_resume(path: Path | None, config: Config, corpus: Corpus) -> dict[str, Any] | None:
+    """A checkpoint that goes on with `config` and `corpus`. UserError if it is of another run, or the data are others
+    than those it was trained on."""
     if path is None:
         return None
     state = load_checkpoint(path)
-    if state["data"] != corpus.fingerprint:
+    with complaining_about(path):
+        saved, data = identity(parse_config(state["config"], where=str(path))), state["data"]
+        Progress(**state["progress"])
+    if saved != identity(config):
+        raise UserError(f"{path}: is a checkpoint of a run with another config; move it away")
+    if data != corpus.fingerprint:
         raise UserError(
             f"{path}: was trained on other data than data.source holds now; restore the data, choose another run.name, "
             "or start over with --fresh"
         )
     return state
+
+
+@contextmanager
+def complaining_about(path: Path) -> Iterator[None]:
+    """A file that is a checkpoint, but not one of ours, fails in many ways."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise UserError(f"{path}: not a checkpoint of this version of lockstep ({str(error)[:100]})") from None
 
 
 @dataclass(frozen=True)
@@ -89,7 +115,9 @@ class TrainedModel:
 def load_trained(path: Path, device: torch.device) -> TrainedModel:
     """The model of the checkpoint `path`."""
     state = load_checkpoint(path)
-    config, tokenizer = parse_config(state["config"], where=str(path)), Tokenizer(**state["tokenizer"])
-    model = build_model(config, vocab_size=tokenizer.vocab_size, num_labels=len(state["labels"]))
-    model.load_state_dict(state["model"])
-    return TrainedModel(model.to(device).eval(), config, tokenizer, tuple(state["labels"]), state["progress"]["step"])
+    with complaining_about(path):
+        config, tokenizer = parse_config(state["config"], where=str(path)), Tokenizer(**state["tokenizer"])
+        model = build_model(config, vocab_size=tokenizer.vocab_size, num_labels=len(state["labels"]))
+        model.load_state_dict(state["model"])
+        step = int(state["progress"]["step"])
+    return TrainedModel(model.to(device).eval(), config, tokenizer, tuple(state["labels"]), step)

@@ -7,8 +7,8 @@ import torch
 
 from launch.seeding import derive_seed
 from seq.config import Config, GenerationConfig
-from seq.data.cut import Unit, cut_streams, newline_id, unit_end
-from seq.data.tokenizer import BOS, EOS, PAD, UNKNOWN, Tokenizer, frame
+from seq.data.cut import Unit, newline_id, unit_end
+from seq.data.tokenizer import BOS, EOS, PAD, UNKNOWN, Tokenizer
 from seq.models.language_model import LanguageModel
 from seq.models.sampling import sample_tokens
 
@@ -37,15 +37,21 @@ def generate(
         forbidden=FORBIDDEN,
         unit_end=torch.tensor(unit_end(unit, newline_id(tokenizer)), dtype=torch.int64),
     )
-    return [tokenizer.decode(_until_end(row)) for row in torch.stack(list(tokens), dim=1).tolist()]
+    columns, running = [], torch.ones(num, dtype=torch.bool)
+    for column in tokens:
+        columns.append(column)
+        running &= column != EOS
+        if not running.any():
+            break
+    return [tokenizer.decode(_until_end(row)) for row in torch.stack(columns, dim=1).tolist()]
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str, unit: Unit) -> torch.Tensor:
     """The unit in which the prompt ends, with its token of context in front, as a training sequence has it."""
-    units = cut_streams(frame(tokenizer.encode([prompt])), unit, newline_id(tokenizer))
-    begin = units.offsets[-2]
-    # The last token is EOS, which a prompt does not reach.
-    return torch.from_numpy(units.values[begin:-1].astype("int64"))
+    mark = "\n" * len(unit_end(unit, newline_id(tokenizer)))
+    _, found, begun = prompt.rpartition(mark) if mark else ("", "", prompt)
+    context = [newline_id(tokenizer)] if found else [BOS]
+    return torch.tensor([*context, *tokenizer.encode([begun]).values.tolist()])
 
 
 def _until_end(tokens: list[int]) -> list[int]:

@@ -1,5 +1,6 @@
 """Weights & Biases: metrics, confusion matrix and samples; offline unless asked otherwise."""
 
+import json
 import secrets
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ class WandbSink:
         self.run = _init(folder, config)
         self.run.define_metric("step", hidden=True)
         self.run.define_metric("*", step_metric="step")
-        self._samples: list[list[Any]] = []
+        self._samples = _earlier_samples(folder / "samples.jsonl")
 
     def event(self, event: str, step: int, values: dict[str, Any]) -> None:
         if event == "train":
@@ -49,6 +50,12 @@ class WandbSink:
         self.run.finish()
 
 
+def _earlier_samples(path: Path) -> list[list[Any]]:
+    """What earlier starts of the run wrote: W&B shows the newest table only."""
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return [[sample["step"], sample["prompt"], sample["text"]] for sample in map(json.loads, lines)]
+
+
 def _cells(result: Evaluation) -> list[tuple[tuple[int, ...], int]]:
     """The filled cells only: a thousand classes have a million."""
     assert result.confusion is not None
@@ -74,6 +81,7 @@ def _start(mode: Any, folder: Path, config: Config) -> Any:
         silent=True,
         x_disable_stats=True,
         init_timeout=ONLINE_TIMEOUT_SECONDS,
+        login_timeout=ONLINE_TIMEOUT_SECONDS,
         x_transaction_log_flush_interval=1.0,  # the default, 15 s, is what a killed run would lose
     )
     return wandb.init(

@@ -1,6 +1,6 @@
 import pytest
 
-from launch.context import describe_launch
+from launch.context import describe_launch, first_host
 
 LAUNCHERS = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
@@ -37,3 +37,17 @@ def test_launchers(
     launch = describe_launch()
     assert (launch.launcher, launch.rank, launch.local_rank, launch.world_size, launch.local_world_size) == expected
     assert launch.is_main == (launch.rank == 0)
+
+
+@pytest.mark.parametrize(
+    ("nodelist", "host"),
+    [
+        ("gpu[07-09,12],login1", "gpu07"),
+        ("a1", "a1"),
+        ("a1,b2", "a1"),
+        ("n[3]-ib,n4", "n3-ib"),
+        ("127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_first_host(nodelist: str, host: str) -> None:
+    assert first_host(nodelist) == host

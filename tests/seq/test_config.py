@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq.config import Config, OptimizerConfig, identity
+from seq.config import Config, OptimizerConfig
 from seq.config_file import describe_keys, dump_config, load_config, override_config, parse_config
 from seq.errors import UserError
+from seq.identity import identity
 
 
 def _load(tmp_path: Path, text: str, *overrides: str) -> Config:
@@ -58,7 +59,7 @@ def test_every_fault_at_once_with_path_value_and_remedy(tmp_path: Path) -> None:
             "tie_weights needs embedding_dim (64) = hidden_size (128)",
         ),
         ("batch: {tokens: 100}\n", "batch.tokens (100) must hold one sequence"),
-        ("train: {steps: 5}\n", "optimizer.warmup_steps (100) must not exceed train.steps (5)"),
+        ("data: &a {files: *a}\n", "refers to itself"),
         ("train: {teacher_forcing: 0.5}\n", "train.teacher_forcing is for model.kind=language_model only"),
     ],
 )

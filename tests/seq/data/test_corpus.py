@@ -58,7 +58,7 @@ def test_tables(tmp_path: Path, kind: str, as_folder: bool) -> None:
     corpus = prepare_corpus(data(**where, text="name", label="origin", tokenizer="bytes"), labelled=True)
     assert corpus.labels == ("Irish", "Russian")
     # "NA", "null" and "007" are names like any other.
-    assert sorted(texts(corpus, "train") + texts(corpus, "validation")) == sorted(name for name, _ in ROWS)
+    assert {*texts(corpus, "train"), *texts(corpus, "validation")} == {name for name, _ in ROWS}
     assert texts(corpus, "test") == ["Adylov", "Sloan"]
     labels = corpus.splits["test"].labels
     assert labels is not None
@@ -66,13 +66,77 @@ def test_tables(tmp_path: Path, kind: str, as_folder: bool) -> None:
 
 
 def test_text_files_and_folders(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"one\r\n\r\ntwo\n")
-    (tmp_path / "b.txt").write_text("three")
+    (tmp_path / "a.txt").write_bytes(b"one\r\n\r\ntwo\n\nthree\n")
+    (tmp_path / "b.txt").write_text("four\n\nfive")
     for where in ({"source": "text", "files": {"train": str(tmp_path / "*.txt")}}, {"source": str(tmp_path)}):
         corpus = prepare_corpus(data(**where, unit="paragraph", tokenizer="bytes"), labelled=False)
-        # The validation split is cut from whole files.
-        found = [texts(corpus, split) for split in ("train", "validation")]
-        assert sorted(found) == [["one\n\n", "\n" + "two\n"], ["three"]]
+        # The end of the text validates; each sequence has the token before it in front.
+        assert texts(corpus, "train") == ["one\n\n", "\ntwo\n\n", "\nthree\n", "four\n\n"]
+        assert texts(corpus, "validation") == ["\nfive"]
+        assert corpus.notes == ("validation: the last 1 of 5 sequences of the training text",)
+
+
+def test_one_long_document_does_not_validate_on_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("".join(chr(ord("a") + n % 26) for n in range(1000)))
+    keys = {"source": "text", "files": {"train": str(tmp_path / "a.txt")}, "unit": "window", "max_length": 10}
+    corpus = prepare_corpus(data(**keys), labelled=False)
+    counts = {name: int(split.lengths.sum()) for name, split in corpus.splits.items()}
+    assert counts == {"train": 900, "validation": 101}
+
+
+def test_validation_rows_are_cut_by_hash_and_no_label_is_lost(tmp_path: Path) -> None:
+    rows = [(f"name{number}", f"label{number % 40}") for number in range(200)] + [("only", "rare")]
+    keys = {
+        "source": "csv",
+        "files": {"train": str(write_rows(tmp_path, "csv", rows))},
+        "text": "name",
+        "label": "origin",
+    }
+    corpus = prepare_corpus(data(**keys, validation_fraction=0.6), labelled=True)
+    train, validation = (set(texts(corpus, split)) for split in ("train", "validation"))
+    assert not train & validation
+    assert len(train | validation) == 201
+    assert 80 < len(validation) < 150
+    labels = corpus.splits["train"].labels
+    assert labels is not None
+    assert len(set(labels.tolist())) == len(corpus.labels) == 41
+
+
+def test_row_numbers_are_those_of_the_source(tmp_path: Path) -> None:
+    rows = [("", "a"), ("Ab", "b"), ("Abcdefg", "a"), ("", "a"), ("C", "b")]
+    keys = {
+        "source": "csv",
+        "files": {"train": str(write_rows(tmp_path, "csv", rows))},
+        "text": "name",
+        "label": "origin",
+    }
+    with pytest.raises(UserError, match="train row 3: 7 tokens"):
+        prepare_corpus(data(**keys, empty="drop", max_length=5), labelled=True)
+
+
+def test_keys_that_would_be_ignored_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    for keys, message in (
+        ({"files": {"train": "my.csv"}}, "data.files.train is not read with data.source=names"),
+        ({"source": str(tmp_path), "subset": "x"}, "data.subset is not read with data.source="),
+        ({"source": "speeches", "revision": "x"}, "data.revision is not read with data.source=speeches"),
+        ({"subset": "x"}, "names has no subsets"),
+        ({"source": "speeches", "subset": "recent"}, "such as since-1934"),
+    ):
+        with pytest.raises(UserError, match=message):
+            prepare_corpus(data(**keys), labelled=False)
+
+
+def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
+    keys = {"source": "csv", "files": {"train": str(write_rows(tmp_path, "csv"))}, "text": "name", "label": "origin"}
+    config = data(**keys, cache_dir=str(tmp_path / "cache"))
+    first = prepare_corpus(config, labelled=True)
+    (about,) = (tmp_path / "cache").glob("*/corpus.json")
+    about.write_text("{")
+    assert prepare_corpus(config, labelled=True).fingerprint == first.fingerprint
+    with pytest.raises(UserError):
+        prepare_corpus(data(**keys, cache_dir=str(tmp_path / "cache"), max_length=2), labelled=True)
+    assert not list((tmp_path / "cache").glob("*.part-*"))
 
 
 def test_prepared_once_and_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,3 +154,13 @@ def test_dropout_between_layers_only(layers: int) -> None:
     gru = GRU(4, GRUConfig(hidden_size=5, num_layers=layers, dropout=0.5), bidirectional=False)
     inputs, lengths = torch.randn(2, 3, 4), torch.tensor([3, 3])
     assert torch.equal(gru(inputs, lengths)[0], gru(inputs, lengths)[0]) == (layers == 1)
+
+
+def test_locked_dropout_is_locked_in_free_running_too() -> None:
+    """Nearly always forced, so nearly the fused path: with a mask of its own for each step, it would be far off."""
+    config = LanguageModelConfig(hidden_size=8, embedding_dim=6, embedding_dropout=0.5)
+    model = LanguageModel(config, 9, teacher_forcing=0.999999).double()
+    inputs, lengths = padded_ids([7, 7, 7])
+    mask = torch.tensor([[[2.0, 0, 2, 0, 2, 2]]], dtype=torch.float64).expand(3, 1, 6)
+    model.embedding_dropout.draw = lambda like: mask  # type: ignore[method-assign]
+    torch.testing.assert_close(model(inputs, lengths), model.step(inputs, lengths, None, mask)[0])

@@ -81,6 +81,9 @@ def test_digest_is_of_names_and_values() -> None:
     assert params_sha256(model) != digest
 
 
+ENDED = {"status": "finished", "step": 1, "eval": {}}
+
+
 def _directory(tmp_path: Path, *overrides: str, fresh: bool = False) -> tuple[RunDirectory, Config]:
     config = override_config(Config(), [f"run.output_dir={tmp_path}", *overrides], where="test")
     return RunDirectory.of(config, fresh=fresh), config
@@ -100,13 +103,13 @@ def test_fresh_keeps_the_old_run_beside(tmp_path: Path) -> None:
     for number in (1, 2):
         directory, config = _directory(tmp_path)
         directory.begin(config)
-        directory.write_result({"number": number})
+        directory.write_result(ENDED | {"number": number})
         directory, config = _directory(tmp_path, fresh=True)
         directory.check(config)
         assert directory.read_result() is None
         directory.begin(config)
     kept = [RunDirectory(tmp_path / f"run.old-{number}").read_result() for number in (1, 2)]
-    assert kept == [{"number": 1}, {"number": 2}]
+    assert kept == [ENDED | {"number": 1}, ENDED | {"number": 2}]
 
 
 def test_what_is_no_run_directory(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def test_loss_is_the_sum_over_real_targets() -> None:
 @given(st.sampled_from(["constant", "cosine", "linear"]), st.integers(0, 50), st.integers(51, 300), st.floats(0, 1))
 def test_schedule(schedule: str, warmup: int, total: int, final: float) -> None:
     config = OptimizerConfig(lr=2.0, warmup_steps=warmup, schedule=schedule, final_lr=final)  # type: ignore[arg-type]
+    warmup = min(warmup, total // 2)
     rates = [lr_at(step, total, config) for step in range(total)]
     assert all(0 <= rate <= 2.0 + 1e-12 for rate in rates)
     assert rates[:warmup] == pytest.approx([2.0 * (step + 1) / warmup for step in range(warmup)])
