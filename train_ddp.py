@@ -69,7 +69,7 @@ def train(
 ) -> None:
     # ---- model and data -------------------------------------------------------------------------------------------
     state = TrainState.create(config, corpus, device)
-    ddp = DistributedDataParallel(state.model, broadcast_buffers=False)
+    ddp = DistributedDataParallel(state.model)
     ordered = config.sync.reduction == "ordered"
     reduction = OrderedReduction(ddp) if ordered else PlainReduction(ddp, compress=config.sync.compress)
     dataset = SequenceDataset(corpus.splits["train"])

@@ -40,7 +40,7 @@ def ordered_all_reduce(buffer: Tensor, group: ProcessGroup, exchange: Exchange) 
         return buffer
     missing = -len(buffer) % dist.get_world_size(group)
     padded = nn.functional.pad(buffer, (0, missing)) if missing else buffer
-    dist.all_gather_into_tensor(padded, exchange(padded, group), group=group)
+    dist.all_gather_single(padded, exchange(padded, group), group=group)
     return buffer.copy_(padded[: len(buffer)]) if missing else buffer
 
 

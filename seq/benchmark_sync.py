@@ -52,7 +52,7 @@ def compare(config: Config, corpus: Corpus, device: torch.device) -> dict[str, l
     made = {}
     for kind, reduction_of in kinds.items():
         state = TrainState.create(config, corpus, device)
-        ddp = DistributedDataParallel(state.model, broadcast_buffers=False)
+        ddp = DistributedDataParallel(state.model)
         made[kind] = (ddp, reduction_of(ddp), state)
     dataset = SequenceDataset(corpus.splits["train"])
     sampler = BucketedDistributedSampler(dataset, config.batch, seed=config.run.seed)

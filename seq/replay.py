@@ -71,7 +71,7 @@ def replay(
     inspect: bool,
 ) -> int:
     """Go on from `state` to step `stop`; 1 at the first step that differs, else 0."""
-    ddp = DistributedDataParallel(state.model, broadcast_buffers=False)
+    ddp = DistributedDataParallel(state.model)
     ordered = config.sync.reduction == "ordered"
     reduction = OrderedReduction(ddp) if ordered else PlainReduction(ddp, compress=config.sync.compress)
     dataset = SequenceDataset(corpus.splits["train"])

@@ -24,7 +24,13 @@ def words(folder: Path, kind: str, *more: str) -> list[str]:
     text.write_text("".join(f"{n} bottles of beer on the wall.\n\n" for n in range(99, 0, -1)))
     source = ["data.source=names"] if kind == "names" else ["data.source=text", f"data.files.train={text}"]
     if kind != "names":
-        source += [f"data.files.validation={text}", "data.max_length=24", "generation.length=20", PROMPTS]
+        source += [
+            "data.subset=null",
+            f"data.files.validation={text}",
+            "data.max_length=24",
+            "generation.length=20",
+            PROMPTS,
+        ]
     return [f"configs/{kind}.yaml", *source, *TINY, f"run.output_dir={folder}", "logging.wandb=disabled", *more]
 
 
