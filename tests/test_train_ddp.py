@@ -81,7 +81,7 @@ def test_one_two_and_four_processes(tmp_path: Path, kind: str) -> None:
 def test_resumed_in_mid_epoch_on_another_world_size(tmp_path: Path) -> None:
     whole = train(*words(tmp_path, "names", "run.name=whole"))
     assert whole.returncode == 0, whole.stderr
-    command = words(tmp_path, "names", "run.name=parts")
+    command = words(tmp_path, "names", "run.name=parts", "logging.wandb=offline")
     killed = run(
         *(
             "python",
@@ -98,6 +98,8 @@ def test_resumed_in_mid_epoch_on_another_world_size(tmp_path: Path) -> None:
     resumed = train(*command, world_size=2)
     assert resumed.returncode == 0, resumed.stderr
     assert [line["step"] for line in metrics(folder, "resume")] == [4]
+    wandb_ids = [path.name.rpartition("-")[2] for path in (folder / "wandb").glob("offline-run-*")]
+    assert wandb_ids == [(folder / "wandb-id").read_text()] * 2
     assert [line["step"] for line in metrics(folder, "train")] == list(range(1, 13))
     losses = [[line["loss"] for line in metrics(tmp_path / name, "train")] for name in ("whole", "parts")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
@@ -144,6 +146,15 @@ def test_precisions(tmp_path: Path, precision: str) -> None:
     assert done.returncode == 0, done.stderr
     losses = [line["loss"] for line in metrics(tmp_path / precision, "train")]
     assert losses[-1] < losses[0]
+
+
+def test_wandb_that_cannot_be_reached(tmp_path: Path) -> None:
+    nobody = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
+    done = train(*words(tmp_path, "names", "logging.wandb=online", "run.name=online"), env=nobody)
+    assert done.returncode == 0, done.stderr
+    assert "the run goes on with logging.wandb=offline" in done.stdout
+    assert list((tmp_path / "online" / "wandb").glob("offline-run-*"))
+    assert "0" * 40 not in (tmp_path / "online" / "config.yaml").read_text() + done.stdout
 
 
 def test_free_running(tmp_path: Path) -> None:
