@@ -6,6 +6,7 @@ last bit, and says plainly whether they are equal; if not, which setting broke i
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from rich.table import Table
 from seq.command_line import config_and_overrides, exit_code
 from seq.config import Config
 from seq.config_file import load_config
+from seq.errors import UserError
 from seq.training.recorded import RecordedSteps
 
 STEPS = 8
@@ -83,8 +85,9 @@ def first_steps(path: Path, overrides: list[str], world_size: int, folder: Path)
     command = [sys.executable, *launcher, str(TRAINER), str(path), *overrides, *settings]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        print(done.stderr, file=sys.stderr)
-        raise RuntimeError(f"{world_size} processes: the run failed; its messages are above")
+        # The trainer's own message, without what torchrun says about a process that failed.
+        own = re.search(r"^error: (.*?)(?=^[A-Z]\d{4} |^Traceback|\Z)", done.stderr, flags=re.DOTALL | re.MULTILINE)
+        raise UserError(own[1].strip() if own else f"{world_size} processes: the run failed:\n{done.stderr}")
     result = json.loads((folder / name / "result.json").read_text())
     return FirstSteps(world_size, result["params_sha256"], RecordedSteps.read(folder / name))
 

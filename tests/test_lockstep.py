@@ -244,6 +244,10 @@ def test_doctor(tmp_path: Path) -> None:
     ill = run("python", "-m", "seq.doctor", "sync.reduction=allreduce", *tiny)
     assert ill.returncode == 1, ill.stderr
     assert "lockstep is NOT kept. With sync.reduction=ordered it is." in ill.stdout
+    faulty = run("python", "-m", "seq.doctor", "data.files.train=rows.csv")
+    assert faulty.returncode == 2
+    assert faulty.stderr.startswith("error: data.files.train is not read with data.source=names")
+    assert "Traceback" not in faulty.stderr
 
 
 def test_checkpoint_holds_nothing_of_a_rank(tmp_path: Path) -> None:
