@@ -2,6 +2,8 @@
 
 import csv
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +123,6 @@ def test_resumed_in_mid_epoch_on_another_world_size(tmp_path: Path) -> None:
 
 def test_srun_without_torchrun(tmp_path: Path) -> None:
     """Two tasks as srun starts them: its variables, and nothing of torchrun's."""
-    from concurrent.futures import ThreadPoolExecutor
 
     def task(rank: int) -> int:
         env = {
@@ -138,6 +139,22 @@ def test_srun_without_torchrun(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(task, (0, 1))) == [0, 0]
     assert result(tmp_path / "srun")["world_size"] == 2
+
+
+def test_two_nodes(tmp_path: Path) -> None:
+    """Two torchrun agents, as on two machines; here both are this one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def node(rank: int) -> int:
+        agents = ("--nnodes=2", f"--node-rank={rank}", "--master-addr=127.0.0.1", f"--master-port={port}")
+        command = words(tmp_path, "names", "run.name=nodes")
+        return run("torchrun", *agents, "--nproc_per_node=1", "train_ddp.py", *command).returncode
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(node, (0, 1))) == [0, 0]
+    assert result(tmp_path / "nodes")["world_size"] == 2
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
