@@ -172,6 +172,6 @@ def _choose_exchange(group: ProcessGroup, device: torch.device) -> Exchange:
     probe = torch.zeros(shape, device=device if _backend(group, device) == "nccl" else "cpu")
     try:
         dist.all_to_all_single(torch.empty_like(probe), probe, group=group)
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:
         return exchange_by_halving
     return exchange_all_to_all

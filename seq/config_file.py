@@ -87,8 +87,8 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 
 def dump_config(config: Config) -> str:
-    """YAML that loads to an equal config."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    """YAML that loads to an equal config: in ASCII, since YAML takes some other characters for line ends."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
 def _neighbours(path: Path) -> str:

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seq.config import Config, OptimizerConfig
@@ -86,6 +86,7 @@ def test_yaml_floats_and_precedence(tmp_path: Path) -> None:
     assert (config.optimizer.lr, config.optimizer.weight_decay, config.run.name) == (3e-4, 0.05, "x")
 
 
+@example(lr=1.0, prompts=["\x85", "\u2028\r\n\ufeff"], steps=None, name="0")
 @given(
     lr=st.floats(1e-9, 10),
     prompts=st.lists(st.text(), max_size=3),
