@@ -6,16 +6,17 @@ python train_ddp.py ...                                                       on
 """
 
 import sys
-from typing import Any
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from launch.allreduce import PlainReduction
 from launch.collectives import check_agreement, sum_over_ranks
-from launch.context import Launch, describe_launch, process_group
+from launch.context import Launch, describe_launch
 from launch.digest import check_ranks_agree
+from launch.group import process_group
 from launch.lockstep import OrderedReduction
+from launch.preemption import Preemption
 from launch.seeding import fix_arithmetic
 from seq.command_line import check_world_size, config_and_overrides, exit_code, training_parser
 from seq.config import Config
@@ -25,17 +26,19 @@ from seq.data.dataset import SequenceDataset
 from seq.data.loader import make_loader, run_steps
 from seq.data.sampler import BucketedDistributedSampler
 from seq.models.language_model import LanguageModel
-from seq.training.checkpoint import delete_old, save_checkpoint
+from seq.training.bad_steps import BadSteps
 from seq.training.console import print_evaluation, print_result
 from seq.training.evaluation import evaluate
 from seq.training.export import export_model
 from seq.training.ledger import Ledger
 from seq.training.logger import open_logger
+from seq.training.memory import warm_up_largest
 from seq.training.optimizer import lr_at, set_lr
 from seq.training.progress import Speed
 from seq.training.result import make_result
 from seq.training.run_directory import RunDirectory
-from seq.training.state import TrainState, describe_run, fingerprint, load_for_resume
+from seq.training.saving import CheckpointSaver
+from seq.training.state import Checkpoint, TrainState, describe_run, fingerprint, load_for_resume
 from seq.training.step import train_step
 from seq.training.text import write_samples
 
@@ -52,16 +55,18 @@ def main(arguments: list[str]) -> None:
     if (result := directory.read_result()) and result["status"] == "finished":
         return print_result(directory.path, result, launch.is_main, already=True)
     corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
-    checkpoint = load_for_resume(directory.newest_checkpoint(), config, corpus)
-    fix_arithmetic(threads=config.run.threads, deterministic=config.run.deterministic)
-    with process_group(launch, timeout_seconds=config.run.timeout_seconds) as device:
-        train(config, corpus, checkpoint, directory, launch, device, ledger)
+    with directory.locked_by(launch.is_main):
+        resumed_from = load_for_resume(directory.to_resume_from(), config, corpus)
+        fix_arithmetic(threads=config.run.threads, deterministic=config.run.deterministic)
+        limit = config.run.timeout_seconds
+        with process_group(launch, timeout_seconds=limit, position=ledger.position) as device:
+            train(config, corpus, resumed_from, directory, launch, device, ledger)
 
 
 def train(
     config: Config,
     corpus: Corpus,
-    checkpoint: dict[str, Any] | None,
+    resumed_from: Checkpoint | None,
     directory: RunDirectory,
     launch: Launch,
     device: torch.device,
@@ -69,37 +74,50 @@ def train(
 ) -> None:
     # ---- model and data -------------------------------------------------------------------------------------------
     state = TrainState.create(config, corpus, device)
-    ddp = DistributedDataParallel(state.model)
-    ordered = config.sync.reduction == "ordered"
-    reduction = OrderedReduction(ddp) if ordered else PlainReduction(ddp, compress=config.sync.compress)
     dataset = SequenceDataset(corpus.splits["train"])
     sampler = BucketedDistributedSampler(dataset, config.batch, seed=config.run.seed)
     loader = make_loader(dataset, sampler, ahead=device.type == "cuda")
     total_steps = config.train.steps or config.train.epochs * sampler.steps_per_epoch
+    if config.train.warm_up_largest:
+        warm_up_largest(state.model, dataset, sampler, config, device)
+    ddp = DistributedDataParallel(state.model)
+    ordered = config.sync.reduction == "ordered"
+    reduction = OrderedReduction(ddp) if ordered else PlainReduction(ddp, compress=config.sync.compress)
 
     # ---- start, or go on after the newest checkpoint --------------------------------------------------------------
-    if checkpoint is not None:
-        state.load_state_dict(checkpoint)
-        ledger.add_earlier(checkpoint["ledger"])
+    if resumed_from is not None:
+        state.load_state_dict(resumed_from.state)
     progress, description = state.progress, describe_run(config, corpus)
     check_agreement("config, data and step to start from", fingerprint(description, progress.step), device)
+    ledger.step = start = progress.step
     if launch.is_main:
-        directory.begin(config)
-    logger = open_logger(directory.path, config, corpus, total_steps, is_main=launch.is_main)
-    logger.event("resume" if checkpoint else "start", progress.step, world_size=launch.world_size, device=str(device))
+        directory.begin(config, resumed_from.path if resumed_from else None)
+        ledger.add_earlier(resumed_from.state["ledger"] if resumed_from else {}, directory.wall_seconds())
+    logger = open_logger(directory.path, config, corpus, ledger, start, total_steps, launch.is_main)
+    event = "resume" if resumed_from or ledger.spent("lost") else "start"
+    logger.event(event, start, world_size=launch.world_size, device=str(device))
+    saver = CheckpointSaver(directory, config.checkpoint, logger, launch.is_main)
+    bad_steps = BadSteps(directory, config, corpus, state, dataset, sampler, launch.is_main)
+    preemption = Preemption()
 
     # ---- train ----------------------------------------------------------------------------------------------------
-    speed, newest = Speed(progress.tokens_seen, ledger), None
-    for shards in ledger.each("data", run_steps(loader, sampler, start=progress.step, stop=total_steps)):
+    speed, newest, stopped_by = Speed(progress.tokens_seen, ledger), None, None
+    ledger.started()
+    for shards in ledger.each("data", run_steps(loader, sampler, start=start, stop=total_steps)):
         with ledger("compute"):
             lr = lr_at(progress.step, total_steps, config.optimizer)
             set_lr(state.optimizer, lr)
             done = train_step(ddp, reduction, state, [shard.to(device) for shard in shards], config)
+        ledger.rebook("compute", "sync", reduction.waited)
+        preemption.ask()
         progress.advance(sampler.shards_of(progress.step))
+        bad_steps.note(progress.step, done)
+        stopped_by = preemption.answer() if progress.step < total_steps else None
 
         if is_due(progress.step, config.logging.every_steps, total_steps):
             with ledger("compute"):
                 loss = sum_over_ranks(done.shard_losses).sum().item()
+                bad_steps.settle()
             figures = progress.figures() | {"tokens_per_second": speed.read(progress.tokens_seen, ledger)}
             logger.event("train", progress.step, loss=loss, grad_norm=done.grad_norm.item(), lr=lr, **figures)
 
@@ -119,28 +137,33 @@ def train(
                     logger.samples(progress.step, list(samples))
                     state.model.train()
 
-        if is_due(progress.step, config.checkpoint.every_steps, total_steps) and launch.is_main:
+        if is_due(progress.step, config.checkpoint.every_steps, total_steps) or stopped_by:
             with ledger("checkpoint"):
-                path = directory.checkpoint_at(progress.step)
-                save_checkpoint(path, state.state_dict() | description | {"ledger": ledger.summary()})
-                delete_old(directory.checkpoints, config.checkpoint.keep)
-            logger.event("checkpoint", progress.step, file=path.name)
+                bad_steps.settle()
+                saver.save(progress.step, state.state_dict() | description | {"ledger": ledger.summary()})
+        saver.report()
+        if stopped_by:
+            break
 
     # ---- final figures --------------------------------------------------------------------------------------------
-    split = "test" if "test" in corpus.splits else "validation"
-    if split == "test" or newest is None:
+    with ledger("checkpoint"):
+        saver.close()
+    split = "test" if "test" in corpus.splits and not stopped_by else "validation"
+    if not stopped_by and (split == "test" or newest is None):
         with ledger("evaluation"):
             newest = evaluate(state.model, corpus.splits[split], config, device)
         logger.evaluation(progress.step, split, newest)
-    result = make_result(state, newest, split, world_size=launch.world_size, steps_per_epoch=sampler.steps_per_epoch)
-    logger.event("finish", progress.step, params_sha256=result["params_sha256"])
-    logger.close(result)
+    result = make_result(state, newest, split, stopped_by, launch.world_size, sampler.steps_per_epoch)
+    logger.event("stop" if stopped_by else "finish", progress.step, params_sha256=result["params_sha256"])
+    logger.close(result | ledger.figures())
     reduction.close()
+    preemption.close()
     if launch.is_main:
-        export_model(directory.path / "model", state.model, description)
+        if not stopped_by:
+            export_model(directory.path / "model", state.model, description)
         directory.write_result(result | ledger.figures())
         print_evaluation(f"{config.run.name}: {split}", newest, corpus.labels)
-        print_result(directory.path, result)
+        print_result(directory.path, result | ledger.figures())
 
 
 def is_due(step: int, every: int, total_steps: int) -> bool:

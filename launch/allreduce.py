@@ -1,5 +1,6 @@
 """Plain DDP, for comparison: one all-reduce a bucket, in whatever order the backend adds."""
 
+import time
 from typing import Literal
 
 import torch
@@ -17,14 +18,15 @@ class PlainReduction:
     """The interface of OrderedReduction. Earlier shards stay where autograd adds them up, in `grad`."""
 
     def __init__(self, model: DistributedDataParallel, *, compress: Compression) -> None:
-        self._dtype = _DTYPES.get(compress)
+        self._dtype, self.waited = _DTYPES.get(compress), 0.0
         model.register_comm_hook(self, PlainReduction._hook)
 
     def push(self) -> None:
         """Nothing to do."""
 
     def finish(self) -> None:
-        """Nothing to do."""
+        """The backward pass is over."""
+        self.waited = time.perf_counter() - self._last_bucket
 
     def close(self) -> None:
         """Nothing to do."""
@@ -32,6 +34,7 @@ class PlainReduction:
     def _hook(self, bucket: GradBucket) -> Future[Tensor]:
         """The *sum* over the ranks, where DDP's default is the mean: the loss of each shard is divided by the targets
         of the whole step, so nothing is left to divide. Compressed, half the bytes travel, with their rounding."""
+        self._last_bucket = time.perf_counter()
         buffer = bucket.buffer()
         work = dist.all_reduce(buffer.to(self._dtype or buffer.dtype), async_op=True)
         assert work is not None

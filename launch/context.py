@@ -1,16 +1,9 @@
-"""Who am I? torchrun, srun or a plain `python`: one description, one process group, one code path."""
+"""Who am I? torchrun, srun or a plain `python`: one description, whatever the launcher."""
 
-import gc
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
 import torch
-import torch.distributed as dist
-from torch.distributed import HashStore, PrefixStore, Store, rendezvous  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,58 +61,3 @@ def device_of(launch: Launch) -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", launch.local_rank % torch.cuda.device_count())
-
-
-@contextmanager
-def process_group(launch: Launch, *, timeout_seconds: float) -> Iterator[torch.device]:
-    """Join the run's process group, a group of one included, and yield this rank's device.
-
-    NCCL joins GPUs, gloo joins CPUs (and ranks that share a GPU, which NCCL refuses). On an exception the group is
-    left without a further collective: the other ranks may never come to it.
-    """
-    device = device_of(launch)
-    timeout = timedelta(seconds=timeout_seconds)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    dist.init_process_group(
-        backend=_backend(launch, device),
-        store=_store(launch, timeout),
-        rank=launch.rank,
-        world_size=launch.world_size,
-        timeout=timeout,
-    )
-    yield device
-    # DDP's reducer must be gone and every rank must be here before the group's worker threads end.
-    gc.collect()
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def _backend(launch: Launch, device: torch.device) -> str:
-    one_gpu_each = device.type == "cuda" and launch.local_world_size <= torch.cuda.device_count()
-    return "cpu:gloo,cuda:nccl" if one_gpu_each else "gloo"
-
-
-def _store(launch: Launch, timeout: timedelta) -> Store:
-    if launch.launcher == "python":
-        return HashStore()
-    if launch.launcher == "srun":
-        _set_srun_rendezvous()
-    store, _, _ = next(rendezvous("env://", launch.rank, launch.world_size, timeout=timeout))
-    # torchrun's agent keeps its store across restarts, and with it the dead workers' addresses (pytorch#135712).
-    return PrefixStore("attempt-" + os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
-
-
-def _set_srun_rendezvous() -> None:
-    """srun gives no address: rank 0 runs on the step's first node (where srun was typed may be another). The job id
-    spreads jobs that share a node over ports below those that Linux gives out by itself."""
-    os.environ.setdefault("MASTER_ADDR", first_host(os.environ.get("SLURM_STEP_NODELIST", "127.0.0.1")))
-    os.environ.setdefault("MASTER_PORT", str(20000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 12000))
-
-
-def first_host(nodelist: str) -> str:
-    """`gpu[07-09,12],login1` -> `gpu07`."""
-    match = re.match(r"([^,\[]+)(?:\[(\d+)[^\]]*\]([^,]*))?", nodelist)
-    if match is None:
-        raise RuntimeError(f"SLURM_STEP_NODELIST={nodelist!r} names no host; set MASTER_ADDR")
-    return "".join(part or "" for part in match.groups())

@@ -12,6 +12,7 @@ all-gather. That moves as many bytes as a ring does, and overlaps with the backw
 Each element is added in the same tree wherever it stands, so buckets and their padding do not matter.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -82,6 +83,7 @@ class OrderedReduction:
         # Parameters only: a reference to `model` would be a cycle through its hook, alive when the group ends.
         self._parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._stack: list[tuple[int, dict[Tensor, Tensor]]] = []
+        self.waited = 0.0
         # A group of its own: nothing else may come between the collectives of two buckets.
         self._group: ProcessGroup | None = dist.new_group()
         device = self._parameters[0].device
@@ -101,7 +103,9 @@ class OrderedReduction:
         self._stack.append((level, gradients))
 
     def finish(self) -> None:
-        """The step's gradients are complete: forget the partial sums."""
+        """The step's gradients are complete: forget the partial sums. With the last bucket the backward pass had ended;
+        the time since then went into waiting for the sums."""
+        self.waited = time.perf_counter() - self._last_bucket
         self._stack.clear()
 
     def close(self) -> None:
@@ -112,6 +116,7 @@ class OrderedReduction:
 
     def _hook(self, bucket: GradBucket) -> Future[Tensor]:
         """The bucket holds the last shard's gradients alone. Complete the rank's subtree, then add across ranks."""
+        self._last_bucket = time.perf_counter()
         for _, partial in reversed(self._stack):
             lefts = [partial[parameter] for parameter in bucket.parameters()]
             torch._foreach_add_(bucket.gradients(), lefts)

@@ -16,7 +16,8 @@ from rich.table import Table
 from torch.nn.parallel import DistributedDataParallel
 
 from launch.allreduce import PlainReduction
-from launch.context import describe_launch, process_group
+from launch.context import describe_launch
+from launch.group import process_group
 from launch.lockstep import OrderedReduction
 from launch.seeding import fix_arithmetic
 from seq.command_line import config_and_overrides, exit_code

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from launch.context import describe_launch
+from launch.group import explain_lost_connection
 from seq.config_file import describe_keys
-from seq.errors import UserError
+from seq.errors import RunError, UserError
 from seq.training.checkpoint import checkpoints_in
 from seq.training.run_directory import RunDirectory
 from seq.training.state import TrainedModel, load_trained
@@ -63,13 +64,20 @@ def check_world_size(world_size: int, shards: int) -> None:
 
 def exit_code(program: Callable[[], int | None]) -> int:
     """What the program returns, else 0; 2, with the message on stderr once a node, if the user's config or data are at
-    fault. Other errors pass."""
+    fault; 1, with the message of the rank that failed, if a run cannot go on. Other errors pass."""
     try:
         return program() or 0
     except UserError as error:
         if describe_launch().local_rank == 0:
             print(f"error: {error}", file=sys.stderr)
         return 2
+    except (RunError, RuntimeError) as error:
+        message = str(error) if isinstance(error, RunError) else explain_lost_connection(error)
+        if message is None:
+            raise
+        print(f"error: rank {describe_launch().rank}: {message}", file=sys.stderr)
+        sys.stdout.flush()
+        os._exit(1)  # threads may still wait for ranks that are gone
     except BrokenPipeError:
         # `... | head` has seen enough. Python would complain once more when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

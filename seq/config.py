@@ -33,7 +33,7 @@ class RunConfig(Section):
     deterministic: bool = True
     """Use only algorithms that give the same bits every time (CUDA has others, some of them faster)."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
-    """How long a rank waits for the others in a collective before the run is given up."""
+    """No rank may take longer for a step, an evaluation, the samples or a save: the run ends and names the rank."""
 
 
 class FilesConfig(Section):
@@ -148,6 +148,10 @@ class TrainConfig(Section):
     """Probability that a language model is fed the true previous token, else its own prediction (0: free running)."""
     max_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are scaled down to this global norm."""
+    max_bad_steps: Count = 10
+    """A step whose loss or gradient is not finite changes nothing; more than this many in a row end the run."""
+    warm_up_largest: bool = True
+    """Try the largest shard first, so that too large a batch is found in the first seconds."""
 
 
 class OptimizerConfig(Section):
@@ -204,6 +208,10 @@ class CheckpointConfig(Section):
     """Save this often, and at the end."""
     keep: Positive = 2
     """Checkpoints to keep; older ones are deleted."""
+    background: bool = True
+    """Write them while training goes on."""
+    required: bool = False
+    """End the run if one cannot be saved; otherwise it is reported, and the run goes on."""
 
 
 class LoggingConfig(Section):

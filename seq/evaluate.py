@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from launch.context import describe_launch, process_group
+from launch.context import describe_launch
+from launch.group import process_group
 from launch.seeding import fix_arithmetic
 from seq.command_line import check_world_size, exit_code, load_run
 from seq.config_file import override_config

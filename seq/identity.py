@@ -6,6 +6,7 @@ from seq.config import Config
 
 NOT_IDENTITY = (
     *("run.name", "run.output_dir", "run.timeout_seconds", "data.cache_dir", "sync.check_every"),
+    *("train.max_bad_steps", "train.warm_up_largest"),
     *("evaluation.", "generation.", "checkpoint.", "logging."),
 )
 """Keys that may change between a run and its resumption: they leave the parameters as they are, to the last bit."""

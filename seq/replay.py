@@ -12,7 +12,8 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from launch.allreduce import PlainReduction
-from launch.context import describe_launch, process_group
+from launch.context import describe_launch
+from launch.group import process_group
 from launch.lockstep import OrderedReduction
 from launch.seeding import fix_arithmetic
 from seq.command_line import exit_code
@@ -50,13 +51,15 @@ def main(arguments: list[str]) -> int:
         raise UserError("a replay runs on one process: start it with plain python")
     corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
     earlier = [path for path in checkpoints_in(directory.checkpoints) if path < directory.checkpoint_at(options.step)]
-    checkpoint = load_for_resume(earlier[-1] if earlier else None, config, corpus)
+    checkpoint = load_for_resume(earlier[::-1], config, corpus)
     fix_arithmetic(threads=config.run.threads, deterministic=config.run.deterministic)
     with process_group(launch, timeout_seconds=config.run.timeout_seconds) as device:
         state = TrainState.create(config, corpus, device)
         if checkpoint is not None:
-            state.load_state_dict(checkpoint)
-        print(f"{options.run}: from step {state.progress.step}, {earlier[-1].name if earlier else 'the beginning'}")
+            state.load_state_dict(checkpoint.state)
+        print(
+            f"{options.run}: from step {state.progress.step}, {checkpoint.path.name if checkpoint else 'the beginning'}"
+        )
         return replay(state, config, corpus, recorded, options.step, device, inspect=options.inspect)
 
 

@@ -1,5 +1,6 @@
 """Real ranks and real programs for the tests."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -13,6 +14,9 @@ import torch.multiprocessing as mp
 
 ROOT = Path(__file__).parent.parent
 
+# Importing torch takes seconds: once for all ranks of all tests.
+multiprocessing.set_forkserver_preload(["torch", "torch.distributed", "torch.nn.parallel", "datasets"])
+
 
 def _rank(rank: int, function: Callable[..., None], world_size: int, store: str, arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
@@ -25,7 +29,8 @@ def _rank(rank: int, function: Callable[..., None], world_size: int, store: str,
 def run_ranks(function: Callable[..., None], world_size: int, folder: Path, *arguments: Any) -> None:
     """Call `function(rank, *arguments)` in `world_size` spawned processes that share a gloo group."""
     store = folder / f"store-{function.__name__}-{world_size}"
-    mp.spawn(_rank, (function, world_size, str(store), arguments), nprocs=world_size)  # type: ignore[attr-defined,no-untyped-call]
+    everything = (function, world_size, str(store), arguments)
+    mp.start_processes(_rank, everything, nprocs=world_size, start_method="forkserver")  # type: ignore[attr-defined,no-untyped-call]
 
 
 def run(

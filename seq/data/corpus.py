@@ -131,14 +131,23 @@ def _save(
 def _digest(folder: Path, about: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for path in sorted(folder.glob("*.npy")):
-        digest.update(path.name.encode() + path.read_bytes())
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()
 
 
 def _open(folder: Path) -> Corpus | None:
-    """None where there is none, or a damaged one: it is prepared anew."""
+    """None where there is none, or a damaged one: it is prepared anew. All bytes are compared with the fingerprint: a
+    bit that flipped on the disk would be learnt, silently."""
     try:
         about = json.loads((folder / "corpus.json").read_text())
+        if (
+            _digest(folder, {key: value for key, value in about.items() if key != "fingerprint"})
+            != about["fingerprint"]
+        ):
+            return None
         return Corpus(
             tokenizer=Tokenizer(**about["tokenizer"]),
             labels=tuple(about["labels"]),
@@ -146,7 +155,7 @@ def _open(folder: Path) -> Corpus | None:
             notes=tuple(about["notes"]),
             fingerprint=about["fingerprint"],
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError, EOFError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from seq.data.corpus import Split
+from seq.data.corpus import Corpus, Split
 from seq.data.plan import Piece, Shard
 from seq.data.ragged import Ints
 
@@ -61,6 +61,16 @@ class SequenceDataset(Dataset[Batch]):
     def num_targets(self, piece: Piece) -> int:
         """Predictions that carry loss: one a sequence (labels), or one a time step."""
         return piece.tokens if self.labels is None else piece.rows
+
+
+def decode_rows(batch: Batch, corpus: Corpus) -> list[dict[str, str]]:
+    """For people: `text` of each row, for a classifier with its `label`; a dummy row is left out."""
+    rows = zip(batch.inputs.tolist(), batch.lengths.tolist(), batch.targets.tolist(), strict=True)
+    decode = corpus.tokenizer.decode
+    if not corpus.labels:
+        return [{"text": decode(tokens[:length])} for tokens, length, targets in rows if targets[0] >= 0]
+    labelled = [(decode(tokens[:length]), target) for tokens, length, target in rows]
+    return [{"text": text, "label": corpus.labels[target]} for text, target in labelled if target >= 0]
 
 
 def _next_tokens(padded: Ints, stored: Ints) -> tuple[Tensor, Tensor, Tensor]:

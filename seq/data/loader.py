@@ -5,6 +5,7 @@ from itertools import islice
 
 from torch.utils.data import DataLoader
 
+from launch.preemption import ignore_signals
 from seq.data.dataset import Batch, SequenceDataset
 from seq.data.sampler import BucketedDistributedSampler
 
@@ -12,7 +13,14 @@ from seq.data.sampler import BucketedDistributedSampler
 def make_loader(dataset: SequenceDataset, sampler: BucketedDistributedSampler, *, ahead: bool) -> DataLoader[Batch]:
     """`batch_size=None`: the data set returns whole batches. `ahead`: a worker process gathers into pinned memory
     while the device computes; on a CPU it would only compete for the cores."""
-    return DataLoader(dataset, batch_size=None, sampler=sampler, num_workers=int(ahead), pin_memory=ahead)
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=int(ahead),
+        pin_memory=ahead,
+        worker_init_fn=ignore_signals,
+    )
 
 
 def epoch_steps(loader: DataLoader[Batch], shards_per_rank: int) -> Iterator[list[Batch]]:

@@ -96,6 +96,12 @@ class Plan:
         cuts = [step.start + step.rows * shard // self.shards for shard in range(self.shards + 1)]
         return [self._piece(start, stop) for start, stop in pairwise(cuts)]
 
+    def largest_shard(self) -> Piece:
+        """The shard with the most padded tokens; steps of equal size shrink in length, so the first of each run will
+        do."""
+        shards = (shard for step in self._run_step[:-1] for shard in self.shards_of(self.step(int(step))))
+        return max(shards, key=lambda shard: shard.padded_tokens)
+
     def shuffled_step(self, place: int, *, seed: int, epoch: int) -> Piece:
         """The step that an epoch runs in place `place`."""
         key = derive_seed(seed, "steps", epoch)

@@ -52,22 +52,28 @@ class BucketedDistributedSampler(DistributedSampler[Shard]):
     def __iter__(self) -> Iterator[Shard]:
         first = self.rank * self.shards_per_rank
         for place in range(self.start_step, self.steps_per_epoch):
-            whole = self._step_in_place(place, self.epoch)
-            pieces = self.plan.shards_of(whole)
-            for shard in range(first, first + self.shards_per_rank):
-                rows = self.plan.sequences(pieces[shard], seed=self._seed, epoch=self.epoch)
-                yield Shard(self.epoch * self.steps_per_epoch + place, shard, rows, whole)
+            step = self.epoch * self.steps_per_epoch + place
+            yield from self.shards(step, range(first, first + self.shards_per_rank))
+
+    def shards(self, step: int, numbers: range) -> Iterator[Shard]:
+        """The shards `numbers` of `step` of the run, whichever ranks they belong to."""
+        whole, epoch = self._whole(step), step // self.steps_per_epoch
+        pieces = self.plan.shards_of(whole)
+        for number in numbers:
+            rows = self.plan.sequences(pieces[number], seed=self.seed if self.shuffle else None, epoch=epoch)
+            yield Shard(step, number, rows, whole)
 
     def shards_of(self, step: int) -> list[Piece]:
         """The V shards of `step` of the run, on all ranks: how many rows and tokens each has."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        return self.plan.shards_of(self._step_in_place(place, epoch))
+        return self.plan.shards_of(self._whole(step))
 
-    def _step_in_place(self, place: int, epoch: int) -> Piece:
+    def largest_shard(self) -> Shard:
+        """The one with the most padded tokens of all steps, as a shard of step 0."""
+        piece = self.plan.largest_shard()
+        return Shard(0, 0, self.plan.sequences(piece, seed=None, epoch=0), piece)
+
+    def _whole(self, step: int) -> Piece:
+        epoch, place = divmod(step, self.steps_per_epoch)
         if not self.shuffle:
             return self.plan.step(place)
         return self.plan.shuffled_step(place, seed=self.seed, epoch=epoch)
-
-    @property
-    def _seed(self) -> int | None:
-        return self.seed if self.shuffle else None

@@ -1,8 +1,8 @@
 """Checkpoints: written whole or not at all, checked when read, and the same whatever the number of ranks."""
 
 import hashlib
+import io
 import os
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,35 @@ from torch import nn
 
 from seq.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
+"""Raise when older checkpoints can no longer be read."""
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write to a temporary file, flush it to the disk, read it back, rename, flush the directory."""
+class DamagedError(UserError):
+    """A file that is not, or no longer, a checkpoint."""
+
+
+def serialize(state: dict[str, Any]) -> io.BytesIO:
+    """The state as it is now, as a file in memory: what happens to the tensors afterwards does not matter."""
+    content = io.BytesIO()
+    torch.save({"format": FORMAT} | state, content)
+    return content
+
+
+def write_checkpoint(path: Path, content: io.BytesIO) -> None:
+    """Write to a temporary file, flush it to the disk, read it back, rename, flush the directory. OSError if the disk
+    is full, read-only or damaged; then `path` is as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".part-{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            torch.save({"format": FORMAT} | state, file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        _verify(temporary)
+        try:
+            _verify(temporary)
+        except zipfile.BadZipFile as error:
+            raise OSError(f"the disk gave back other bytes than were written ({error})") from None
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -34,20 +50,24 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The saved state, on the CPU. UserError if the file is damaged; nothing in it is executed (weights_only)."""
+    """The saved state, on the CPU. DamagedError if the file is not whole; nothing in it is executed (weights_only)."""
     try:
         _verify(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, KeyError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except Exception as error:  # the unpickler of a damaged file stumbles in every way there is
         reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{path}: damaged or no checkpoint of lockstep ({reason}); move it away") from None
+        raise DamagedError(f"{path}: damaged or no checkpoint of lockstep ({reason}); move it away") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise UserError(f"{path}: not a checkpoint of this version of lockstep (format {FORMAT})")
+        raise DamagedError(f"{path}: not a checkpoint of this version of lockstep (format {FORMAT})")
     return state
 
 
 def _verify(path: Path) -> None:
-    """torch.load does not look at the checksums of the archive: a flipped bit would load as a wrong weight."""
+    """torch.load does not look at the checksums of the archive: a flipped bit would load as a wrong weight. And what does
+    not begin as an archive it takes for its old format, which has none."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            raise zipfile.BadZipFile("it does not begin as a checkpoint")
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:

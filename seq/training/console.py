@@ -1,6 +1,7 @@
 """The run on a terminal: a progress line where there is one, plain lines in a log, and the final table."""
 
 import atexit
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,14 @@ class ConsoleSink:
         self._progress.stop()
 
     def _line(self, text: str) -> None:
-        self.console.print(escape(text))
+        with suppress(OSError):  # a log file on a full disk
+            self.console.print(escape(text))
 
 
-def print_evaluation(title: str, result: Evaluation, labels: tuple[str, ...]) -> None:
-    """The figures of a split, and for a classifier a row for each class, the largest first."""
+def print_evaluation(title: str, result: Evaluation | None, labels: tuple[str, ...]) -> None:
+    """The figures of a split, and for a classifier a row for each class, the largest first; None if there are none."""
+    if result is None:
+        return
     console = Console(highlight=False)
     if result.confusion is not None:
         console.print(_class_table(title, result, labels))
@@ -71,8 +75,11 @@ def print_evaluation(title: str, result: Evaluation, labels: tuple[str, ...]) ->
 def print_result(folder: Path, result: dict[str, Any], is_main: bool = True, *, already: bool = False) -> None:
     """Where the run is and what it came to."""
     if is_main:
-        figures = _figures(result["eval"])
-        print(f"{folder}: {'already ' * already}finished at step {result['step']}: {result['split']} {figures}")
+        figures = f"{result['split']} {_figures(result['eval'])}" if result["eval"] else "not yet evaluated"
+        print(f"{folder}: {'already ' * already}{result['status']} at step {result['step']}: {figures}")
+        if result["status"] == "preempted":
+            print(f"stopped by {result['stopped_by']}; the same command goes on from there")
+        print(f"goodput {result.get('goodput', 0):.0%}: {_figures(result.get('ledger', {}))} (seconds)")
         print(f"params_sha256 {result['params_sha256']}")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from safetensors.torch import save_model
 
 from seq.models.build import Model
+from seq.training.run_directory import explaining
 
 
 def export_model(folder: Path, model: Model, description: dict[str, Any]) -> None:
@@ -14,8 +15,9 @@ def export_model(folder: Path, model: Model, description: dict[str, Any]) -> Non
 
     `description`: see `describe_run`.
     """
-    folder.mkdir(exist_ok=True)
-    save_model(model, str(folder / "model.safetensors"))
     about = {"model": description["config"]["model"], "labels": description["labels"]}
-    (folder / "config.json").write_text(json.dumps(about, indent=1))
-    (folder / "tokenizer.json").write_text(json.dumps(description["tokenizer"], indent=1))
+    with explaining(folder):
+        folder.mkdir(exist_ok=True)
+        save_model(model, str(folder / "model.safetensors"))
+        (folder / "config.json").write_text(json.dumps(about, indent=1))
+        (folder / "tokenizer.json").write_text(json.dumps(description["tokenizer"], indent=1))

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from seq.config import Config
 from seq.data.corpus import Corpus
-from seq.data.dataset import Batch
+from seq.data.dataset import Batch, decode_rows
 from seq.training.state import TrainState
 from seq.training.step import Reduction, accumulate_gradients
 
@@ -37,9 +37,14 @@ def inspect_step(
         console.print(f"shard {batch.shard}: {batch.inputs.shape[0]} rows, {batch.inputs.shape[1]} steps", style="bold")
         for line in batch_as_text(batch, corpus):
             console.print("  " + escape(line), soft_wrap=True)
+    losses = None
     with watch(state.model) as activations, torch.autograd.set_detect_anomaly(True):
-        losses = accumulate_gradients(ddp, reduction, state, shards, config)
-    console.print(f"loss {losses.sum().item()!r}; by shard {losses.tolist()}", soft_wrap=True)
+        try:
+            losses = accumulate_gradients(ddp, reduction, state, shards, config)
+        except RuntimeError as error:
+            console.print(escape(f"the backward pass stopped where a value was first not finite: {error}"))
+    if losses is not None:
+        console.print(f"loss {losses.sum().item()!r}; by shard {losses.tolist()}", soft_wrap=True)
     console.print(_table("activations (shard: module)", activations))
     gradients = [(name, p.grad) for name, p in state.model.named_parameters() if p.grad is not None]
     console.print(_table("gradients, before clipping", gradients))
@@ -52,12 +57,9 @@ def inspect_step(
 
 def batch_as_text(batch: Batch, corpus: Corpus) -> list[str]:
     """Its first rows, decoded; for a classifier, with their labels."""
-    rows = zip(batch.inputs[:ROWS].tolist(), batch.lengths[:ROWS].tolist(), batch.targets[:ROWS].tolist(), strict=True)
-    lines = []
-    for tokens, length, target in rows:
-        label = f"  -> {corpus.labels[target]}" if isinstance(target, int) and target >= 0 else ""
-        lines.append(f"{corpus.tokenizer.decode(tokens[:length])!r}{label}")
-    return lines + [f"... {len(batch.inputs) - ROWS} more rows"] * (len(batch.inputs) > ROWS)
+    rows = decode_rows(batch, corpus)
+    lines = [f"{row['text']!r}" + (f"  -> {row['label']}" if "label" in row else "") for row in rows[:ROWS]]
+    return lines + [f"... {len(rows) - ROWS} more rows"] * (len(rows) > ROWS)
 
 
 @contextmanager

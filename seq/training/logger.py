@@ -1,13 +1,13 @@
 """What rank 0 says about the run: to the terminal, to metrics.jsonl and to Weights & Biases."""
 
-import json
-import math
 from pathlib import Path
 from typing import Any, Protocol
 
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.training.console import ConsoleSink
+from seq.training.json_lines import JsonLines
+from seq.training.ledger import Ledger
 from seq.training.metrics import Evaluation
 
 
@@ -26,7 +26,7 @@ class Logger:
         self.sinks = sinks
 
     def event(self, event: str, step: int, **values: Any) -> None:
-        """One of start, resume, train, checkpoint, stop, finish."""
+        """One of start, resume, train, checkpoint, checkpoint_failed, stop, finish."""
         for sink in self.sinks:
             sink.event(event, step, values)
 
@@ -50,50 +50,44 @@ class Logger:
 
 
 class MetricsFile:
-    """`metrics.jsonl`, one object a line, flushed line by line; `samples.jsonl`, and `digests.jsonl`."""
+    """`metrics.jsonl`, `samples.jsonl` and `digests.jsonl`. A resumed run does the steps after its checkpoint again,
+    and writes them again, after a `resume` line: of two lines about a step, the later counts, and they are equal."""
 
-    def __init__(self, folder: Path) -> None:
-        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
-        if self._metrics.tell() and not (folder / "metrics.jsonl").read_bytes().endswith(b"\n"):
-            print(file=self._metrics)  # a kill tore the last line
-        self._samples_path = folder / "samples.jsonl"
-        self._digests_path = folder / "digests.jsonl"
+    def __init__(self, folder: Path, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._metrics, self._samples = JsonLines(folder / "metrics.jsonl"), JsonLines(folder / "samples.jsonl")
+        self._digests = JsonLines(folder / "digests.jsonl")
 
     def event(self, event: str, step: int, values: dict[str, Any]) -> None:
-        finite = {name: None if _not_finite(value) else value for name, value in values.items()}
-        print(json.dumps({"event": event, "step": step} | finite), file=self._metrics, flush=True)
+        self._metrics.write({"event": event, "step": step} | values | {"wall_seconds": round(self._ledger.wall(), 3)})
 
     def evaluation(self, step: int, split: str, result: Evaluation) -> None:
         self.event("eval", step, {"split": split} | result.figures)
 
     def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
-        with self._samples_path.open("a", encoding="utf-8") as file:
-            for sample in samples:
-                self.event("sample", step, sample)
-                print(json.dumps({"step": step} | sample), file=file)
+        for sample in samples:
+            self.event("sample", step, sample)
+            self._samples.write({"step": step} | sample)
 
     def digests(self, step: int, digests: dict[str, str]) -> None:
-        with self._digests_path.open("a", encoding="utf-8") as file:
-            print(json.dumps({"step": step, "gradients": digests}), file=file)
+        self._digests.write({"step": step, "gradients": digests})
 
     def close(self, result: dict[str, Any]) -> None:
-        self._metrics.close()
+        for file in (self._metrics, self._samples, self._digests):
+            file.flush()
 
 
-def _not_finite(value: Any) -> bool:
-    """JSON has no NaN; fp16's first steps overflow as a rule."""
-    return isinstance(value, float) and not math.isfinite(value)
-
-
-def open_logger(folder: Path, config: Config, corpus: Corpus, total_steps: int, *, is_main: bool) -> Logger:
-    """The sinks that `logging` asks for, on rank 0."""
+def open_logger(
+    folder: Path, config: Config, corpus: Corpus, ledger: Ledger, start: int, total_steps: int, is_main: bool
+) -> Logger:
+    """The sinks that `logging` asks for, on rank 0, of a run that begins after step `start`."""
     if not is_main:
         return Logger([])
-    sinks: list[Sink] = [MetricsFile(folder), ConsoleSink(total_steps)]
+    sinks: list[Sink] = [MetricsFile(folder, ledger), ConsoleSink(total_steps)]
     for note in corpus.notes:
         print(f"data: {note}", flush=True)
     if config.logging.wandb != "disabled":
         from seq.training.wandb_sink import WandbSink  # its import takes a while, and only rank 0 needs it
 
-        sinks.append(WandbSink(folder, config, corpus.labels))
+        sinks.append(WandbSink(folder, config, corpus.labels, start))
     return Logger(sinks)

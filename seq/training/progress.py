@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from seq.data.plan import Piece
 from seq.training.ledger import Ledger
 
+TRAINING = ("data", "compute", "sync")
+"""The causes in the ledger that are training itself."""
+
 
 @dataclass(kw_only=True)
 class Progress:
@@ -20,6 +23,12 @@ class Progress:
     examples_seen: int = 0
     imbalance_sum: float = 0.0
     """Sum over steps of (most tokens in a shard) / (mean over the shards) - 1; ranks differ by this at most."""
+
+    bad_steps: int = 0
+    """Steps whose loss or gradient was not finite; they changed nothing."""
+    bad_in_a_row: int = 0
+    overflow_steps: int = 0
+    """Steps that fp16's loss scale was too high for; they changed nothing either."""
 
     def advance(self, shards: list[Piece]) -> None:
         """One step further."""
@@ -37,6 +46,8 @@ class Progress:
             "examples_seen": self.examples_seen,
             "padding_fraction": 1 - self.tokens_seen / max(1, self.padded_tokens),
             "imbalance": self.imbalance_sum / max(1, self.step),
+            "bad_steps": self.bad_steps,
+            "overflow_steps": self.overflow_steps,
         }
 
 
@@ -44,9 +55,9 @@ class Speed:
     """Tokens per second since the last reading, in the time of training alone."""
 
     def __init__(self, tokens_seen: int, ledger: Ledger) -> None:
-        self._tokens, self._seconds = tokens_seen, ledger.spent("data", "compute")
+        self._tokens, self._seconds = tokens_seen, ledger.spent(*TRAINING)
 
     def read(self, tokens_seen: int, ledger: Ledger) -> float:
         tokens, self._tokens = tokens_seen - self._tokens, tokens_seen
-        before, self._seconds = self._seconds, ledger.spent("data", "compute")
+        before, self._seconds = self._seconds, ledger.spent(*TRAINING)
         return tokens / (self._seconds - before)

@@ -10,20 +10,26 @@ from seq.training.state import TrainState
 
 
 def make_result(
-    state: TrainState, final: Evaluation, split: str, *, world_size: int, steps_per_epoch: int
+    state: TrainState,
+    final: Evaluation | None,
+    split: str,
+    stopped_by: str | None,
+    world_size: int,
+    steps_per_epoch: int,
 ) -> dict[str, Any]:
-    """Figures of a finished run; `eval` are those of `split`."""
+    """Figures of a run that is finished, or was `stopped_by` a signal; `eval` are those of `split`."""
     progress = state.progress
     return {
-        "status": "finished",
+        "status": "preempted" if stopped_by else "finished",
+        "stopped_by": stopped_by,
         "step": progress.step,
         "epoch": progress.step / steps_per_epoch,
         "world_size": world_size,
         "params_sha256": params_sha256(state.model),
         "num_parameters": sum(parameter.numel() for parameter in state.model.parameters()),
         "split": split,
-        "eval": final.figures,
-        "confusion": None if final.confusion is None else final.confusion.tolist(),
+        "eval": final.figures if final else {},
+        "confusion": final.confusion.tolist() if final and final.confusion is not None else None,
         **progress.figures(),
         "torch": torch.__version__,
     }

@@ -2,14 +2,22 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from seq.config import Config
 from seq.config_file import dump_config, load_config
-from seq.errors import UserError
+from seq.errors import RunError, UserError, warn
 from seq.identity import identity
 from seq.training.checkpoint import checkpoints_in
+from seq.training.json_lines import read_lines
+
+LOCK_SECONDS = 5
+"""A run that was killed a moment ago may need that long to go."""
 
 
 class RunDirectory:
@@ -19,7 +27,7 @@ class RunDirectory:
         self.path, self.fresh = path, fresh
         self.config_file = path / "config.yaml"
         self.result_file = path / "result.json"
-        self.checkpoints = path / "checkpoints"
+        self.checkpoints, self.bad_steps = path / "checkpoints", path / "bad_steps"
 
     @classmethod
     def of(cls, config: Config, *, fresh: bool = False) -> "RunDirectory":
@@ -44,19 +52,49 @@ class RunDirectory:
                 "(the old run is kept beside it)\n" + "\n".join(lines)
             )
 
-    def begin(self, config: Config) -> None:
+    @contextmanager
+    def locked_by(self, is_main: bool) -> Iterator[None]:
+        """Rank 0 holds the directory's lock, which the system takes back however the process ends. UserError if another
+        run holds it: two would write into each other's files."""
+        if not is_main:
+            yield
+            return
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            raise UserError(
+                f"{self.path}: another process is running there; wait until it has ended, or choose another run.name"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: cannot be written ({error.strerror}); choose another run.output_dir"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def begin(self, config: Config, resumed_from: Path | None) -> None:
         """Make the directory and write the resolved config; a `fresh` run first renames an older one."""
+        self._set_aside_damaged(resumed_from)
         if self.fresh and self.path.exists():
             numbers = (self.path.with_name(f"{self.path.name}.old-{number}") for number in range(1, 10**6))
             self.path.rename(next(path for path in numbers if not path.exists()))
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.config_file, dump_config(config))
-        self.checkpoints.mkdir(exist_ok=True)
+        with explaining(self.path):
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.config_file, dump_config(config))
 
-    def newest_checkpoint(self) -> Path | None:
-        """None where there is none to go on from."""
-        found = checkpoints_in(self.checkpoints)
-        return found[-1] if found and not self.fresh else None
+    def to_resume_from(self) -> list[Path]:
+        """Checkpoints, the newest first; none for a fresh run."""
+        return [] if self.fresh else checkpoints_in(self.checkpoints)[::-1]
+
+    def wall_seconds(self) -> float:
+        """How long earlier starts lived, as far as they said."""
+        lines = [] if self.fresh else read_lines(self.path / "metrics.jsonl")
+        seen = [line.get("wall_seconds") for line in lines]
+        return max((seconds for seconds in seen if isinstance(seconds, float)), default=0.0)
 
     def checkpoint_at(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:08d}.pt"
@@ -73,11 +111,32 @@ class RunDirectory:
         return result
 
     def write_result(self, result: dict[str, Any]) -> None:
-        write_atomically(self.result_file, json.dumps(result, indent=1))
+        with explaining(self.result_file):
+            write_atomically(self.result_file, json.dumps(result, indent=1))
+
+    def _set_aside_damaged(self, resumed_from: Path | None) -> None:
+        """Checkpoints newer than the one that could be read: they keep their bytes, under another name."""
+        for path in self.to_resume_from():
+            if resumed_from is not None and path > resumed_from:
+                path.rename(path.with_name(f"{path.name}.damaged"))
+                warn(f"{path} is damaged, and set aside; going on from {resumed_from.name}")
+
+
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """RunError instead of OSError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RunError(f"{path}: {reason}; mend that, and start the same command again to go on") from None
 
 
 def write_atomically(path: Path, text: str) -> None:
     """The whole text or the old file, whatever happens meanwhile."""
     temporary = path.with_name(f"{path.name}.part-{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

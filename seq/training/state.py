@@ -17,7 +17,7 @@ from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 from seq.identity import identity
 from seq.models.build import Model, build_model
-from seq.training.checkpoint import load_checkpoint
+from seq.training.checkpoint import DamagedError, load_checkpoint
 from seq.training.optimizer import make_optimizer
 from seq.training.precision import grad_scaler
 from seq.training.progress import Progress
@@ -69,11 +69,27 @@ def fingerprint(description: dict[str, Any], step: int) -> int:
     return derive_seed(json.dumps(config, sort_keys=True), description["data"], step)
 
 
-def load_for_resume(path: Path | None, config: Config, corpus: Corpus) -> dict[str, Any] | None:
-    """A checkpoint that goes on with `config` and `corpus`. UserError if it is of another run, or the data are others
-    than those it was trained on."""
-    if path is None:
-        return None
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as read back."""
+
+    path: Path
+    state: dict[str, Any]
+
+
+def load_for_resume(paths: list[Path], config: Config, corpus: Corpus) -> Checkpoint | None:
+    """The first of `paths` that is not damaged; None where there are none. UserError if all are damaged, if it is of
+    another run, or if the data are others than those it was trained on."""
+    for number, path in enumerate(paths, 1):
+        try:
+            return Checkpoint(path, _load_of_this_run(path, config, corpus))
+        except DamagedError:
+            if number == len(paths):
+                raise
+    return None
+
+
+def _load_of_this_run(path: Path, config: Config, corpus: Corpus) -> dict[str, Any]:
     state = load_checkpoint(path)
     with complaining_about(path):
         saved, data = identity(parse_config(state["config"], where=str(path))), state["data"]
@@ -94,7 +110,7 @@ def complaining_about(path: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise UserError(f"{path}: not a checkpoint of this version of lockstep ({str(error)[:100]})") from None
+        raise DamagedError(f"{path}: not a checkpoint of this version of lockstep ({str(error)[:100]})") from None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from launch.digest import tensor_digest
 from launch.seeding import seed_shard
 from seq.config import Config
 from seq.data.dataset import Batch
+from seq.training.memory import naming_what_does_not_fit
 from seq.training.objective import loss_sum
 from seq.training.precision import autocast
 from seq.training.state import TrainState
@@ -20,6 +21,9 @@ from seq.training.state import TrainState
 
 class Reduction(Protocol):
     """How gradients of shards and ranks are added: see `launch.lockstep` and `launch.allreduce`."""
+
+    waited: float
+    """Seconds in which this rank's host waited for the others, in the last step."""
 
     def push(self) -> None: ...
     def finish(self) -> None: ...
@@ -31,6 +35,8 @@ class StepResult:
     """(V,) float64: the loss of each shard; 0 for those of other ranks. Their sum over shards and ranks is the loss."""
     grad_norm: Tensor
     """Norm of the whole gradient before clipping."""
+    bad: Tensor
+    """True if loss or gradient are not finite: no weight was changed. The same on every rank."""
     digests: dict[str, str] | None
     """Of each parameter's gradient before clipping, if `logging.digests`."""
 
@@ -38,14 +44,17 @@ class StepResult:
 def train_step(
     ddp: DistributedDataParallel, reduction: Reduction, state: TrainState, shards: list[Batch], config: Config
 ) -> StepResult:
-    """One update from this rank's shards of a step."""
+    """One update from this rank's shards of a step; none if the gradient is not finite."""
     losses = accumulate_gradients(ddp, reduction, state, shards, config)
     digests = gradient_digests(state.model) if config.logging.digests else None
     grad_norm = clip_grad_norm_(state.model.parameters(), config.train.max_norm)
+    bad = ~grad_norm.isfinite()
+    # Decided on the device, which is not waited for: the fused optimizer changes nothing where this is 1.
+    state.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
     state.scaler.step(state.optimizer)
     state.scaler.update()
     state.optimizer.zero_grad()
-    return StepResult(losses, grad_norm, digests)
+    return StepResult(losses, grad_norm, bad, digests)
 
 
 def accumulate_gradients(
@@ -55,16 +64,18 @@ def accumulate_gradients(
 
     A shard's loss is its sum over the number of targets of the *whole* step, so the gradient is the plain sum over
     shards and ranks. The ranks add theirs up once, during the last shard; `no_sync` keeps the earlier ones local.
+    A loss that is not finite makes its gradients NaN, and so the sum, which tells all ranks.
     """
     losses = torch.zeros(config.batch.shards, dtype=torch.float64, device=shards[0].inputs.device)
     for number, batch in enumerate(shards, 1):
         last = number == len(shards)
         seed_shard(config.run.seed, batch.step, batch.shard)
-        with nullcontext() if last else ddp.no_sync():
+        with naming_what_does_not_fit(batch), nullcontext() if last else ddp.no_sync():
             with autocast(config.train.precision, batch.inputs.device):
                 logits = ddp(batch.inputs, batch.lengths)
             loss = loss_sum(logits, batch.targets) / batch.num_targets
-            state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            one_or_nan = torch.where(loss.detach().isfinite(), torch.ones_like(loss), torch.nan)
+            state.scaler.scale(loss).backward(one_or_nan)  # type: ignore[no-untyped-call]
         losses[batch.shard] = loss.detach()
         if not last:
             reduction.push()

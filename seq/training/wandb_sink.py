@@ -1,59 +1,92 @@
 """Weights & Biases: metrics, confusion matrix and samples; offline unless asked otherwise."""
 
-import json
 import secrets
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import wandb
 
 from seq.config import Config
+from seq.training.json_lines import read_lines
 from seq.training.metrics import Evaluation
 
 ONLINE_TIMEOUT_SECONDS = 10
 
 
 class WandbSink:
-    """One W&B run for one run directory: its id is kept in `wandb-id`, so that a resumed run goes on in it."""
+    """One W&B run for one run directory: its id is kept in `wandb-id`, so that a resumed run goes on in it.
 
-    def __init__(self, folder: Path, config: Config, labels: tuple[str, ...]) -> None:
+    Each start tells the history up to its step `start` again, from `metrics.jsonl`. An offline run is therefore whole
+    in its newest folder, with each step once, however often it was killed. A server has most of it already, and leaves
+    out what it has, since a W&B step never comes back.
+    """
+
+    def __init__(self, folder: Path, config: Config, labels: tuple[str, ...], start: int) -> None:
         self.labels = labels
+        _set_aside(folder / "wandb")
         self.run = _init(folder, config)
         self.run.define_metric("step", hidden=True)
         self.run.define_metric("*", step_metric="step")
-        self._samples = _earlier_samples(folder / "samples.jsonl")
+        for step, row in _history(folder / "metrics.jsonl", start).items():
+            self._log(step, row)
+        self._samples = _earlier_samples(folder / "samples.jsonl", start)
 
     def event(self, event: str, step: int, values: dict[str, Any]) -> None:
         if event == "train":
-            self.run.log({"step": step} | {f"train/{name}": value for name, value in values.items()})
+            self._log(step, _prefixed("train", values))
+
+    def _log(self, step: int, row: dict[str, Any]) -> None:
+        self.run.log({"step": step} | row, step=step)
 
     def evaluation(self, step: int, split: str, result: Evaluation) -> None:
-        logged: dict[str, Any] = {f"{split}/{name}": value for name, value in result.figures.items()}
+        logged = _prefixed(split, result.figures)
         if result.confusion is not None:
             cells = [
                 [self.labels[true], self.labels[predicted], int(count)] for (true, predicted), count in _cells(result)
             ]
             logged[f"{split}/confusion"] = wandb.Table(columns=["true", "predicted", "count"], data=cells)
-        self.run.log({"step": step} | logged)
+        self._log(step, logged)
 
     def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
         self._samples += [[step, sample["prompt"], sample["text"]] for sample in samples]
         table = wandb.Table(columns=["step", "prompt", "text"], data=self._samples)
-        self.run.log({"step": step, "samples": table})
+        self._log(step, {"samples": table})
 
     def digests(self, step: int, digests: dict[str, str]) -> None:
         """Not shown."""
 
     def close(self, result: dict[str, Any]) -> None:
-        summary = {f"{result['split']}/{name}": value for name, value in result["eval"].items()}
-        self.run.summary.update(summary | {name: result[name] for name in ("params_sha256", "padding_fraction")})
+        about = ("status", "params_sha256", "padding_fraction", "goodput")
+        self.run.summary.update(_prefixed(result["split"], result["eval"]) | {name: result[name] for name in about})
         self.run.finish()
 
 
-def _earlier_samples(path: Path) -> list[list[Any]]:
+def _prefixed(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}/{name}": value for name, value in values.items()}
+
+
+def _history(path: Path, start: int) -> dict[int, dict[str, Any]]:
+    """What earlier starts logged up to step `start`, by step; of steps done twice, the later."""
+    rows: dict[int, dict[str, Any]] = defaultdict(dict)
+    for line in read_lines(path):
+        values = {name: value for name, value in line.items() if name not in ("event", "step", "split", "wall_seconds")}
+        if line["step"] <= start and line["event"] in ("train", "eval"):
+            rows[line["step"]] |= _prefixed(line.get("split", "train"), values)
+    return dict(sorted(rows.items()))
+
+
+def _earlier_samples(path: Path, start: int) -> list[list[Any]]:
     """What earlier starts of the run wrote: W&B shows the newest table only."""
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    return [[sample["step"], sample["prompt"], sample["text"]] for sample in map(json.loads, lines)]
+    lines = [line for line in read_lines(path) if line["step"] <= start]
+    rows = {(line["step"], line["prompt"], line["text"]): None for line in lines}
+    return [list(row) for row in sorted(rows, key=lambda row: row[0])]
+
+
+def _set_aside(folder: Path) -> None:
+    """Offline folders of earlier starts: `wandb sync` shall find the newest, which holds their history too."""
+    for earlier in folder.glob("offline-run-*"):
+        earlier.rename(folder / f"superseded-{earlier.name}")
 
 
 def _cells(result: Evaluation) -> list[tuple[tuple[int, ...], int]]:

@@ -1,6 +1,7 @@
 import pytest
 
-from launch.context import describe_launch, first_host
+from launch.context import describe_launch
+from launch.rendezvous import first_host
 
 LAUNCHERS = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),

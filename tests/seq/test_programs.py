@@ -2,11 +2,8 @@
 
 import json
 import math
-import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,6 +12,7 @@ from seq.command_line import load_run
 from seq.predict import predict, probabilities
 from tests.helpers import run, train
 from tests.test_train_ddp import metrics, result, words
+from tests.wandb_file import wandb_history, wandb_records
 
 pytestmark = pytest.mark.slow
 
@@ -136,37 +134,10 @@ def test_exported_model(names: Path) -> None:
     assert len(about["labels"]) == 18
 
 
-def wandb_records(folder: Path) -> Iterator[Any]:
-    """The records of an offline run, in LevelDB's log format: blocks of 32 KiB, each record with its checksum."""
-    from wandb.proto import wandb_internal_pb2
-
-    (path,) = (folder / "wandb").glob("offline-run-*/*.wandb")
-    data, place, parts = path.read_bytes(), 7, b""
-    assert data[:4] == b":W&B"
-    while place + 7 <= len(data):
-        left = 32768 - place % 32768
-        if left < 7:
-            place += left
-            continue
-        checksum, length, kind = struct.unpack("<IHB", data[place : place + 7])
-        piece = data[place + 7 : place + 7 + length]
-        assert zlib.crc32(bytes([kind]) + piece) & 0xFFFFFFFF == checksum
-        place += 7 + length
-        parts = piece if kind in (1, 2) else parts + piece
-        if kind in (1, 4):
-            record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
-            record.ParseFromString(parts)
-            yield record
-
-
 def test_wandb_has_what_metrics_jsonl_has(names: Path, speeches: Path) -> None:
     for folder, split in ((names, "test"), (speeches, "validation")):
         records = list(wandb_records(folder))
-        history = [
-            {(item.key or "/".join(item.nested_key)): json.loads(item.value_json) for item in record.history.item}
-            for record in records
-            if record.WhichOneof("record_type") == "history"
-        ]
+        history = wandb_history(folder)
         logged = {row["step"]: row["train/loss"] for row in history if "train/loss" in row}
         assert logged == {line["step"]: line["loss"] for line in metrics(folder, "train")}
         (final,) = [row for row in history if row["step"] == 12 and f"{split}/loss" in row]

@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,8 +10,19 @@ from seq.config import Config
 from seq.config_file import override_config
 from seq.errors import UserError
 from seq.training import checkpoint
-from seq.training.checkpoint import checkpoints_in, delete_old, load_checkpoint, params_sha256, save_checkpoint
+from seq.training.checkpoint import (
+    checkpoints_in,
+    delete_old,
+    load_checkpoint,
+    params_sha256,
+    serialize,
+    write_checkpoint,
+)
 from seq.training.run_directory import RunDirectory
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    write_checkpoint(path, serialize(state))
 
 
 def test_round_trip_and_oldest_go(tmp_path: Path) -> None:
@@ -92,7 +104,7 @@ def _directory(tmp_path: Path, *overrides: str, fresh: bool = False) -> tuple[Ru
 def test_another_config_is_refused_with_the_keys_that_differ(tmp_path: Path) -> None:
     directory, config = _directory(tmp_path)
     directory.check(config)
-    directory.begin(config)
+    directory.begin(config, None)
     directory.check(_directory(tmp_path, "logging.every_steps=1")[1])
     with pytest.raises(UserError) as raised:
         directory.check(_directory(tmp_path, "optimizer.lr=1.0", "model.hidden_size=7")[1])
@@ -102,12 +114,12 @@ def test_another_config_is_refused_with_the_keys_that_differ(tmp_path: Path) -> 
 def test_fresh_keeps_the_old_run_beside(tmp_path: Path) -> None:
     for number in (1, 2):
         directory, config = _directory(tmp_path)
-        directory.begin(config)
+        directory.begin(config, None)
         directory.write_result(ENDED | {"number": number})
         directory, config = _directory(tmp_path, fresh=True)
         directory.check(config)
         assert directory.read_result() is None
-        directory.begin(config)
+        directory.begin(config, None)
     kept = [RunDirectory(tmp_path / f"run.old-{number}").read_result() for number in (1, 2)]
     assert kept == [ENDED | {"number": 1}, ENDED | {"number": 2}]
 

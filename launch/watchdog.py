@@ -1,0 +1,114 @@
+"""The watchdog: a thread in every rank that ends a run in which nothing moves, and says which rank is stuck.
+
+A collective waits for the slowest rank, and for a dead one without end; where it waits, no Python code runs, no signal
+handler and no exception. So a thread watches. It tells the other ranks, through the store, that this process lives and
+what it is at; a process that is stopped or whose machine is gone falls silent.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+from torch.distributed import Store  # type: ignore[attr-defined]
+
+from launch.context import Launch
+
+
+class Watchdog:
+    """`position()` is what the main thread is at, in words. Where it has not changed for `limit` seconds, the process
+    ends with exit code 1. Also asks the process to stop (SIGTERM) when torchrun, its parent, has died."""
+
+    def __init__(self, store: Store, launch: Launch, position: Callable[[], str], limit: float) -> None:
+        self._launch, self._position = launch, position
+        self._interval = min(1.0, limit / 20)
+        # Finding out who is silent takes three intervals; all in all it shall be over within the limit.
+        self._limit = limit - 4 * self._interval
+        self._store = store.clone()  # type: ignore[attr-defined]  # the main thread may block in a connection of its own
+        self._parent, self._beats, self._closed = os.getppid(), 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """After an error it goes on watching: the process may hang on its way out."""
+        if error is None:
+            self._closed.set()
+            self._thread.join()
+
+    def _watch(self) -> None:
+        last, since = self._position(), time.monotonic()
+        while not self._closed.wait(self._interval):
+            here = self._position()
+            if here != last:
+                last, since = here, time.monotonic()
+            if self._launch.launcher == "torchrun" and os.getppid() != self._parent:
+                self._parent = os.getppid()
+                print(f"rank {self._launch.rank}: torchrun is gone; stopping", file=sys.stderr, flush=True)
+                os.kill(os.getpid(), signal.SIGTERM)
+            try:
+                self._tell(here)
+                if time.monotonic() - since > self._limit:
+                    self._give_up()
+            except RuntimeError:  # the store is gone with torchrun, or with rank 0's machine
+                if time.monotonic() - since > self._limit:
+                    _exit(
+                        f"rank {self._launch.rank}: no progress for {self._limit:.0f} s ({here}), and no way to ask why"
+                    )
+
+    def _tell(self, here: str) -> None:
+        self._beats += 1
+        about = {"position": here, "host": socket.gethostname(), "pid": os.getpid(), "beats": self._beats}
+        self._store.set(f"alive/{self._launch.rank}", json.dumps(about))
+
+    def _give_up(self) -> None:
+        """The first rank that comes here speaks for all; the others wait, since torchrun ends all with the first."""
+        if self._store.add("hang", 1) > 1:
+            time.sleep(4 * self._interval)
+            _exit("")
+        before = self._ask_all()
+        time.sleep(3 * self._interval)
+        now = self._ask_all()
+        silent = [rank for rank, about in now.items() if rank != self._launch.rank and about == before[rank]]
+        for rank in silent:
+            # torchrun would ask it to stop, and wait 30 s for a process that cannot answer.
+            if now[rank].get("host") == socket.gethostname():
+                os.kill(now[rank]["pid"], signal.SIGKILL)
+        _exit(describe_hang(now, silent, self._limit))
+
+    def _ask_all(self) -> dict[int, dict[str, Any]]:
+        ranks = range(self._launch.world_size)
+        keys = {rank: f"alive/{rank}" for rank in ranks}
+        return {
+            rank: json.loads(self._store.get(key)) if self._store.check([key]) else {} for rank, key in keys.items()
+        }
+
+
+def describe_hang(ranks: dict[int, dict[str, Any]], silent: list[int], seconds: float) -> str:
+    """In one line: which rank is stuck, and where; then where every rank is."""
+    places = {rank: about.get("position", "not started") for rank, about in ranks.items()}
+    usual = max(places.values(), key=list(places.values()).count)
+    apart = [rank for rank in ranks if places[rank] != usual]
+    stuck = silent or apart or list(ranks)
+    why = "does not answer (stopped, or its machine is gone)" if silent else "is stuck"
+    where = next((places[rank] for rank in ranks if rank not in stuck), places[stuck[0]])
+    named = ", ".join(f"rank {rank} (pid {ranks[rank].get('pid')} on {ranks[rank].get('host')})" for rank in stuck)
+    table = "".join(f"\n  rank {rank}: {place}" for rank, place in places.items())
+    return (
+        f"error: no progress for {seconds:.0f} s (run.timeout_seconds): {named} {why}; the others wait at "
+        f"{where}. Started again, the run goes on from its newest checkpoint{table}"
+    )
+
+
+def _exit(message: str) -> None:
+    """From a thread, while the main thread is stuck: nothing else ends the process for sure."""
+    if message:
+        print(message, file=sys.stderr, flush=True)
+    os._exit(1)

@@ -1,0 +1,482 @@
+"""Faults on real torchrun runs: python -m tests.chaos [--cases N] [--seed S] [--only NAME]
+
+Each case disturbs a run of two processes, starts it again as its user (or SLURM, or torchrun itself) would, and
+compares the end with the run that nobody disturbed: the same `params_sha256`, every step once in `metrics.jsonl`
+(a step done twice says the same twice, after a `resume`), and every step once in W&B. One line a case.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.helpers import ROOT
+from tests.wandb_file import wandb_history
+
+STEPS, SAVE_EVERY = 180, 30
+SETTINGS = (
+    *("data.source=csv", "batch.tokens=256", "batch.rows=8", f"train.steps={STEPS}", "optimizer.warmup_steps=10"),
+    *("model.hidden_size=24", "model.num_layers=2", "model.dropout=0.2", "logging.every_steps=1"),
+    *(
+        "evaluation.every_steps=60",
+        f"checkpoint.every_steps={SAVE_EVERY}",
+        "checkpoint.keep=2",
+        "logging.wandb=offline",
+    ),
+)
+
+
+@dataclass
+class Run:
+    """One run directory, and what is done to it."""
+
+    name: str
+    folder: Path
+    random: random.Random
+    recovery: str = ""
+    """How long after the first fault the run did a step that it had not done before."""
+
+    @property
+    def directory(self) -> Path:
+        return self.folder / self.name
+
+    def start(
+        self,
+        *more: str,
+        size: int = 2,
+        restarts: int = 0,
+        script: str = "",
+        launcher: Sequence[str] = ("--standalone",),
+    ) -> subprocess.Popen[str]:
+        """`script`: Python code to run instead of the trainer."""
+        trainer = ROOT / "train_ddp.py"
+        if script:
+            trainer = self.folder / "script.py"
+            trainer.write_text(script)
+        command = ["torchrun", *launcher, f"--nproc_per_node={size}", f"--max-restarts={restarts}", str(trainer)]
+        words = [*SETTINGS, f"data.files.train={self.folder.parent / 'rows.csv'}", f"run.output_dir={self.folder}"]
+        bin_first = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        log = (self.folder / f"{self.name}.log").open("a")
+        env = os.environ | {"PATH": bin_first, "PYTHONPATH": str(ROOT)}
+        return subprocess.Popen(
+            [*command, *words, f"run.name={self.name}", *more],
+            cwd=ROOT,
+            env=env,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def finish(self, *more: str, size: int = 2) -> None:
+        """Start it (again), and let it end by itself."""
+        process = self.start(*more, size=size)
+        assert process.wait(120) == 0, f"the last start failed, see {self.log}"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / f"{self.name}.log").read_text()
+
+    def lines(self) -> list[dict[str, Any]]:
+        path = self.directory / "metrics.jsonl"
+        whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
+        return [json.loads(line) for line in whole.splitlines() if line]
+
+    def wait_for_step(self, step: int, process: subprocess.Popen[str]) -> None:
+        """Until the run has logged `step`."""
+        limit = time.monotonic() + 90
+        while not any(line["step"] >= step for line in self.lines() if line["event"] == "train"):
+            assert time.monotonic() < limit, "the run does not get there"
+            assert process.poll() is None, f"ended too early, see {self.log}"
+            time.sleep(0.01)
+
+    def struck(self) -> None:
+        """Call it with the first fault: measures the recovery, beside everything else."""
+        known, begin = self.last_step(), time.monotonic()
+        threading.Thread(target=self._measure, args=(known, begin), daemon=True).start()
+
+    def _measure(self, known: int, begin: float) -> None:
+        while time.monotonic() < begin + 90:
+            # One step may still have been under way.
+            if self.last_step() > known + 2:
+                self.recovery = f"{time.monotonic() - begin:.1f} s to the next new step"
+                return
+            time.sleep(0.02)
+
+    def last_step(self) -> int:
+        return max((line["step"] for line in self.lines() if line["event"] == "train"), default=0)
+
+    def some_step(self) -> int:
+        return self.random.randint(5, STEPS - 60)
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The trainers, by rank."""
+    return sorted(psutil.Process(process.pid).children(), key=lambda child: child.environ()["RANK"])
+
+
+def wait_until_gone(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    assert not alive, f"orphans: {alive}"
+
+
+# ---- faults -------------------------------------------------------------------------------------------------------
+
+
+def worker_killed(run: Run) -> None:
+    """kill -9 of a random worker; torchrun restarts in place."""
+    process = run.start(restarts=3)
+    run.wait_for_step(run.some_step(), process)
+    run.struck()
+    run.random.choice(workers(process)).kill()
+    assert process.wait(120) == 0, run.log[-2000:]
+
+
+def worker_killed_twice(run: Run) -> None:
+    """The same, once more after the restart."""
+    process = run.start(restarts=3)
+    for step in (30, 110):
+        run.wait_for_step(step + run.random.randint(0, 40), process)
+        run.random.choice(workers(process)).kill()
+        time.sleep(3)
+    assert process.wait(120) == 0, run.log[-2000:]
+
+
+def killed_while_starting(run: Run) -> None:
+    """kill -9 of a worker at a random moment of the start-up."""
+    process = run.start(restarts=3)
+    time.sleep(run.random.uniform(2.5, 5.5))
+    run.random.choice(workers(process)).kill()
+    assert process.wait(120) == 0, run.log[-2000:]
+
+
+def torchrun_killed(run: Run) -> None:
+    """kill -9 of torchrun; its workers notice, save and end; started again by hand."""
+    process = run.start()
+    run.wait_for_step(run.some_step(), process)
+    orphans = workers(process)
+    run.struck()
+    process.kill()
+    process.wait()
+    wait_until_gone(orphans)
+    run.finish()
+
+
+def all_killed(run: Run) -> None:
+    """kill -9 of everything at once, as a node that loses power; then another number of processes."""
+    process = run.start()
+    run.wait_for_step(run.some_step(), process)
+    run.struck()
+    for victim in [psutil.Process(process.pid), *workers(process)]:
+        victim.kill()
+    process.wait()
+    run.finish(size=run.random.choice([1, 4]))
+
+
+def terminated(run: Run) -> None:
+    """SIGTERM to torchrun, as from SLURM; checkpoint, exit, started again on another number of processes."""
+    process = run.start()
+    run.wait_for_step(run.some_step(), process)
+    run.struck()
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    assert json.loads((run.directory / "result.json").read_text())["status"] == "preempted"
+    run.finish(size=run.random.choice([1, 2, 4]))
+
+
+def interrupted_twice(run: Run) -> None:
+    """SIGINT, and again at once, to all processes, as Ctrl-C does."""
+    process = run.start()
+    run.wait_for_step(run.some_step(), process)
+    everyone = [psutil.Process(process.pid), *workers(process)]
+    for _ in range(2):
+        for one in everyone:
+            if one.is_running():
+                one.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    process.wait(60)
+    assert json.loads((run.directory / "result.json").read_text())["status"] == "preempted"
+    run.finish()
+
+
+def one_worker_warned(run: Run) -> None:
+    """SIGUSR1 or SIGUSR2 to one worker alone: all ranks stop, torchrun ends with 0."""
+    process = run.start()
+    run.wait_for_step(run.some_step(), process)
+    run.struck()
+    run.random.choice(workers(process)).send_signal(run.random.choice([signal.SIGUSR1, signal.SIGUSR2]))
+    assert process.wait(60) == 0, run.log[-2000:]
+    run.finish()
+
+
+def worker_stopped(run: Run) -> None:
+    """SIGSTOP of a worker: the others end the run within its time limit, name the rank, and leave no process."""
+    process = run.start("run.timeout_seconds=8")
+    run.wait_for_step(run.some_step(), process)
+    family, rank = workers(process), run.random.randint(0, 1)
+    run.struck()
+    family[rank].suspend()
+    begin = time.monotonic()
+    assert process.wait(60) == 1
+    assert time.monotonic() - begin < 12
+    assert f"rank {rank} (pid {family[rank].pid}" in run.log, run.log[-2000:]
+    wait_until_gone(family)
+    run.finish()
+
+
+KILL_IN_SAVE = """
+import os, signal, sys
+import train_ddp
+from seq.training import checkpoint
+calls = []
+def replaced(where, original):
+    def call(*all):
+        calls.append(0)
+        if len(calls) == NUMBER:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*all)
+    return call
+if "HOW" == "before":
+    checkpoint._verify = replaced("verify", checkpoint._verify)
+else:
+    checkpoint.os.fsync = replaced("fsync", os.fsync)
+train_ddp.main(sys.argv[1:])
+"""
+
+
+def killed_inside_a_save(run: Run) -> None:
+    """kill -9 between the writing of a checkpoint and its renaming, or around it."""
+    how, number = run.random.choice([("before", "1"), ("before", "2"), ("after", "2"), ("after", "4")])
+    process = run.start(script=KILL_IN_SAVE.replace("HOW", how).replace("NUMBER", number))
+    assert process.wait(60) == 1
+    assert max(line["step"] for line in run.lines()) >= SAVE_EVERY
+    assert not (run.directory / "result.json").exists()
+    run.finish()
+
+
+def _newest(run: Run) -> Path:
+    return sorted((run.directory / "checkpoints").glob("step-????????.pt"))[-1]
+
+
+def _kill_all_late(run: Run) -> None:
+    process = run.start()
+    run.wait_for_step(run.random.randint(2 * SAVE_EVERY + 5, STEPS - 60), process)
+    for victim in [psutil.Process(process.pid), *workers(process)]:
+        victim.kill()
+    process.wait()
+
+
+def checkpoint_truncated(run: Run) -> None:
+    """The newest checkpoint has lost its end: the one before it is used."""
+    _kill_all_late(run)
+    path = _newest(run)
+    with path.open("r+b") as file:
+        file.truncate(run.random.randrange(path.stat().st_size))
+    run.finish()
+    assert "is damaged, and set aside" in run.log
+
+
+def checkpoint_flipped(run: Run) -> None:
+    """Bits of the newest checkpoint have flipped: found, or in bytes that mean nothing."""
+    _kill_all_late(run)
+    path = _newest(run)
+    content = bytearray(path.read_bytes())
+    for _ in range(run.random.choice([1, 1, 3])):
+        content[run.random.randrange(len(content))] ^= 1 << run.random.randrange(8)
+    path.write_bytes(content)
+    run.finish()
+
+
+LITTLE_SPACE = """
+import os, resource, signal, sys
+import train_ddp
+from seq.training import saving
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+def write(path, content, original=saving.write_checkpoint):
+    full = BEGIN <= int(path.stem[5:]) < END
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000 if full else resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    original(path, content)
+saving.write_checkpoint = write
+train_ddp.main(sys.argv[1:])
+"""
+
+
+def disk_full(run: Run) -> None:
+    """For a while no file may grow beyond 5 kB, neither checkpoints nor metrics: the run goes on, nothing is lost."""
+    begin = run.random.choice([1, 2, 3])
+    script = LITTLE_SPACE.replace("BEGIN", str(begin * SAVE_EVERY)).replace("END", str((begin + 2) * SAVE_EVERY))
+    process = run.start(script=script)
+    assert process.wait(90) == 0, run.log[-2000:]
+    assert run.log.count("could not be saved: File too large") == 2, run.log[-2000:]
+
+
+def tmpfs_full(run: Run) -> None:
+    """The run's own small file system is full for a while (needs root)."""
+    run.directory.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", run.directory], check=False)
+    if mounted.returncode:
+        return run.finish()
+    try:
+        process = run.start()
+        run.wait_for_step(run.random.randint(5, 2 * SAVE_EVERY), process)
+        filler = run.directory / "filler"
+        with filler.open("wb", buffering=0) as file:
+            try:
+                while file.write(b"0" * 4096):
+                    pass
+            except OSError:
+                pass
+        while "could not be saved: No space left" not in run.log:
+            assert process.poll() is None, run.log[-2000:]
+            time.sleep(0.02)
+        filler.unlink()
+        assert process.wait(90) == 0, run.log[-2000:]
+        shutil.copytree(run.directory, run.folder / "copy", symlinks=True)
+    finally:
+        subprocess.run(["umount", "-l", run.directory], check=True)
+    run.directory.rmdir()
+    (run.folder / "copy").rename(run.directory)
+
+
+def started_twice(run: Run) -> None:
+    """A second start in the same run directory is refused, and disturbs nothing."""
+    process = run.start()
+    run.wait_for_step(5, process)
+    family = [psutil.Process(process.pid), *workers(process)]
+    for one in family:
+        one.suspend()  # so that it has not ended by itself before the second start is refused
+    assert run.start(size=1).wait(60) == 1
+    assert "another process is running there" in run.log
+    for one in family:
+        one.resume()
+    assert process.wait(90) == 0, run.log[-2000:]
+
+
+def node_lost(run: Run) -> None:
+    """Two torchrun agents, `--nnodes=1:2`; one is killed with its worker, and the other goes on alone."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    rendezvous = ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-conf=last_call_timeout=2"]
+    agents = [
+        run.start(
+            size=1, restarts=3, launcher=["--nnodes=1:2", "--rdzv-id=chaos", "--local-addr=127.0.0.1", *rendezvous]
+        )
+        for _ in range(2)
+    ]
+    run.wait_for_step(run.some_step(), agents[0])
+    run.struck()
+    lost = agents[1]
+    for victim in [psutil.Process(lost.pid), *psutil.Process(lost.pid).children()]:
+        victim.kill()
+    lost.wait()
+    assert agents[0].wait(120) == 0, run.log[-2000:]
+    assert json.loads((run.directory / "result.json").read_text())["world_size"] == 1
+
+
+def size_changed_often(run: Run) -> None:
+    """Stopped three times, each time going on with another number of processes."""
+    for size in run.random.sample([1, 2, 4], 3):
+        seen = max([line["step"] for line in run.lines()], default=0)
+        process = run.start(size=size)
+        run.wait_for_step(min(STEPS - 40, seen + run.random.randint(20, 60)), process)
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    run.finish()
+
+
+FAULTS: list[Callable[[Run], None]] = [
+    *(worker_killed, terminated, checkpoint_flipped, disk_full, worker_stopped),  # these five are part of the tests
+    *(torchrun_killed, all_killed, interrupted_twice, one_worker_warned, killed_inside_a_save, checkpoint_truncated),
+    *(worker_killed_twice, killed_while_starting, node_lost, size_changed_often, started_twice, tmpfs_full),
+]
+
+
+# ---- the comparison -----------------------------------------------------------------------------------------------
+
+
+def check(run: Run, reference: dict[str, Any]) -> None:
+    """AssertionError unless the run ended as if nothing had happened."""
+    result = json.loads((run.directory / "result.json").read_text())
+    assert (result["status"], result["step"]) == ("finished", STEPS)
+    for key in ("params_sha256", "eval", "tokens_seen", "examples_seen"):
+        assert result[key] == reference[key], key
+    assert abs(sum(result["ledger"].values()) - result["wall_seconds"]) < 0.02 * result["wall_seconds"]
+    by_step: dict[int, list[float]] = {}
+    last, rewound = 0, True
+    for line in run.lines():
+        rewound |= line["event"] == "resume"
+        if line["event"] == "train":
+            assert line["step"] == last + 1 or (rewound and line["step"] <= last + 1), "a step out of order"
+            by_step.setdefault(line["step"], []).append(line["loss"])
+            last, rewound = line["step"], False
+    assert sorted(by_step) == list(range(1, STEPS + 1)), "steps missing in metrics.jsonl"
+    assert all(len(set(losses)) == 1 for losses in by_step.values()), "a step done twice differs"
+    steps = [row["step"] for row in wandb_history(run.directory) if "train/loss" in row]
+    assert steps == list(range(1, STEPS + 1)), "W&B does not have each step once"
+
+
+def prepare(folder: Path) -> dict[str, Any]:
+    """The data, and the run that nobody disturbs."""
+    rows = "".join(f"{'abc'[n % 3] * (n % 7 + 1)}{n},{n % 3}\n" for n in range(600))
+    (folder / "rows.csv").write_text("text,label\n" + rows)
+    (folder / "reference").mkdir()
+    run = Run("reference", folder / "reference", random.Random(0))
+    run.finish()
+    result: dict[str, Any] = json.loads((run.directory / "result.json").read_text())
+    check(run, result)
+    return result
+
+
+def disturb(number: int, fault: Callable[[Run], None], seed: int, folder: Path, reference: dict[str, Any]) -> str:
+    """Run one case; AssertionError if the run does not survive it. Returns its seconds, in words."""
+    home = folder / f"case-{number}"
+    home.mkdir()
+    begin = time.monotonic()
+    run = Run("run", home, random.Random(f"{seed}/{number}"))
+    fault(run)
+    check(run, reference)
+    return f"{time.monotonic() - begin:3.0f} s  {run.recovery}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", help="the name of one fault")
+    options = parser.parse_args()
+    chosen = [fault for fault in FAULTS if options.only in (None, fault.__name__)]
+    folder = Path(tempfile.mkdtemp(prefix="lockstep-chaos-"))
+    begin = time.monotonic()
+    reference = prepare(folder)
+    print(f"reference: {reference['params_sha256'][:16]}, {time.monotonic() - begin:.0f} s undisturbed", flush=True)
+    failures = 0
+    for number, fault in zip(range(options.cases), itertools.cycle(chosen), strict=False):
+        try:
+            outcome = f"survived, {disturb(number, fault, options.seed, folder, reference)}"
+        except AssertionError as error:
+            failures += 1
+            outcome = f"FAILED: {str(error)[:200]} ({folder / f'case-{number}'})"
+        print(f"{number:>3} {fault.__name__:<24} {outcome}", flush=True)
+    print(f"{options.cases - failures} of {options.cases} faults survived")
+    if not failures:
+        shutil.rmtree(folder)
+    return min(failures, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

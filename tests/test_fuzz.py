@@ -1,0 +1,205 @@
+"""Every reader on what no one should give it: only the documented errors come out.
+
+`make fuzz` gives each reader its full share, 10,500 inputs in all; the tests a tenth of it.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seq.config import Config
+from seq.config_file import load_config, override_config
+from seq.data.corpus import Corpus, prepare_corpus
+from seq.data.tokenizer import Tokenizer
+from seq.errors import UserError
+from seq.training.checkpoint import load_checkpoint, serialize
+from seq.training.recorded import RecordedSteps
+from seq.training.run_directory import RunDirectory
+from seq.training.state import TrainState, describe_run, load_for_resume, load_trained
+from tests.helpers import ROOT
+
+SHARE = 1.0 if os.environ.get("LOCKSTEP_FUZZ") == "full" else 0.1
+
+
+def inputs(number: int) -> Callable[[Any], Any]:
+    checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(max_examples=int(number * SHARE), deadline=None, suppress_health_check=checks)
+
+
+def documented(read: Callable[[], Any], mention: str = "") -> Any:
+    """What `read` gives, or None where it refuses with a message that has `mention`."""
+    try:
+        return read()
+    except UserError as error:
+        if not str(error) or mention not in str(error):
+            raise AssertionError(f"no advice: {error}") from error
+        return None
+
+
+@st.composite
+def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
+    """The file with a few bits flipped, a piece cut out, doubled or replaced, or its end missing."""
+    content = bytearray(whole)
+    for _ in range(draw(st.integers(1, 3))):
+        begin = draw(st.integers(0, len(content)))
+        end = min(len(content), begin + draw(st.integers(0, 40)))
+        match draw(st.sampled_from(["flip", "cut", "end", "double", "replace"])):
+            case "flip" if begin < len(content):
+                content[begin] ^= 1 << draw(st.integers(0, 7))
+            case "cut":
+                del content[begin:end]
+            case "end":
+                del content[begin:]
+            case "double":
+                content[begin:begin] = content[begin:end]
+            case "replace":
+                content[begin:end] = draw(st.binary(max_size=40))
+    return bytes(content)
+
+
+Anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=8,
+)
+CONFIGS = [(ROOT / "configs" / f"{name}.yaml").read_bytes() for name in ("names", "speeches")]
+
+
+@inputs(2500)
+@given(content=st.sampled_from(CONFIGS).flatmap(damaged) | st.binary(max_size=300))
+def test_configs(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.yaml").write_bytes(content)
+    documented(lambda: load_config(tmp_path / "config.yaml"))
+
+
+KEYS = st.sampled_from(["run", "run.name", "optimizer.lr", "batch.shards", "data.files", "model.kind", "x.y"])
+
+
+@inputs(1500)
+@given(word=st.text(max_size=40) | st.tuples(KEYS, Anything).map(lambda pair: f"{pair[0]}={json.dumps(pair[1])}"))
+def test_overrides(word: str) -> None:
+    documented(lambda: override_config(Config(), [word], where="fuzz"))
+
+
+@dataclass(frozen=True, repr=False)
+class Trained:
+    """A small run's config, data and checkpoint."""
+
+    config: Config
+    corpus: Corpus
+    checkpoint: bytes
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "rows.csv").write_text("text,label\n" + "".join(f"ab{n},{n % 3}\n" for n in range(40)))
+    small = (
+        "data.source=csv",
+        f"data.files.train={folder / 'rows.csv'}",
+        "model.hidden_size=2",
+        "model.embedding_dim=2",
+    )
+    config = override_config(Config(), [*small, f"data.cache_dir={folder / 'cache'}"], where="test")
+    corpus = prepare_corpus(config.data, labelled=True)
+    state = TrainState.create(config, corpus, torch.device("cpu"))
+    content = serialize(state.state_dict() | describe_run(config, corpus) | {"ledger": {"compute": 1.0}})
+    return Trained(config, corpus, content.getvalue())
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value, default=lambda tensor: tensor.tolist(), sort_keys=True)
+
+
+@inputs(2500)
+@given(data=st.data())
+def test_checkpoints(tmp_path: Path, trained: Trained, data: st.DataObject) -> None:
+    """Damaged ones are refused, or the damage is where nothing is read: then they say what they always said."""
+    config, corpus, whole = trained.config, trained.corpus, trained.checkpoint
+    path = tmp_path / "step-00000000.pt"
+    path.write_bytes(whole)
+    expected = _plain(load_checkpoint(path))
+    path.write_bytes(data.draw(damaged(whole) | st.binary(max_size=300)))
+    found = documented(lambda: load_for_resume([path], config, corpus), str(path))
+    assert found is None or _plain(found.state) == expected
+    documented(lambda: load_trained(path, torch.device("cpu")), str(path))
+
+
+@inputs(1000)
+@given(data=st.data())
+def test_checkpoints_with_other_contents(tmp_path: Path, trained: Trained, data: st.DataObject) -> None:
+    """Sound files, in which a part is missing or is something else."""
+    config, corpus, whole = trained.config, trained.corpus, trained.checkpoint
+    path = tmp_path / "step-00000000.pt"
+    path.write_bytes(whole)
+    state = load_checkpoint(path)
+    key = data.draw(st.sampled_from(["model", "config", "tokenizer", "labels", "data", "progress", "format"]))
+    state[key] = data.draw(Anything)
+    path.write_bytes(serialize(state).getvalue() if key != "format" else serialize({}).getvalue())
+    documented(lambda: load_trained(path, torch.device("cpu")), str(path))
+    documented(lambda: load_for_resume([path], config, corpus), str(path))
+
+
+LINES = (
+    b'{"event": "train", "step": 1, "loss": 0.5, "grad_norm": 1.0, "wall_seconds": 2.0}\n{"step": 2, "gradients": {}}\n'
+)
+
+
+@inputs(1500)
+@given(content=damaged(LINES) | st.binary(max_size=200) | Anything.map(lambda value: json.dumps(value).encode()))
+def test_what_a_run_recorded(tmp_path: Path, content: bytes) -> None:
+    for name in ("metrics.jsonl", "digests.jsonl", "result.json"):
+        (tmp_path / name).write_bytes(content)
+    recorded = RecordedSteps.read(tmp_path)
+    recorded.differences(recorded.last_step, 1.0, 1.0, {})
+    directory = RunDirectory(tmp_path)
+    assert directory.wall_seconds() >= 0
+    documented(directory.read_result, "result.json")
+
+
+@inputs(500)
+@given(data=st.data())
+def test_prepared_data(trained: Trained, data: st.DataObject) -> None:
+    """A damaged cache is noticed to the last bit, and made anew."""
+    config, corpus = trained.config, trained.corpus
+    assert config.data.cache_dir is not None
+    files = sorted(Path(config.data.cache_dir).glob("*/*.*"))
+    path = data.draw(st.sampled_from([file for file in files if file.suffix in (".npy", ".json")]))
+    path.write_bytes(data.draw(damaged(path.read_bytes()) | st.binary(max_size=200)))
+    assert prepare_corpus(config.data, labelled=True).fingerprint == corpus.fingerprint
+
+
+@inputs(700)
+@given(text=st.text(max_size=200), kind=st.sampled_from(["characters", "bytes"]))
+def test_texts(text: str, kind: Any) -> None:
+    """Of a character that is not in the vocabulary, the unknown id; bytes come back as they were."""
+    tokenizer = Tokenizer.train(kind, ["abc"], lowercase=False, min_count=1)
+    decoded = tokenizer.decode(tokenizer.encode([text]).values.tolist())
+    assert kind == "characters" or decoded == text.encode("utf-8", "replace").decode()
+
+
+FILES = {
+    "csv": b'text,label\nAnna,x\n"Bo, b",y\nCarl,x\n',
+    "json": b'{"text": "Anna", "label": "x"}\n{"text": "Bo", "label": "y"}\n',
+    "text": b"one line\n\nand another\n",
+}
+
+
+@inputs(300)
+@given(data=st.data())
+def test_data_files(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(sorted(FILES)))
+    folder = tmp_path_factory.mktemp("files")
+    (folder / f"rows.{kind}").write_bytes(data.draw(damaged(FILES[kind]) | st.binary(max_size=200)))
+    words = [f"data.source={kind}", f"data.files.train={folder / f'rows.{kind}'}", f"data.cache_dir={folder / 'cache'}"]
+    config = override_config(Config(), words, where="fuzz").data
+    corpus = documented(lambda: prepare_corpus(config, labelled=kind != "text"))
+    assert corpus is None or len(corpus.splits["train"]) >= 1
