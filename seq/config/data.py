@@ -1,0 +1,56 @@
+"""Where the text comes from, and how it becomes sequences."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from seq.config.section import Positive, Section
+
+
+class FilesConfig(Section):
+    train: str | None = None
+    """File or glob pattern to train on."""
+    validation: str | None = None
+    """File or glob pattern to validate on; without it, validation data are cut from the training data."""
+    test: str | None = None
+    """File or glob pattern for the final figures."""
+
+
+class DataConfig(Section):
+    source: str = "names"
+    """Built in: `names`, `speeches`. Otherwise what `datasets.load_dataset` takes first: `csv`, `text`, `json`,
+    `parquet`, a directory, or a hub id."""
+    subset: str | None = None
+    """Configuration name of a hub data set; `since-YEAR` for `speeches`."""
+    revision: str | None = None
+    """Git revision of a hub data set. Pin it: prepared data are kept by this name."""
+    files: FilesConfig = FilesConfig()
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """Column separator of csv files."""
+    text: str = "text"
+    """Column that holds the text."""
+    label: str = "label"
+    """Column that holds the label (classifiers)."""
+    unit: Literal["line", "paragraph", "document", "window"] = "paragraph"
+    """Where a language model's text is cut into sequences; `window`: every `max_length` tokens."""
+    max_length: Positive = 256
+    """Longest sequence, in tokens of text (markers not counted)."""
+    evaluation_max_length: Positive | None = None
+    """The same for a language model's validation and test splits, where more context costs no updates; the default is
+    `max_length`."""
+    too_long: Literal["auto", "error", "drop", "truncate", "split"] = "auto"
+    """What to do with a longer one. `split` goes on in a further sequence (language models only);
+    `auto` is `split` for language models and `error` for classifiers."""
+    empty: Literal["error", "drop"] = "error"
+    """What to do with a row without text. What is dropped is counted and printed."""
+    tokenizer: Literal["characters", "bytes"] = "characters"
+    """`characters`: those of the training text, and one unknown id; `bytes`: 256 ids, nothing unknown."""
+    min_count: Positive = 1
+    """Characters that occur less often in the training text become the unknown id."""
+    lowercase: bool = False
+    """Turn the text to lower case first."""
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the training data that becomes the validation split where none is given: rows by a hash of their text,
+    or the end of a text that is one or a few documents."""
+    cache_dir: str | None = None
+    """Where prepared data are kept; the default is `$XDG_CACHE_HOME/lockstep` or `~/.cache/lockstep`."""

@@ -1,0 +1,70 @@
+"""How it is trained: batches, steps, updates, and the sum over ranks."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from seq.config.section import Count, Dropout, Fraction, Positive, Section
+
+
+class BatchConfig(Section):
+    shards: Positive = 4
+    """Microbatches (V) of which every step consists, a power of two. The world size must divide it."""
+    tokens: Positive = 2048
+    """Padded-token budget of a shard: rows x longest."""
+    rows: Positive = 512
+    """Most sequences in a shard."""
+
+    @model_validator(mode="after")
+    def _power_of_two(self) -> "BatchConfig":
+        if self.shards & (self.shards - 1):
+            raise ValueError(f"shards must be a power of two (1, 2, 4, 8, ...), not {self.shards}")
+        return self
+
+
+class TrainConfig(Section):
+    epochs: Positive = 10
+    """Passes over the training data."""
+    steps: Positive | None = None
+    """Stop after this many steps, whatever `epochs` says."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of forward and backward; weights, sums and updates are fp32 always."""
+    teacher_forcing: Fraction = 1.0
+    """Probability that a language model is fed the true previous token, else its own prediction (0: free running)."""
+    max_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients are scaled down to this global norm."""
+    max_bad_steps: Count = 10
+    """A step whose loss or gradient is not finite changes nothing; more than this many in a row end the run."""
+    warm_up_largest: bool = True
+    """Try the largest shard first, so that too large a batch is found in the first seconds."""
+
+
+class OptimizerConfig(Section):
+    lr: Annotated[float, Field(gt=0)] = 2e-3
+    """Peak learning rate of AdamW, reached after `warmup_steps`."""
+    betas: tuple[Dropout, Dropout] = (0.9, 0.999)
+    """AdamW's averages of gradient and squared gradient."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Decoupled weight decay of matrices; vectors (biases) have none."""
+    warmup_steps: Count = 100
+    """Steps of linear warm-up; at most half of the run."""
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    """After warm-up: `cosine` decay to the end, `constant`, or `linear`: constant, then linear over the last quarter."""
+    final_lr: Fraction = 0.0
+    """Learning rate at the end, as a fraction of `lr` (not for `constant`)."""
+
+
+class SyncConfig(Section):
+    reduction: Literal["ordered", "allreduce"] = "ordered"
+    """`ordered`: gradients are added in one fixed tree, with the same bits at every world size; `allreduce`: plain
+    DDP."""
+    compress: Literal["none", "fp16", "bf16"] = "none"
+    """Send gradients in half the bytes (`allreduce` only)."""
+    check_every: Positive = 500
+    """Steps between two comparisons of the parameters across ranks, to the last bit."""
+
+    @model_validator(mode="after")
+    def _compress_goes_with_allreduce(self) -> "SyncConfig":
+        if self.compress != "none" and self.reduction == "ordered":
+            raise ValueError("compress needs reduction=allreduce; the ordered reduction keeps every bit")
+        return self
