@@ -39,7 +39,7 @@ class RunDirectory:
         existing = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK):
             raise UserError(f"{self.path}: {existing} cannot be written; choose another run.output_dir")
-        if self.fresh or not self.path.exists() or not any(".part-" not in entry.name for entry in self.path.iterdir()):
+        if self.fresh or not self.path.exists() or not any(_counts(entry) for entry in self.path.iterdir()):
             return
         if not self.config_file.is_file():
             raise UserError(f"{self.path}: holds files, but no run (no config.yaml); choose another run.name")
@@ -85,6 +85,7 @@ class RunDirectory:
         with explaining(self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             write_atomically(self.config_file, dump_config(config))
+            self.result_file.unlink(missing_ok=True)  # of a start that was preempted
 
     def to_resume_from(self) -> list[Path]:
         """Checkpoints, the newest first; none for a fresh run."""
@@ -120,6 +121,11 @@ class RunDirectory:
             if resumed_from is not None and path > resumed_from:
                 path.rename(path.with_name(f"{path.name}.damaged"))
                 warn(f"{path} is damaged, and set aside; going on from {resumed_from.name}")
+
+
+def _counts(entry: Path) -> bool:
+    """Not what a killed start left half-written, nor a batch script and its log, which come before the run."""
+    return ".part-" not in entry.name and not entry.name.startswith(("job.", "job-"))
 
 
 @contextmanager

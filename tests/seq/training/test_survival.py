@@ -13,14 +13,17 @@ from hypothesis import strategies as st
 
 from seq.config import Config
 from seq.config_file import override_config
+from seq.data.corpus import prepare_corpus
 from seq.data.dataset import Batch
 from seq.errors import RunError, UserError
 from seq.training import saving
+from seq.training.checkpoint import serialize, write_checkpoint
 from seq.training.json_lines import JsonLines, read_lines
 from seq.training.logger import Logger
 from seq.training.memory import naming_what_does_not_fit
 from seq.training.run_directory import RunDirectory
 from seq.training.saving import CheckpointSaver
+from seq.training.state import TrainState, describe_run, load_for_resume
 from seq.training.wandb_sink import _history
 from tests.helpers import run
 from tests.test_train_ddp import result, words
@@ -240,6 +243,19 @@ def test_a_damaged_newest_checkpoint(tmp_path: Path) -> None:
     assert (done.returncode, "damaged or no checkpoint" in done.stderr) == (2, True)
 
 
-def test_override_helper_knows_the_new_keys() -> None:
-    config = override_config(Config(), ["train.max_bad_steps=0", "checkpoint.required=true"], where="test")
-    assert (config.train.max_bad_steps, config.checkpoint.required) == (0, True)
+@pytest.mark.parametrize("change", ["a row", "a label"])
+def test_a_corpus_that_changed_since_the_checkpoint(tmp_path: Path, change: str) -> None:
+    """Another text, and the same texts with another set of labels."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\n" + "".join(f"ab{n},{n % 3}\n" for n in range(40)))
+    words = ("data.source=csv", f"data.files.train={rows}", f"data.cache_dir={tmp_path / 'cache'}")
+    config = override_config(Config(), words, where="test")
+    corpus = prepare_corpus(config.data, labelled=True)
+    state = TrainState.create(config, corpus, torch.device("cpu"))
+    path = tmp_path / "step-00000000.pt"
+    write_checkpoint(path, serialize(state.state_dict() | describe_run(config, corpus)))
+    assert load_for_resume([path], config, corpus) is not None
+    rows.write_text(rows.read_text().replace(*(("ab7,", "ba7,") if change == "a row" else (",2", ",3"))))
+    with pytest.raises(UserError, match=r"was trained on other data than data\.source holds now"):
+        load_for_resume([path], config, prepare_corpus(config.data, labelled=True))
+    assert len(corpus.splits["train"].sequences.values) > 0  # what is in use is a copy of its own
