@@ -2,20 +2,30 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test check venv format
+.PHONY: train test check chaos fuzz slurm-test venv format
 .DEFAULT_GOAL := train
 
 train: venv
 	$(BIN)/torchrun --standalone --nproc_per_node=2 train_ddp.py
 
 test: venv
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -m "not slurm"
+
+slurm-test: venv
+	bash tests/slurm/install.sh
+	$(BIN)/pytest -q -m slurm tests/slurm
 
 check: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -m "not slow and not slurm"
+
+chaos: venv
+	$(BIN)/python -m tests.chaos --cases 34
+
+fuzz: venv
+	LOCKSTEP_FUZZ=full $(BIN)/pytest -q tests/test_fuzz.py
 
 format: venv
 	$(BIN)/ruff check --fix .

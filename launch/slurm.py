@@ -1,0 +1,85 @@
+"""SLURM: the batch script of a job, and its submission. Knows sbatch, and nothing of what the job trains."""
+
+import re
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+PROJECT = Path(__file__).parent.parent
+
+
+class SlurmError(Exception):
+    """SLURM is not there, or refuses the job; the message is its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is asked of SLURM."""
+
+    name: str
+    log: Path
+    """Where the job's output goes, over all its starts."""
+    nodes: int = 1
+    gpus_per_node: int = 0
+    ranks_per_node: int
+    time: str
+    """The limit, as sbatch has it: `minutes`, `minutes:seconds`, `hours:minutes:seconds`, `days-hours[:minutes[:seconds]]`."""
+    lead: int = 120
+    """Seconds before the limit at which the job is warned."""
+    start: Literal["torchrun", "srun"] = "torchrun"
+    """One torchrun a node, or one SLURM task a rank."""
+    options: tuple[str, ...] = ()
+    """Further options of sbatch, such as `--account=physics`."""
+
+    @property
+    def world_size(self) -> int:
+        return self.nodes * self.ranks_per_node
+
+    def script(self, words: list[str]) -> str:
+        """The batch script that runs `train_ddp.py WORDS` in the directory that it is submitted from."""
+        tasks = 1 if self.start == "torchrun" else self.ranks_per_node
+        options = [
+            *(f"--job-name={self.name}", f"--output={self.log}", "--open-mode=append", "--requeue"),
+            *(f"--nodes={self.nodes}", f"--ntasks-per-node={tasks}", f"--time={self.time}"),
+            *([f"--gpus-per-node={self.gpus_per_node}"] if self.gpus_per_node else []),
+            *(f"--signal=B:USR1@{self.lead}", *self.options),
+        ]
+        lines = [
+            "#!/bin/bash",
+            *(f"#SBATCH {shlex.quote(option)}" for option in options),
+            f"LOCKSTEP_DIR={shlex.quote(str(PROJECT))}",
+            f"RANKS_PER_NODE={self.ranks_per_node}",
+            'source "$LOCKSTEP_DIR/slurm/job.sh"',
+            shlex.join([f"with_{self.start}", *words]),
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def seconds(time: str) -> float:
+    """Of a time limit as sbatch has it; infinity for `UNLIMITED`. ValueError for anything else."""
+    if time.upper() in ("UNLIMITED", "INFINITE"):
+        return float("inf")
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", time)
+    if match is None:
+        raise ValueError(f"{time!r} is no time limit; write hours:minutes:seconds, such as 2:00:00")
+    days, *rest = match.groups()
+    first, second, third = (int(part) if part else None for part in rest)
+    assert first is not None
+    if days is not None:
+        return int(days) * 86400 + first * 3600 + (second or 0) * 60 + (third or 0)
+    if third is not None:
+        return first * 3600 + (second or 0) * 60 + third
+    return first * 60 + (second or 0)
+
+
+def submit(script: Path) -> int:
+    """The job id. SlurmError if there is no sbatch, or it refuses."""
+    try:
+        done = subprocess.run(["sbatch", "--parsable", str(script)], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise SlurmError("there is no sbatch here; submit from a login node of the cluster") from None
+    if done.returncode:
+        raise SlurmError(" ".join(done.stderr.split()))
+    return int(done.stdout.split(";")[0])

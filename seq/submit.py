@@ -1,0 +1,102 @@
+"""Submit a training run to SLURM, after checking what would otherwise fail hours later in the queue:
+
+python -m seq.submit CONFIG [section.key=value ...] --nodes 2 --gpus-per-node 4 --time 2:00:00 [--dry-run]
+
+Checked first: the config, the number of processes against `batch.shards`, the data (which are prepared here, if they
+are not yet), what is in the run directory, and that the time limit leaves room for the warning before it.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from launch.slurm import Job, SlurmError, seconds, submit
+from seq.command_line import check_world_size, config_and_overrides, exit_code
+from seq.config import Config
+from seq.config_file import load_config
+from seq.data.corpus import prepare_corpus
+from seq.errors import UserError
+from seq.training.run_directory import RunDirectory, write_atomically
+
+
+def main(arguments: list[str]) -> int:
+    options = _parser().parse_intermixed_args(arguments)
+    path, overrides = config_and_overrides(options.words)
+    config = load_config(path, overrides)
+    directory = RunDirectory.of(config)
+    job = _job(options, config, directory)
+    check_world_size(job.world_size, config.batch.shards)
+    _check_time(job)
+    directory.check(config)
+    if (result := directory.read_result()) and result["status"] == "finished":
+        raise UserError(f"{directory.path}: already finished; choose another run.name")
+    prepare_corpus(config.data, labelled=config.model.kind == "classifier")
+    script = job.script([str(path.absolute()), *overrides])
+    if options.dry_run:
+        print(script, end="")
+        return 0
+    directory.path.mkdir(parents=True, exist_ok=True)
+    file = directory.path / "job.sbatch"
+    write_atomically(file, script)
+    try:
+        number = submit(file)
+    except SlurmError as error:
+        raise UserError(f"{file}: {error}") from None
+    print(f"job {number}: {job.nodes} x {job.ranks_per_node} processes, at most {job.time} at a time, then requeued")
+    print(f"log: {job.log}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m seq.submit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", metavar="CONFIG | section.key=value", help="as for train_ddp.py")
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--gpus-per-node", type=int, default=0, help="0: none, the run computes on CPUs")
+    parser.add_argument("--ranks-per-node", type=int, help="processes a node; one a GPU, or 1 without GPUs")
+    parser.add_argument("--time", default="1:00:00", help="limit of one start: hours:minutes:seconds")
+    parser.add_argument(
+        "--lead", type=int, default=120, help="seconds before the limit at which the run saves and stops"
+    )
+    parser.add_argument("--start", choices=["torchrun", "srun"], default="torchrun", help="what starts the processes")
+    parser.add_argument("--partition")
+    parser.add_argument("--account")
+    parser.add_argument(
+        "--sbatch", action="append", default=[], metavar="OPTION", help="any other: --sbatch=--qos=long"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the batch script, and submit nothing")
+    return parser
+
+
+def _job(options: argparse.Namespace, config: Config, directory: RunDirectory) -> Job:
+    for name in ("nodes", "ranks_per_node"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
+    named = [f"--{name}={value}" for name in ("partition", "account") if (value := getattr(options, name))]
+    return Job(
+        name=config.run.name,
+        log=Path(directory.path).absolute() / "job-%j.out",
+        nodes=options.nodes,
+        gpus_per_node=options.gpus_per_node,
+        ranks_per_node=options.ranks_per_node or max(1, options.gpus_per_node),
+        time=options.time,
+        lead=options.lead,
+        start=options.start,
+        options=(*named, *options.sbatch),
+    )
+
+
+def _check_time(job: Job) -> None:
+    try:
+        limit = seconds(job.time)
+    except ValueError as error:
+        raise UserError(f"--time: {error}") from None
+    if limit < 2 * job.lead:
+        raise UserError(
+            f"--time {job.time}: leaves no time to train before the warning, {job.lead} s ahead of the limit (--lead)"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(lambda: main(sys.argv[1:])))

@@ -1,0 +1,193 @@
+"""The batch scripts on a real SLURM: two nodes with two ranks each, and a spare; every run ends with the reference's bytes."""
+
+import json
+import random
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos import SETTINGS, Run, check, prepare
+from tests.slurm.cluster import Cluster, why_not
+
+pytestmark = [pytest.mark.slurm, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
+
+TWO_BY_TWO = ("--nodes=2", "--gpus-per-node=2")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The run that nobody disturbs, without SLURM."""
+    folder = tmp_path_factory.mktemp("runs")
+    return folder, prepare(folder)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def run(reference: tuple[Path, dict[str, Any]], request: pytest.FixtureRequest) -> Run:
+    home = reference[0] / request.node.name
+    home.mkdir()
+    return Run("run", home, random.Random(1))
+
+
+def words(run: Run, *more: str) -> list[str]:
+    data = [f"data.files.train={run.folder.parent / 'rows.csv'}", f"run.output_dir={run.folder}"]
+    return [*SETTINGS, *data, f"run.name={run.name}", *more]
+
+
+def submit(cluster: Cluster, run: Run, *options: str, script: str = "train") -> int:
+    output = f"--output={run.folder}/job-%j.out"
+    return cluster.sbatch(output, *options, f"slurm/{script}.sbatch", *words(run))
+
+
+def wait_for_step(run: Run, step: int) -> None:
+    limit = time.monotonic() + 90
+    while run.last_step() < step:
+        assert time.monotonic() < limit, log(run)
+        time.sleep(0.05)
+
+
+def log(run: Run) -> str:
+    return "\n".join(path.read_text() for path in sorted(run.folder.glob("**/job-*.out")))
+
+
+def finished(cluster: Cluster, run: Run, job: int, reference: tuple[Path, dict[str, Any]]) -> int:
+    """It ends with the reference's bytes, in one W&B run; the number of restarts."""
+    try:
+        restarts = cluster.wait(job, "COMPLETED")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{log(run)}") from None
+    check(run, reference[1])
+    assert len(list((run.directory / "wandb").glob("offline-run-*"))) == 1
+    return restarts
+
+
+def test_submit_and_finish(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+    """`python -m seq.submit`; the job id and the place of the log are printed."""
+    done = cluster.run(
+        *("python", "-m", "seq.submit", *words(run), "--nodes", "2", "--gpus-per-node", "2", "--time", "10:00"),
+    )
+    assert done.returncode == 0, done.stderr
+    job = int(re.findall(r"job (\d+): 2 x 2 processes", done.stdout)[0])
+    assert finished(cluster, run, job, reference) == 0
+    path = re.findall(r"log: (\S+)", done.stdout)[0].replace("%j", str(job))
+    assert "finished at step" in Path(path).read_text()
+    assert json.loads((run.directory / "result.json").read_text())["world_size"] == 4
+
+
+def test_one_task_a_rank(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+    job = submit(cluster, run, *TWO_BY_TWO, "--ntasks-per-node=2", script="train_srun")
+    assert finished(cluster, run, job, reference) == 0
+    assert json.loads((run.directory / "result.json").read_text())["world_size"] == 4
+
+
+def test_what_would_fail_is_refused_before_it_queues(cluster: Cluster, run: Run) -> None:
+    for more, message in (
+        (("--nodes", "3"), "world size 3 does not divide batch.shards=4"),
+        (("optimizer.lrr=1",), "optimizer.lrr: unknown key; did you mean optimizer.lr?"),
+        (("data.files.train=/nowhere.csv",), "/nowhere.csv"),
+        (("--time", "0:03:00"), "leaves no time to train before the warning"),
+        (("--time", "soon"), "'soon' is no time limit"),
+        (("--nodes", "1", "--sbatch=--partition=nowhere"), "invalid partition specified: nowhere"),
+    ):
+        done = cluster.run("python", "-m", "seq.submit", *words(run), *more)
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+        assert "Traceback" not in done.stderr
+    assert cluster.run("squeue", "-h").stdout == ""
+
+
+def test_warned_then_requeued(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+    job = submit(cluster, run, *TWO_BY_TWO)
+    wait_for_step(run, 20)
+    cluster.run("scancel", "--batch", "--signal=USR1", str(job))
+    assert finished(cluster, run, job, reference) == 1
+    assert [line["event"] for line in run.lines() if line["event"] in ("stop", "resume")] == ["stop", "resume"]
+    assert "stopping with a checkpoint" in log(run)
+
+
+def test_time_limit(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+    """A real one: SLURM itself sends the warning. A worker is held until then, lest the run be over too soon."""
+    job = submit(cluster, run, *TWO_BY_TWO, "--time=2", "--signal=B:USR1@60")
+    wait_for_step(run, 20)
+    held = next(cluster.workers(node)[0] for node in cluster.nodes if cluster.workers(node))
+    held.suspend()
+    limit = time.monotonic() + 120
+    while "stopping with a checkpoint" not in log(run):
+        assert time.monotonic() < limit, log(run)
+        time.sleep(0.2)
+    held.resume()
+    assert finished(cluster, run, job, reference) == 1
+    assert [line["event"] for line in run.lines() if line["event"] in ("stop", "resume")] == ["stop", "resume"]
+
+
+def test_preempted_by_a_higher_partition(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+    job = submit(cluster, run, *TWO_BY_TWO)
+    wait_for_step(run, 20)
+    first = cluster.sbatch("--partition=high", "--nodes=3", "--exclusive", "--output=/dev/null", "--wrap", "sleep 2")
+    cluster.wait(first, "COMPLETED")
+    assert finished(cluster, run, job, reference) == 1
+    assert [line["event"] for line in run.lines() if line["event"] in ("stop", "resume")] == ["stop", "resume"]
+
+
+def test_cancelled_then_resumed_on_another_number_of_nodes(
+    cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]
+) -> None:
+    """`scancel` leaves a checkpoint and no requeue; submitted again, the run goes on, on one node instead of two."""
+    job = submit(cluster, run, *TWO_BY_TWO)
+    wait_for_step(run, 20)
+    cluster.run("scancel", str(job))
+    assert cluster.wait(job, "CANCELLED") == 0
+    result = json.loads((run.directory / "result.json").read_text())
+    assert (result["status"], result["stopped_by"]) == ("preempted", "SIGTERM")
+    assert (run.directory / "checkpoints" / f"step-{result['step']:08d}.pt").exists()
+    again = submit(cluster, run, "--nodes=1", "--gpus-per-node=2")
+    assert finished(cluster, run, again, reference) == 0
+    assert [line["world_size"] for line in run.lines() if line["event"] in ("start", "resume")] == [4, 2]
+
+
+def test_a_node_is_lost(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+    """SLURM requeues the job on the node that is left and the spare one."""
+    job = submit(cluster, run, *TWO_BY_TWO)
+    wait_for_step(run, 20)
+    used = cluster.run("scontrol", "show", "job", "-o", str(job)).stdout
+    lost = "node2" if "node[1-2]" in used or "node[2-3]" in used else "node3"
+    cluster.kill_node(lost)
+    try:
+        assert finished(cluster, run, job, reference) == 1
+    finally:
+        cluster.start_node(lost)
+
+
+def test_a_worker_is_killed(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+    """torchrun restarts it in place, on both nodes; SLURM notices nothing."""
+    job = submit(cluster, run, *TWO_BY_TWO)
+    wait_for_step(run, 20)
+    node = next(node for node in reversed(cluster.nodes) if cluster.workers(node))
+    cluster.workers(node)[0].kill()
+    assert finished(cluster, run, job, reference) == 0
+    assert [line["event"] for line in run.lines() if line["event"] in ("stop", "resume")] == ["resume"]
+
+
+def test_a_sweep(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+    sweep = run.folder / "sweep.txt"
+    sweep.write_text("run.seed=1\nrun.seed=2\nrun.seed=1 optimizer.lr=1e-3\n")
+    options = ("--array=1-3", "--gpus-per-node=1", f"--output={run.folder}/job-%A_%a.out")
+    job = cluster.sbatch(*options, "slurm/sweep.sbatch", str(sweep), *words(run))
+    for task in (1, 2, 3):
+        cluster.wait(f"{job}_{task}", "COMPLETED")
+    digests = [json.loads((run.folder / f"run-{n}" / "result.json").read_text())["params_sha256"] for n in (1, 2, 3)]
+    assert digests[0] == reference[1]["params_sha256"]
+    assert len(set(digests)) == 3
+
+
+def test_debug(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+    job = submit(cluster, run, script="debug")
+    assert finished(cluster, run, job, reference) == 0
