@@ -116,8 +116,8 @@ def train(
 
         if is_due(progress.step, config.logging.every_steps, total_steps):
             with ledger("compute"):
-                loss = sum_over_ranks(done.shard_losses).sum().item()
                 bad_steps.settle()
+                loss = sum_over_ranks(done.shard_losses).sum().item()
             figures = progress.figures() | {"tokens_per_second": speed.read(progress.tokens_seen, ledger)}
             logger.event("train", progress.step, loss=loss, grad_norm=done.grad_norm.item(), lr=lr, **figures)
 

@@ -20,6 +20,7 @@ COMMANDS = [
 NOT_RUN = {
     "make": "the tests themselves run in what make made; CI runs `make check` and `make test`",
     "srun": "needs SLURM: tests/test_train_ddp.py starts tasks as srun does",
+    "sbatch": "needs SLURM: tests/slurm",
     "wandb": "needs an account",
 }
 SHORT = ("train.steps=6", "logging.every_steps=2", "model.hidden_size=16", "generation.length=10")

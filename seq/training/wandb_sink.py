@@ -1,5 +1,6 @@
 """Weights & Biases: metrics, confusion matrix and samples; offline unless asked otherwise."""
 
+import os
 import secrets
 from collections import defaultdict
 from pathlib import Path
@@ -130,7 +131,8 @@ def _start(mode: Any, folder: Path, config: Config) -> Any:
 
 
 def _run_id(folder: Path) -> str:
+    """Kept with the run; of a sweep's agent, if there is one."""
     file = folder / "wandb-id"
     if not file.exists():
-        file.write_text(secrets.token_hex(4))
+        file.write_text(os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4))
     return file.read_text().strip()
