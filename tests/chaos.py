@@ -169,10 +169,10 @@ def torchrun_killed(run: Run) -> None:
     process = run.start()
     run.wait_for_step(run.some_step(), process)
     orphans = workers(process)
-    run.struck()
     process.kill()
     process.wait()
     wait_until_gone(orphans)
+    run.struck()
     run.finish()
 
 
@@ -321,7 +321,8 @@ def disk_full(run: Run) -> None:
     script = LITTLE_SPACE.replace("BEGIN", str(begin * SAVE_EVERY)).replace("END", str((begin + 2) * SAVE_EVERY))
     process = run.start(script=script)
     assert process.wait(90) == 0, run.log[-2000:]
-    assert run.log.count("could not be saved: File too large") == 2, run.log[-2000:]
+    failed = [line["error"] for line in run.lines() if line["event"] == "checkpoint_failed"]
+    assert [error.rpartition(": ")[2] for error in failed] == ["File too large"] * 2, run.log[-2000:]
 
 
 def tmpfs_full(run: Run) -> None:

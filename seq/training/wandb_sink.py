@@ -3,12 +3,14 @@
 import os
 import secrets
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import wandb
 
 from seq.config import Config
+from seq.errors import warn
 from seq.training.json_lines import read_lines
 from seq.training.metrics import Evaluation
 
@@ -20,25 +22,36 @@ class WandbSink:
 
     Each start tells the history up to its step `start` again, from `metrics.jsonl`. An offline run is therefore whole
     in its newest folder, with each step once, however often it was killed. A server has most of it already, and leaves
-    out what it has, since a W&B step never comes back.
+    out what it has, since a W&B step never comes back. The same is done at the end of a run whose disk was full for a
+    while, since W&B's own file is then damaged.
     """
 
     def __init__(self, folder: Path, config: Config, labels: tuple[str, ...], start: int) -> None:
-        self.labels = labels
-        _set_aside(folder / "wandb")
-        self.run = _init(folder, config)
+        self.folder, self.config, self.labels = folder, config, labels
+        self._open(start)
+
+    def _open(self, start: int) -> None:
+        _set_aside(self.folder / "wandb")
+        self.run, self._doubtful = _init(self.folder, self.config), False
         self.run.define_metric("step", hidden=True)
         self.run.define_metric("*", step_metric="step")
-        for step, row in _history(folder / "metrics.jsonl", start).items():
+        for step, row in _history(self.folder / "metrics.jsonl", start).items():
             self._log(step, row)
-        self._samples = _earlier_samples(folder / "samples.jsonl", start)
+        self._samples = _earlier_samples(self.folder / "samples.jsonl", start)
 
     def event(self, event: str, step: int, values: dict[str, Any]) -> None:
         if event == "train":
             self._log(step, _prefixed("train", values))
+        self._doubtful |= event == "checkpoint_failed"
 
     def _log(self, step: int, row: dict[str, Any]) -> None:
-        self.run.log({"step": step} | row, step=step)
+        """W&B is told about the run; what goes wrong there does not end it."""
+        try:
+            self.run.log({"step": step} | row, step=step)
+        except Exception as error:  # wandb raises its own errors, and those of three libraries below it
+            if not self._doubtful:
+                warn(f"W&B: {error}; its history is written again at the end of the run")
+            self._doubtful = True
 
     def evaluation(self, step: int, split: str, result: Evaluation) -> None:
         logged = _prefixed(split, result.figures)
@@ -58,6 +71,11 @@ class WandbSink:
         """Not shown."""
 
     def close(self, result: dict[str, Any]) -> None:
+        if self._doubtful:
+            with suppress(Exception):
+                self.run.finish()
+            wandb.teardown()
+            self._open(result["step"])
         about = ("status", "params_sha256", "padding_fraction", "goodput")
         self.run.summary.update(_prefixed(result["split"], result["eval"]) | {name: result[name] for name in about})
         self.run.finish()
