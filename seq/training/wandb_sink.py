@@ -71,14 +71,22 @@ class WandbSink:
         """Not shown."""
 
     def close(self, result: dict[str, Any]) -> None:
-        if self._doubtful:
+        """SLURM and terminals signal W&B's service too, which may end before the run does. Then it is tried once more;
+        the next start would tell it everything anyway."""
+        try:
+            if self._doubtful:
+                self._begin_anew(result["step"])
+            about = ("status", "params_sha256", "padding_fraction", "goodput")
+            self.run.summary.update(_prefixed(result["split"], result["eval"]) | {name: result[name] for name in about})
+            self.run.finish()
+        except Exception as error:
+            warn(f"W&B: its record of this start is not complete ({error}); metrics.jsonl has everything")
+
+    def _begin_anew(self, step: int) -> None:
+        for end in (self.run.finish, wandb.teardown):
             with suppress(Exception):
-                self.run.finish()
-            wandb.teardown()
-            self._open(result["step"])
-        about = ("status", "params_sha256", "padding_fraction", "goodput")
-        self.run.summary.update(_prefixed(result["split"], result["eval"]) | {name: result[name] for name in about})
-        self.run.finish()
+                end()
+        self._open(step)
 
 
 def _prefixed(prefix: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -62,14 +62,15 @@ class Cluster:
         self.stop()
 
     def stop(self) -> None:
-        """Every process that knows our configuration is ours: daemons, steps, jobs, and what they started."""
+        """Jobs first, then every process in our namespaces, then the daemons and the holders of the namespaces."""
         if "ctl" in self._namespaces:
             subprocess.run([*self._inside("ctl"), "scancel", "--user=root"], env=self._env, timeout=10, check=False)
             time.sleep(1)
         for _ in range(3):
-            for process in self._processes():
+            for process in self._on(*self._namespaces):
                 process.kill()
         for daemon in self._daemons.values():
+            daemon.kill()
             daemon.wait(10)
         shutil.rmtree(self.folder)
 
@@ -99,17 +100,14 @@ class Cluster:
         self._daemons[node] = daemon
 
     def kill_node(self, node: str) -> None:
-        """As if its power failed: the daemon, then everything that ran there."""
+        """As if its power failed. First what could still tell of it: the daemon, and the steps' own."""
         self._daemons[node].kill()
-        space = os.stat(f"/proc/{self._namespaces[node]}/ns/uts").st_ino
-        for process in self._processes():
-            if process.pid != self._namespaces[node] and _namespace(process.pid) == space:
-                process.kill()
+        for process in sorted(self._on(node), key=lambda process: process.name() != "slurmstepd"):
+            process.kill()
 
     def workers(self, node: str) -> list[psutil.Process]:
         """The trainers on a node."""
-        space = os.stat(f"/proc/{self._namespaces[node]}/ns/uts").st_ino
-        found = [process for process in self._processes() if _namespace(process.pid) == space]
+        found = [process for process in self._on(node) if process.name().startswith("py")]
         return [
             process for process in found if "RANK" in process.environ() and "train_ddp" in " ".join(process.cmdline())
         ]
@@ -131,15 +129,12 @@ class Cluster:
                 raise AssertionError("\n".join([f"{complaint} within {seconds:.0f} s", shown, *logs]))
             time.sleep(0.2)
 
-    def _processes(self) -> list[psutil.Process]:
-        conf, found = self._env["SLURM_CONF"], []
-        for process in psutil.process_iter():
-            try:
-                if process.pid != os.getpid() and process.environ().get("SLURM_CONF") == conf:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+    def _on(self, *names: str) -> list[psutil.Process]:
+        """All processes in these namespaces but their holders: slurmd, slurmstepd, jobs and what they started."""
+        holders = {self._namespaces[name] for name in names}
+        spaces = {_namespace(holder) for holder in holders}
+        found = [process for process in psutil.process_iter() if _namespace(process.pid) in spaces]
+        return [process for process in found if process.pid not in holders]
 
     def _start_munge(self) -> None:
         munge = self.folder / "munge"

@@ -145,6 +145,10 @@ def test_cancelled_then_resumed_on_another_number_of_nodes(
     wait_for_step(run, 20)
     cluster.run("scancel", str(job))
     assert cluster.wait(job, "CANCELLED") == 0
+    limit = time.monotonic() + 20
+    while not (run.directory / "result.json").exists():  # SLURM calls it cancelled while it still saves
+        assert time.monotonic() < limit, log(run)
+        time.sleep(0.1)
     result = json.loads((run.directory / "result.json").read_text())
     assert (result["status"], result["stopped_by"]) == ("preempted", "SIGTERM")
     assert (run.directory / "checkpoints" / f"step-{result['step']:08d}.pt").exists()
