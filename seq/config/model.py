@@ -6,6 +6,8 @@ from pydantic import model_validator
 
 from seq.config.section import Dropout, Positive, Section
 
+Path = Literal["auto", "dense", "packed", "scan"]
+
 
 class GRUConfig(Section):
     embedding_dim: Positive = 64
@@ -20,6 +22,9 @@ class GRUConfig(Section):
     """Dropout of embedding features, one mask for a whole sequence (locked)."""
     output_dropout: Dropout = 0.0
     """Dropout before the output layer."""
+    path: Path = "auto"
+    """How the layers are run: `dense` computes padding, `packed` leaves it to `nn.GRU`, `scan` is linear in the length;
+    `auto` chooses by the shard's shape. One result but for the last bits."""
 
 
 class ClassifierConfig(GRUConfig):

@@ -1,5 +1,7 @@
 """Padded, packed and one by one give the same numbers; so does a plain nn.GRU."""
 
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,8 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from seq.config import ClassifierConfig, GRUConfig, LanguageModelConfig
+from seq.config.model import Path
 from seq.models.classifier import Classifier
-from seq.models.gru import GRU, LockedDropout, run_packed
+from seq.models.gru import GRU, LockedDropout
 from seq.models.language_model import LanguageModel
 
 Lengths = st.lists(st.integers(1, 7), min_size=1, max_size=5)
@@ -50,21 +53,42 @@ def test_padded_rows_are_those_one_by_one_in_nn_gru(
 
 
 @settings(deadline=None)
-@given(Lengths)
-def test_packed_and_padded_paths_agree_with_their_gradients(lengths: list[int]) -> None:
-    torch.manual_seed(0)
-    gru = GRU(4, GRUConfig(hidden_size=5), bidirectional=False).double()
-    inputs = torch.randn(len(lengths), max(lengths), 4, dtype=torch.float64)
+@given(Lengths, st.integers(1, 3), st.booleans())
+def test_all_paths_agree_with_their_gradients(lengths: list[int], layers: int, bidirectional: bool) -> None:
+    """Values, gradients of every weight, of the inputs and of the initial states; one state dict."""
     results = []
-    for run in (
-        lambda: gru(inputs, torch.tensor(lengths)),
-        lambda: run_packed(gru.layers[0], inputs, torch.tensor(lengths), None),
-    ):
-        states, last = run()
+    for path in get_args(Path):
+        torch.manual_seed(0)
+        config = GRUConfig(hidden_size=5, num_layers=layers, path=path)
+        gru = GRU(4, config, bidirectional=bidirectional).double()
+        inputs = torch.randn(len(lengths), max(lengths), 4, dtype=torch.float64, requires_grad=True)
+        hidden = torch.randn(layers * gru.directions, len(lengths), 5, dtype=torch.float64, requires_grad=True)
+        states, last = gru(inputs, torch.tensor(lengths), hidden)
         inside = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-        loss = states[inside].square().sum() + last.sum()
-        results.append([loss, *torch.autograd.grad(loss, list(gru.parameters()))])
-    torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-11)
+        loss = states[inside].square().sum() + last.sin().sum()
+        gradients = torch.autograd.grad(loss, [inputs, hidden, *gru.parameters()])
+        results.append([loss, states * inside[:, :, None], last, *gradients])
+    for other in results[1:]:
+        torch.testing.assert_close(results[0], other, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("path", ["dense", "scan", "auto"])
+def test_paths_in_the_precisions_of_training(path: Path) -> None:
+    """fp32 within 1e-6 of packed `nn.GRU`; under bf16 autocast within its 8 bits."""
+    for dtype, tolerance in ((torch.float32, 1e-6), (torch.bfloat16, 2e-2)):
+        results = []
+        ways: tuple[Path, Path] = ("packed", path)
+        for way in ways:
+            torch.manual_seed(0)
+            gru = GRU(16, GRUConfig(hidden_size=24, num_layers=2, path=way), bidirectional=True)
+            lengths = torch.tensor([30, 22, 30, 7])
+            inputs = torch.randn(4, 30, 16)
+            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+                states, last = gru(inputs, lengths)
+            inside = torch.arange(30) < lengths[:, None]
+            loss = states[inside].float().square().mean() + last.float().mean()
+            results.append([last.float(), *torch.autograd.grad(loss, list(gru.parameters()))])
+        torch.testing.assert_close(results[0], results[1], rtol=0, atol=tolerance)
 
 
 @settings(deadline=None)
