@@ -12,12 +12,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from launch.allreduce import PlainReduction
 from launch.collectives import check_agreement, sum_over_ranks
-from launch.context import Launch, describe_launch
+from launch.context import Launch, describe_launch, device_of
 from launch.digest import check_ranks_agree
 from launch.group import process_group
 from launch.lockstep import OrderedReduction
 from launch.preemption import Preemption
-from launch.seeding import fix_arithmetic
 from seq.command_line import check_world_size, config_and_overrides, exit_code, training_parser
 from seq.config import Config
 from seq.config_file import load_config
@@ -34,6 +33,7 @@ from seq.training.ledger import Ledger
 from seq.training.logger import open_logger
 from seq.training.memory import warm_up_largest
 from seq.training.optimizer import lr_at, set_lr
+from seq.training.precision import fix_arithmetic_of
 from seq.training.progress import Speed
 from seq.training.result import make_result
 from seq.training.run_directory import RunDirectory
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
     corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
     with directory.locked_by(launch.is_main):
         resumed_from = load_for_resume(directory.to_resume_from(), config, corpus)
-        fix_arithmetic(threads=config.run.threads, deterministic=config.run.deterministic)
+        fix_arithmetic_of(config, device_of(launch))
         limit = config.run.timeout_seconds
         with process_group(launch, timeout_seconds=limit, position=ledger.position) as device:
             train(config, corpus, resumed_from, directory, launch, device, ledger)

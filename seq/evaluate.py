@@ -6,7 +6,6 @@ from pathlib import Path
 
 from launch.context import describe_launch
 from launch.group import process_group
-from launch.seeding import fix_arithmetic
 from seq.command_line import check_world_size, exit_code, load_run
 from seq.config_file import override_config
 from seq.data.corpus import prepare_corpus
@@ -14,6 +13,7 @@ from seq.errors import UserError
 from seq.identity import identity
 from seq.training.console import print_evaluation
 from seq.training.evaluation import evaluate
+from seq.training.precision import fix_arithmetic_of
 
 TRAINED = ("model.", "optimizer.", "train.epochs", "train.steps", "data.tokenizer", "data.lowercase", "data.min_count")
 """Keys that an evaluation cannot change."""
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
         for note in corpus.notes:
             print(f"data: {note}")
     with process_group(launch, timeout_seconds=config.run.timeout_seconds) as device:
-        fix_arithmetic(threads=config.run.threads, deterministic=config.run.deterministic)
+        fix_arithmetic_of(config, device)
         result = evaluate(trained.model.to(device), corpus.splits[split], config, device)
         if launch.is_main:
             print_evaluation(f"{options.run} at step {trained.step}: {split}", result, trained.labels)

@@ -12,10 +12,9 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from launch.allreduce import PlainReduction
-from launch.context import describe_launch
+from launch.context import describe_launch, device_of
 from launch.group import process_group
 from launch.lockstep import OrderedReduction
-from launch.seeding import fix_arithmetic
 from seq.command_line import exit_code
 from seq.config import Config
 from seq.config_file import load_config
@@ -27,6 +26,7 @@ from seq.errors import UserError
 from seq.training.checkpoint import checkpoints_in
 from seq.training.inspection import inspect_step
 from seq.training.optimizer import lr_at, set_lr
+from seq.training.precision import fix_arithmetic_of
 from seq.training.recorded import RecordedSteps
 from seq.training.run_directory import RunDirectory
 from seq.training.state import TrainState, load_for_resume
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
     earlier = [path for path in checkpoints_in(directory.checkpoints) if path < directory.checkpoint_at(options.step)]
     checkpoint = load_for_resume(earlier[::-1], config, corpus)
-    fix_arithmetic(threads=config.run.threads, deterministic=config.run.deterministic)
+    fix_arithmetic_of(config, device_of(launch))
     with process_group(launch, timeout_seconds=config.run.timeout_seconds) as device:
         state = TrainState.create(config, corpus, device)
         if checkpoint is not None:

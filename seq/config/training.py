@@ -27,8 +27,12 @@ class TrainConfig(Section):
     """Passes over the training data."""
     steps: Positive | None = None
     """Stop after this many steps, whatever `epochs` says."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Arithmetic of forward and backward; weights, sums and updates are fp32 always."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of forward and backward; weights, sums and updates are fp32 always. `tf32`: fp32 whose products have
+    short mantissas, on GPUs."""
+    fast_fp32: bool = False
+    """On CPUs, compute fp32 products through oneDNN: up to twice as fast where the processor keeps them exact, refused
+    where it does not."""
     teacher_forcing: Fraction = 1.0
     """Probability that a language model is fed the true previous token, else its own prediction (0: free running)."""
     max_norm: Annotated[float, Field(gt=0)] = 1.0

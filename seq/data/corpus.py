@@ -16,13 +16,19 @@ from filelock import FileLock
 from seq.config import DataConfig
 from seq.data.encode import Encoded, cut_rows, encode_splits
 from seq.data.limits import check_split
+from seq.data.line import Line
 from seq.data.ragged import Ints, RaggedArray
 from seq.data.sources import identify, load_splits
 from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
 """Raise when the same source and config would be prepared otherwise."""
+
+
+def time_steps(sequences: RaggedArray, *, labelled: bool) -> Ints:
+    """Of each sequence: a language model's last token is target only."""
+    return sequences.lengths - (0 if labelled else 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +37,24 @@ class Split:
 
     sequences: RaggedArray
     labels: Ints | None
+    line: Line
+    """The sequences by length."""
     num_characters: int
     """Characters of text in a language model's targets (with the byte tokenizer, fewer than the tokens)."""
+
+    @classmethod
+    def of(cls, sequences: RaggedArray, labels: Ints | None, num_characters: int) -> "Split":
+        """With its line."""
+        line = Line.of(time_steps(sequences, labelled=labels is not None))
+        return cls(sequences=sequences, labels=labels, line=line, num_characters=num_characters)
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     @property
     def lengths(self) -> Ints:
-        """Time steps of each sequence: a language model's last token is target only."""
-        return self.sequences.lengths - (1 if self.labels is None else 0)
+        """Time steps of each sequence."""
+        return time_steps(self.sequences, labelled=self.labels is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +132,11 @@ def _write(
 def _save(
     folder: Path, encoded: Mapping[str, Encoded], tokenizer: Tokenizer, labels: Sequence[str], notes: list[str]
 ) -> None:
-    characters = {}
+    characters: dict[str, int] = {}
     for name, (sequences, label_ids) in encoded.items():
-        sequences.save(folder / name)
         characters[name] = tokenizer.count_characters(np.delete(sequences.values, sequences.offsets[:-1]))
+        sequences.save(folder / name)
+        Split.of(sequences, label_ids, characters[name]).line.save(folder / name)
         if label_ids is not None:
             np.save(folder / f"{name}.labels.npy", label_ids)
     about = {"tokenizer": tokenizer.to_dict(), "labels": list(labels), "characters": characters, "notes": notes}
@@ -162,4 +177,5 @@ def _open(folder: Path) -> Corpus | None:
 def _open_split(folder: Path, name: str, num_characters: int) -> Split:
     labels = folder / f"{name}.labels.npy"
     mapped = np.load(labels, mmap_mode="r") if labels.exists() else None
-    return Split(sequences=RaggedArray.open(folder / name), labels=mapped, num_characters=num_characters)
+    sequences, line = RaggedArray.open(folder / name), Line.open(folder / name)
+    return Split(sequences=sequences, labels=mapped, line=line, num_characters=num_characters)

@@ -39,7 +39,7 @@ class SequenceDataset(Dataset[Batch]):
     """`dataset[shard]` gathers the shard. An empty shard becomes one row of padding without a target: weight 0."""
 
     def __init__(self, split: Split) -> None:
-        self.sequences, self.labels, self.lengths = split.sequences, split.labels, split.lengths
+        self.sequences, self.labels, self.line = split.sequences, split.labels, split.line
 
     def __len__(self) -> int:
         return len(self.sequences)

@@ -2,21 +2,20 @@
 
 Think of all sequences in a line, the longest first. The line is cut into steps, each step into V shards of neighbours.
 Only the *histogram* of lengths decides where the cuts are, so they are the same in every epoch, can be computed for
-any step at once, and need memory for the distinct lengths only (beside one integer a sequence, its place in the line).
+any step at once, and need memory for the distinct lengths only; the line itself lies on the disk.
 What an epoch shuffles is who stands where among sequences of equal length, and the order of the steps.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from launch.seeding import derive_seed
+from seq.data.line import Line
 from seq.data.permutation import permute
-from seq.data.ragged import Ints
 
 
 @dataclass(frozen=True)
@@ -52,27 +51,31 @@ class Shard(NamedTuple):
     """The whole step: its rows and tokens, which every rank knows without asking the others."""
 
 
-class Plan:
-    """`lengths` (n,): time steps of each sequence, n >= 1; `shards` V; a shard has rows * longest <= `tokens` and at
-    most `rows` rows. A sequence longer than `tokens` gets a shard of its own."""
+class Pieces(NamedTuple):
+    """The V shards of a step, as arrays (V,)."""
 
-    def __init__(self, lengths: Ints, *, shards: int, tokens: int, rows: int) -> None:
-        self.size, self.shards = len(lengths), shards
-        self.order = np.argsort(-lengths.astype(np.int64), kind="stable")
-        distinct, counts = np.unique(lengths, return_counts=True)
-        self.class_length = distinct[::-1].astype(np.int64)
-        self.class_start = np.concatenate(([0], np.cumsum(counts[::-1])))
-        self.tokens_before = np.concatenate(([0], np.cumsum(counts[::-1] * self.class_length)))
+    rows: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    padded_tokens: NDArray[np.int64]
+
+
+class Plan:
+    """`line`: the sequences by length; `shards` V; a shard has rows * longest <= `tokens` and at most `rows` rows. A
+    sequence longer than `tokens` gets a shard of its own."""
+
+    def __init__(self, line: Line, *, shards: int, tokens: int, rows: int) -> None:
+        self.line, self.size, self.shards = line, len(line), shards
+        self.tokens_before = np.concatenate(([0], np.cumsum(np.diff(line.start) * line.length)))
         self._cut_line(lambda longest: shards * max(1, min(rows, tokens // longest)))
 
     def _cut_line(self, rows_of_step: Callable[[int], int]) -> None:
         """Cut into runs of steps with equal row counts, at most two for each distinct length."""
         starts, sizes, counts, position = [], [], [], 0
         while position < self.size:
-            here = self._class_of(position)
-            size = rows_of_step(int(self.class_length[here]))
+            here = int(self._classes_of(position))
+            size = rows_of_step(int(self.line.length[here]))
             # The last step of a length takes in sequences of the next, shorter, one.
-            count = max(1, (int(self.class_start[here + 1]) - position) // size)
+            count = max(1, (int(self.line.start[here + 1]) - position) // size)
             starts.append(position)
             sizes.append(size)
             counts.append(count)
@@ -91,16 +94,24 @@ class Plan:
         start = int(self._run_start[run]) + (step - int(self._run_step[run])) * size
         return self._piece(start, min(start + size, self.size))
 
-    def shards_of(self, step: Piece) -> list[Piece]:
-        """Its V shards, sizes at most one apart."""
-        cuts = [step.start + step.rows * shard // self.shards for shard in range(self.shards + 1)]
-        return [self._piece(start, stop) for start, stop in pairwise(cuts)]
+    def shard_of(self, step: Piece, shard: int) -> Piece:
+        """One of its V shards; their sizes are at most one apart."""
+        start, stop = (step.start + step.rows * cut // self.shards for cut in (shard, shard + 1))
+        return self._piece(start, stop)
+
+    def shards_of(self, step: Piece) -> Pieces:
+        """All of them, without a loop: at a thousand ranks there are thousands."""
+        cuts = step.start + step.rows * np.arange(self.shards + 1, dtype=np.int64) // self.shards
+        rows: NDArray[np.int64] = cuts[1:] - cuts[:-1]
+        longest = self.line.length[self._classes_of(np.minimum(cuts[:-1], self.size - 1))].astype(np.int64)
+        return Pieces(rows, np.diff(self._tokens_up_to(cuts)), rows * longest)
 
     def largest_shard(self) -> Piece:
         """The shard with the most padded tokens; steps of equal size shrink in length, so the first of each run will
-        do."""
-        shards = (shard for step in self._run_step[:-1] for shard in self.shards_of(self.step(int(step))))
-        return max(shards, key=lambda shard: shard.padded_tokens)
+        do, and in it the first shard or the first of those that have a row more."""
+        steps = [self.step(int(step)) for step in self._run_step[:-1]]
+        best = max(steps, key=lambda step: int(self.shards_of(step).padded_tokens.max()))
+        return self.shard_of(best, int(self.shards_of(best).padded_tokens.argmax()))
 
     def shuffled_step(self, place: int, *, seed: int, epoch: int) -> Piece:
         """The step that an epoch runs in place `place`."""
@@ -110,26 +121,29 @@ class Plan:
     def sequences(self, piece: Piece, *, seed: int | None, epoch: int) -> NDArray[np.int64]:
         """The sequences (rows of the data set) that stand there in `epoch`; with `seed=None`, unshuffled."""
         positions = np.arange(piece.start, piece.stop)
-        if seed is None:
-            return self.order[positions]
-        first, last = self._class_of(piece.start), self._class_of(max(piece.start, piece.stop - 1))
-        parts = [self._shuffle_class(here, positions, seed, epoch) for here in range(first, last + 1)]
-        return self.order[np.concatenate(parts)]
+        if seed is not None:
+            first, last = self._classes_of(np.array([piece.start, max(piece.start, piece.stop - 1)]))
+            parts = [self._shuffle_class(here, positions, seed, epoch) for here in range(first, last + 1)]
+            positions = np.concatenate(parts)
+        return self.line.order[positions].astype(np.int64)
 
     def _shuffle_class(self, here: int, positions: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
-        start, stop = int(self.class_start[here]), int(self.class_start[here + 1])
+        start, stop = int(self.line.start[here]), int(self.line.start[here + 1])
         inside = positions[(positions >= start) & (positions < stop)]
-        key = derive_seed(seed, "order", epoch, int(self.class_length[here]))
+        key = derive_seed(seed, "order", epoch, int(self.line.length[here]))
         return start + permute(inside - start, stop - start, key)
 
     def _piece(self, start: int, stop: int) -> Piece:
-        tokens = self._tokens_up_to(stop) - self._tokens_up_to(start)
-        longest = int(self.class_length[self._class_of(start)]) if stop > start else 0
-        return Piece(start, stop, longest, tokens)
+        before, after = self._tokens_up_to(np.array([start, stop]))
+        longest = int(self.line.length[self._classes_of(start)]) if stop > start else 0
+        return Piece(start, stop, longest, int(after - before))
 
-    def _tokens_up_to(self, position: int) -> int:
-        here = min(self._class_of(position), len(self.class_length) - 1)
-        return int(self.tokens_before[here] + (position - self.class_start[here]) * self.class_length[here])
+    def _tokens_up_to(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        here = np.minimum(self._classes_of(positions), len(self.line.length) - 1)
+        inside: NDArray[np.int64] = positions - self.line.start[here]
+        before: NDArray[np.int64] = self.tokens_before[here] + inside * self.line.length[here]
+        return before
 
-    def _class_of(self, position: int) -> int:
-        return int(np.searchsorted(self.class_start, position, side="right")) - 1
+    def _classes_of(self, positions: NDArray[np.int64] | int) -> NDArray[np.int64]:
+        places: NDArray[np.int64] = np.searchsorted(self.line.start, positions, side="right") - 1
+        return places

@@ -6,7 +6,7 @@ from torch.utils.data import DistributedSampler
 
 from seq.config import BatchConfig
 from seq.data.dataset import SequenceDataset
-from seq.data.plan import Piece, Plan, Shard
+from seq.data.plan import Piece, Pieces, Plan, Shard
 
 
 class BucketedDistributedSampler(DistributedSampler[Shard]):
@@ -30,7 +30,7 @@ class BucketedDistributedSampler(DistributedSampler[Shard]):
         super().__init__(dataset, num_replicas, rank, shuffle, seed)
         if batch.shards % self.num_replicas:
             raise ValueError(f"world size {self.num_replicas} does not divide {batch.shards} shards")
-        self.plan = Plan(dataset.lengths, shards=batch.shards, tokens=batch.tokens, rows=batch.rows)
+        self.plan = Plan(dataset.line, shards=batch.shards, tokens=batch.tokens, rows=batch.rows)
         self.shards_per_rank = batch.shards // self.num_replicas
         self.start_step = 0
 
@@ -58,12 +58,12 @@ class BucketedDistributedSampler(DistributedSampler[Shard]):
     def shards(self, step: int, numbers: range) -> Iterator[Shard]:
         """The shards `numbers` of `step` of the run, whichever ranks they belong to."""
         whole, epoch = self._whole(step), step // self.steps_per_epoch
-        pieces = self.plan.shards_of(whole)
         for number in numbers:
-            rows = self.plan.sequences(pieces[number], seed=self.seed if self.shuffle else None, epoch=epoch)
+            piece = self.plan.shard_of(whole, number)
+            rows = self.plan.sequences(piece, seed=self.seed if self.shuffle else None, epoch=epoch)
             yield Shard(step, number, rows, whole)
 
-    def shards_of(self, step: int) -> list[Piece]:
+    def shards_of(self, step: int) -> Pieces:
         """The V shards of `step` of the run, on all ranks: how many rows and tokens each has."""
         return self.plan.shards_of(self._whole(step))
 

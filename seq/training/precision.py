@@ -5,13 +5,18 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["fp32", "bf16", "fp16"]
+from launch.seeding import fast_fp32_error, fix_arithmetic
+from seq.config import Config
+from seq.errors import UserError
+
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+FAST_FP32_LIMIT = 1e-5
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """Matrix products in `precision`; the backward pass follows what forward did."""
-    if precision == "fp32":
+    if precision not in _DTYPES:
         return nullcontext()
     return torch.autocast(device.type, dtype=_DTYPES[precision])
 
@@ -19,3 +24,20 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 def grad_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler:
     """fp16 has 5 bits of exponent: the loss is scaled up so that small gradients survive. Off for the others."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
+def fix_arithmetic_of(config: Config, device: torch.device) -> None:
+    """The arithmetic that the config asks for. UserError if `device`, or this processor, does not have it."""
+    train = config.train
+    if train.precision == "tf32" and device.type == "cpu":
+        raise UserError("train.precision=tf32 needs a GPU; on a CPU use fp32 (with train.fast_fp32) or bf16")
+    if train.fast_fp32 and device.type != "cpu":
+        raise UserError("train.fast_fp32 is for CPUs; on a GPU use train.precision=tf32 or bf16")
+    if train.fast_fp32 and (error := fast_fp32_error()) > FAST_FP32_LIMIT:
+        raise UserError(
+            f"train.fast_fp32: on this processor its products have a relative error of {error:.1e}, above "
+            f"{FAST_FP32_LIMIT:.0e}; leave it out, or use train.precision=bf16, which says what it is"
+        )
+    run = config.run
+    tf32 = train.precision == "tf32"
+    fix_arithmetic(threads=run.threads, deterministic=run.deterministic, tf32=tf32, fast_fp32=train.fast_fp32)

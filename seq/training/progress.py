@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from seq.data.plan import Piece
+from seq.data.plan import Pieces
 from seq.training.ledger import Ledger
 
 TRAINING = ("data", "compute", "sync")
@@ -30,14 +30,14 @@ class Progress:
     overflow_steps: int = 0
     """Steps that fp16's loss scale was too high for; they changed nothing either."""
 
-    def advance(self, shards: list[Piece]) -> None:
+    def advance(self, shards: Pieces) -> None:
         """One step further."""
-        tokens = sum(shard.tokens for shard in shards)
+        tokens = int(shards.tokens.sum())
         self.step += 1
         self.tokens_seen += tokens
-        self.padded_tokens += sum(shard.padded_tokens for shard in shards)
-        self.examples_seen += sum(shard.rows for shard in shards)
-        self.imbalance_sum += max(shard.tokens for shard in shards) * len(shards) / tokens - 1
+        self.padded_tokens += int(shards.padded_tokens.sum())
+        self.examples_seen += int(shards.rows.sum())
+        self.imbalance_sum += int(shards.tokens.max()) * len(shards.tokens) / tokens - 1
 
     def figures(self) -> dict[str, float]:
         """Counts, padding's share of the tokens computed, and the mean imbalance."""

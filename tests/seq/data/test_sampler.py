@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from seq.config import BatchConfig
 from seq.data.corpus import Split
 from seq.data.dataset import SequenceDataset
+from seq.data.line import Line
 from seq.data.plan import Plan, Shard
 from seq.data.ragged import RaggedArray
 from seq.data.sampler import BucketedDistributedSampler
@@ -20,7 +21,7 @@ def dataset_of(lengths: list[int]) -> SequenceDataset:
     """A language model's data set: a token of context, then `length` targets."""
     offsets = np.concatenate(([0], np.cumsum(np.array(lengths) + 1)))
     sequences = RaggedArray(np.arange(offsets[-1]) % 250 + 1, offsets)
-    return SequenceDataset(Split(sequences=sequences, labels=None, num_characters=0))
+    return SequenceDataset(Split.of(sequences, None, 0))
 
 
 def all_shards(lengths: list[int], batch: BatchConfig, world_size: int, epoch: int, seed: int = 5) -> list[list[Shard]]:
@@ -89,7 +90,9 @@ def test_shapes_known_without_the_rows() -> None:
     )
     sampler.set_epoch(2)
     for shard in sampler:
-        piece = sampler.shards_of(shard.step)[shard.shard]
+        pieces = sampler.shards_of(shard.step)
+        piece = sampler.plan.shard_of(shard.whole, shard.shard)
+        assert [part[shard.shard] for part in pieces] == [piece.rows, piece.tokens, piece.padded_tokens]
         own = [lengths[row] for row in shard.sequences]
         assert (piece.rows, piece.tokens, piece.longest) == (len(own), sum(own), max(own, default=0))
 
@@ -119,10 +122,11 @@ def test_steps_are_shuffled_and_rows_of_a_length_are_mixed() -> None:
 def test_padding_and_memory_do_not_grow() -> None:
     """A million sequences: little padding, and a plan of a few kilobytes beside the order of the rows."""
     lengths = np.random.default_rng(0).integers(1, 200, 10**6)
-    plan = Plan(lengths, shards=4, tokens=4096, rows=512)
+    plan = Plan(Line.of(lengths), shards=4, tokens=4096, rows=512)
     assert len(plan._run_start) <= 400
-    padded = sum(shard.padded_tokens for step in range(0, len(plan), 50) for shard in plan.shards_of(plan.step(step)))
-    real = sum(shard.tokens for step in range(0, len(plan), 50) for shard in plan.shards_of(plan.step(step)))
+    shards = [plan.shards_of(plan.step(step)) for step in range(0, len(plan), 50)]
+    padded = sum(int(pieces.padded_tokens.sum()) for pieces in shards)
+    real = sum(int(pieces.tokens.sum()) for pieces in shards)
     assert 1 - real / padded < 0.01
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from seq.config import OptimizerConfig
 from seq.data.dataset import IGNORE_INDEX
-from seq.data.plan import Piece
+from seq.data.plan import Pieces
 from seq.training.ledger import Ledger
 from seq.training.metrics import classifier_figures, language_model_figures, per_class
 from seq.training.objective import loss_sum
@@ -112,7 +112,7 @@ def test_language_model_figures() -> None:
 
 def test_progress_counts() -> None:
     progress = Progress()
-    progress.advance([Piece(0, 2, 4, 7), Piece(2, 3, 3, 3)])
+    progress.advance(Pieces(rows=np.array([2, 1]), tokens=np.array([7, 3]), padded_tokens=np.array([8, 3])))
     figures = progress.figures()
     assert (progress.step, figures["tokens_seen"], figures["examples_seen"]) == (1, 10, 3)
     assert figures["padding_fraction"] == pytest.approx(1 - 10 / 11)

@@ -16,10 +16,9 @@ from rich.table import Table
 from torch.nn.parallel import DistributedDataParallel
 
 from launch.allreduce import PlainReduction
-from launch.context import describe_launch
+from launch.context import describe_launch, device_of
 from launch.group import process_group
 from launch.lockstep import OrderedReduction
-from launch.seeding import fix_arithmetic
 from seq.command_line import config_and_overrides, exit_code
 from seq.config import Config
 from seq.config_file import load_config
@@ -27,6 +26,7 @@ from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.dataset import Batch, SequenceDataset
 from seq.data.loader import make_loader, run_steps
 from seq.data.sampler import BucketedDistributedSampler
+from seq.training.precision import fix_arithmetic_of
 from seq.training.state import TrainState
 from seq.training.step import train_step
 
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
     config = load_config(*config_and_overrides(arguments))
     launch = describe_launch()
     corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
-    fix_arithmetic(threads=config.run.threads, deterministic=config.run.deterministic)
+    fix_arithmetic_of(config, device_of(launch))
     with process_group(launch, timeout_seconds=config.run.timeout_seconds) as device:
         seconds = compare(config, corpus, device)
         if launch.is_main:
