@@ -19,10 +19,11 @@ SHAPES = (
 PADDINGS = (0.0, 0.05, 0.2, 0.4)
 
 
-def main(rounds: int = 7) -> None:
+def main(threads: int, rounds: int = 7) -> None:
+    torch.set_num_threads(threads)
     report = Report(
         "gru",
-        "forward and backward of one layer, one thread: ms, and times faster than packed nn.GRU",
+        f"forward and backward of one layer, {threads} thread(s): ms, and times faster than packed nn.GRU",
         ["rows x length", "H", "directions", "padding", "precision", *PATHS, "auto is", "auto, times faster"],
     )
     for rows, length, features, hidden_size, directions in SHAPES:

@@ -1,0 +1,183 @@
+"""The loops that `seq.benchmark peers` compares with: plain PyTorch, and the same under other libraries."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+from torch.utils.data import DataLoader
+
+from seq.config import Config
+from seq.data.corpus import Corpus
+from seq.training.objective import loss_sum
+
+Example = tuple[Tensor, Tensor]
+"""Token ids, and the label or the next tokens."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A data set, a model, and how many sequences one timing takes."""
+
+    name: str
+    settings: tuple[str, ...]
+    rows: int
+    batches: int
+
+
+class Plain(nn.Module):
+    """The model as one writes it: packed rows through one `nn.GRU`."""
+
+    def __init__(self, config: Config, vocab_size: int, num_labels: int) -> None:
+        super().__init__()
+        model = config.model
+        both = model.kind == "classifier"
+        self.embedding = nn.Embedding(vocab_size, model.embedding_dim, padding_idx=0)
+        sizes = (model.embedding_dim, model.hidden_size, model.num_layers)
+        self.gru = nn.GRU(*sizes, batch_first=True, bidirectional=both)
+        self.output = nn.Linear(model.hidden_size * (1 + both), num_labels or vocab_size)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        packed = pack_padded_sequence(self.embedding(inputs), lengths, batch_first=True, enforce_sorted=False)
+        states, last = self.gru(packed)
+        if self.gru.bidirectional:
+            return self.output(torch.cat([last[-2], last[-1]], dim=1))  # type: ignore[no-any-return]
+        return self.output(pad_packed_sequence(states, batch_first=True)[0])  # type: ignore[no-any-return]
+
+    def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        inputs, lengths, targets = batch
+        return loss_sum(self(inputs, lengths), targets) / int((targets >= 0).sum())
+
+
+def padding_loader(examples: list[Example], rows: int) -> Any:
+    """Random batches, padded one by one."""
+    return DataLoader(examples, rows, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
+
+
+def collate(examples: list[Example]) -> tuple[Tensor, Tensor, Tensor]:
+    inputs, targets = [list(part) for part in zip(*examples, strict=True)]
+    lengths = torch.tensor([len(row) for row in inputs])
+    padded = pad_sequence(inputs, batch_first=True)
+    return (
+        padded,
+        lengths,
+        pad_sequence(targets, batch_first=True, padding_value=-100) if targets[0].dim() else torch.stack(targets),
+    )
+
+
+def examples_of(corpus: Corpus) -> Iterator[Example]:
+    split = corpus.splits["train"]
+    flat = torch.from_numpy(split.sequences.values.astype(np.int64))
+    for number, (start, stop) in enumerate(zip(split.sequences.offsets[:-1], split.sequences.offsets[1:], strict=True)):
+        if split.labels is None:
+            yield flat[start : stop - 1], flat[start + 1 : stop]
+        else:
+            yield flat[start:stop], torch.tensor(int(split.labels[number]))
+
+
+def _new(config: Config, corpus: Corpus) -> tuple[Plain, torch.optim.Optimizer]:
+    model = Plain(config, corpus.tokenizer.vocab_size, len(corpus.labels))
+    return model, torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+
+def _endless(loader: Any) -> Iterator[Any]:
+    while True:
+        yield from loader
+
+
+def plain(problem: Problem, config: Config, corpus: Corpus, loader: Any) -> Callable[[], int]:
+    model, optimizer = _new(config, corpus)
+    batches = _endless(loader)
+
+    def train() -> int:
+        tokens = 0
+        for _ in range(problem.batches):
+            batch = next(batches)
+            model.loss(batch).backward()  # type: ignore[no-untyped-call]
+            clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            tokens += int(batch[1].sum())
+        return tokens
+
+    return train
+
+
+def hugging_face_loader(examples: list[Example], rows: int) -> Any:
+    from tokenizers import Tokenizer, models
+    from transformers import DataCollatorWithPadding, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"[PAD]": 0})), pad_token="[PAD]")
+    collator = DataCollatorWithPadding(tokenizer)
+    rows_of = [{"input_ids": ids.tolist(), "labels": int(label)} for ids, label in examples]
+
+    def collate_(batch: list[Any]) -> tuple[Tensor, Tensor, Tensor]:
+        padded = collator(batch)
+        return padded["input_ids"], padded["attention_mask"].sum(1), padded["labels"]
+
+    return DataLoader(rows_of, rows, shuffle=True, collate_fn=collate_)  # type: ignore[arg-type]
+
+
+def accelerate(problem: Problem, config: Config, corpus: Corpus, examples: list[Example]) -> Callable[[], int]:
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    model, optimizer = _new(config, corpus)
+    loader = padding_loader(examples, problem.rows)
+    prepared, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    batches = _endless(loader)
+
+    def train() -> int:
+        tokens = 0
+        for _ in range(problem.batches):
+            inputs, lengths, targets = next(batches)
+            accelerator.backward(loss_sum(prepared(inputs, lengths), targets) / int((targets >= 0).sum()))
+            accelerator.clip_grad_norm_(prepared.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            tokens += int(lengths.sum())
+        return tokens
+
+    return train
+
+
+def lightning(problem: Problem, config: Config, corpus: Corpus, examples: list[Example]) -> Callable[[], int]:
+    """`Trainer.fit`, without logging, checkpoints and progress bar; what it does before the first batch counts as little
+    as the number of batches allows."""
+    from lightning.pytorch import LightningModule, Trainer
+
+    model, _ = _new(config, corpus)
+
+    class Module(LightningModule):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.tokens = model, 0
+
+        def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
+            self.tokens += int(batch[1].sum())
+            return model.loss(batch)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.parameters(), lr=1e-3)
+
+    module = Module()
+
+    def train() -> int:
+        before = module.tokens
+        quiet = {
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+        }
+        trainer = Trainer(
+            max_epochs=1, limit_train_batches=problem.batches, gradient_clip_val=1.0, **quiet, accelerator="auto"
+        )
+        trainer.fit(module, padding_loader(examples, problem.rows))
+        return module.tokens - before
+
+    return train
