@@ -16,7 +16,10 @@ CASES = {
     # Bidirectional, dropout of every kind, clipping that bites, rows that V does not divide.
     "names": ("names", "model.num_layers=2", "model.dropout=0.2", "train.max_norm=0.1", "batch.rows=5"),
     "names-bf16": ("names", "train.precision=bf16", "model.dropout=0.2", "model.num_layers=2", "batch.tokens=64"),
-    "speeches": ("speeches", "model.num_layers=2", "model.dropout=0.2", "train.precision=fp32", "train.max_norm=0.1"),
+    "speeches": (
+        *("speeches", "model.num_layers=2", "model.dropout=0.2", "train.precision=fp32", "train.max_norm=0.1"),
+        *("train.fast_fp32=true", "model.path=scan"),
+    ),
     "speeches-bf16": ("speeches", "train.precision=bf16", "train.teacher_forcing=0.5", "batch.tokens=64"),
     # 99 paragraphs of one document, 1 sequence: fewer than shards.
     "few": ("speeches", "data.unit=document", "data.max_length=4000", "batch.tokens=5000", "train.steps=4"),

@@ -19,11 +19,14 @@ SHAPES = (
 PADDINGS = (0.0, 0.05, 0.2, 0.4)
 
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def main(threads: int, rounds: int = 7) -> None:
     torch.set_num_threads(threads)
     report = Report(
         "gru",
-        f"forward and backward of one layer, {threads} thread(s): ms, and times faster than packed nn.GRU",
+        f"forward and backward of one layer, {DEVICE.type}, {threads} thread(s): ms, and times faster than packed nn.GRU",
         ["rows x length", "H", "directions", "padding", "precision", *PATHS, "auto is", "auto, times faster"],
     )
     for rows, length, features, hidden_size, directions in SHAPES:
@@ -32,7 +35,7 @@ def main(threads: int, rounds: int = 7) -> None:
             for precision in ("fp32", "bf16"):
                 ways = _ways(lengths, features, hidden_size, directions, precision)
                 seconds = in_turn(ways, rounds)
-                auto = choose_path(torch.empty(rows, int(lengths.max()), 1), lengths, directions)
+                auto = choose_path(torch.empty(rows, int(lengths.max()), 1, device=DEVICE), lengths, directions)
                 medians = [statistics.median(seconds[path]) * 1000 for path in PATHS]
                 shape = (f"{rows} x {length}", hidden_size, directions, padding, precision)
                 report.add(*shape, *medians, auto, ratio(seconds, "packed", auto)[1])
@@ -49,13 +52,13 @@ def _ways(
     lengths: torch.Tensor, features: int, hidden_size: int, directions: int, precision: str
 ) -> dict[str, Callable[[], object]]:
     torch.manual_seed(0)
-    gru = GRU(features, GRUConfig(hidden_size=hidden_size), bidirectional=directions == 2)
-    inputs = torch.randn(len(lengths), int(lengths.max()), features, requires_grad=True)
-    inside = (torch.arange(inputs.shape[1]) < lengths[:, None])[:, :, None]
+    gru = GRU(features, GRUConfig(hidden_size=hidden_size), bidirectional=directions == 2).to(DEVICE)
+    inputs = torch.randn(len(lengths), int(lengths.max()), features, device=DEVICE, requires_grad=True)
+    inside = (torch.arange(inputs.shape[1]) < lengths[:, None])[:, :, None].to(DEVICE)
 
     def run(path: str) -> Callable[[], object]:
         def both() -> None:
-            low = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
+            low = torch.autocast(DEVICE.type, torch.bfloat16) if precision == "bf16" else nullcontext()
             with low:
                 hidden = inputs.new_zeros(directions, len(inputs), hidden_size)
                 states, _ = PATHS[path](gru.layers, inputs, lengths, hidden, gru.dropout)

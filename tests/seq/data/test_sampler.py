@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seq.benchmarks.plan import Virtual
 from seq.config import BatchConfig
 from seq.data.corpus import Split
 from seq.data.dataset import SequenceDataset
@@ -117,6 +118,35 @@ def test_steps_are_shuffled_and_rows_of_a_length_are_mixed() -> None:
     assert order != sorted(order)
     assert abs(np.corrcoef(order, np.arange(len(order)))[0, 1]) < 0.4
     assert any(np.ptp(shard.sequences) > 8 for shard in shards)
+
+
+@given(Lengths)
+def test_line_on_disk(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
+    """The longest first, equals in the order of the data set; read back as it was."""
+    line, stem = Line.of(np.array(lengths)), tmp_path_factory.mktemp("line") / "train"
+    line.save(stem)
+    found = Line.open(stem)
+    assert len(found) == len(lengths)
+    assert found.order.tolist() == sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    for number, length in enumerate(found.length):
+        places = found.order[found.start[number] : found.start[number + 1]]
+        assert {lengths[row] for row in places} == {int(length)}
+
+
+def test_planning_for_a_billion_sequences() -> None:
+    """A step of 1,024 shards is planned from the histogram alone."""
+    sampler = BucketedDistributedSampler(
+        Virtual(10**9),  # type: ignore[arg-type]
+        BatchConfig(shards=1024, tokens=8192),
+        num_replicas=1024,
+        rank=1023,
+    )
+    sampler.seek(3 * sampler.steps_per_epoch + 12345)
+    shard = next(iter(sampler))
+    pieces = sampler.shards_of(shard.step)
+    assert int(pieces.rows.sum()) == shard.whole.rows
+    assert int(pieces.tokens.max()) <= 8192
+    assert len(shard.sequences) == pieces.rows[1023] > 0
 
 
 def test_padding_and_memory_do_not_grow() -> None:

@@ -11,13 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from seq.config import OptimizerConfig
+from launch.seeding import fast_fp32_error
+from seq.config import Config, OptimizerConfig
+from seq.config_file import override_config
 from seq.data.dataset import IGNORE_INDEX
 from seq.data.plan import Pieces
+from seq.errors import UserError
+from seq.training import precision
 from seq.training.ledger import Ledger
 from seq.training.metrics import classifier_figures, language_model_figures, per_class
 from seq.training.objective import loss_sum
 from seq.training.optimizer import lr_at, make_optimizer
+from seq.training.precision import fix_arithmetic_of
 from seq.training.progress import Progress
 
 
@@ -117,3 +122,20 @@ def test_progress_counts() -> None:
     assert (progress.step, figures["tokens_seen"], figures["examples_seen"]) == (1, 10, 3)
     assert figures["padding_fraction"] == pytest.approx(1 - 10 / 11)
     assert figures["imbalance"] == pytest.approx(7 / 5 - 1)
+
+
+def test_arithmetic_that_is_not_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fix(*words: str, device: str = "cpu") -> None:
+        fix_arithmetic_of(override_config(Config(), words, where="test"), torch.device(device))
+
+    with pytest.raises(UserError, match="tf32 needs a GPU"):
+        fix("train.precision=tf32")
+    with pytest.raises(UserError, match="fast_fp32 is for CPUs"):
+        fix("train.fast_fp32=true", device="cuda")
+    monkeypatch.setattr(precision, "fast_fp32_error", lambda: 4e-3)
+    with pytest.raises(UserError, match=r"relative error of 4\.0e-03, above 1e-05"):
+        fix("train.fast_fp32=true")
+
+
+def test_fast_fp32_error_is_measured_against_fp64() -> None:
+    assert 0 < fast_fp32_error() < 1e-2
