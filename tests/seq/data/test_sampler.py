@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seq.benchmarks.plan import Virtual
@@ -37,7 +37,6 @@ def all_shards(lengths: list[int], batch: BatchConfig, world_size: int, epoch: i
     return result
 
 
-@settings(deadline=None)
 @given(Lengths, Shards, st.integers(40, 200), st.integers(1, 16), st.integers(0, 3))
 def test_exactly_once_at_every_world_size(lengths: list[int], shards: int, tokens: int, rows: int, epoch: int) -> None:
     batch = BatchConfig(shards=shards, tokens=tokens, rows=rows)
@@ -53,7 +52,6 @@ def test_exactly_once_at_every_world_size(lengths: list[int], shards: int, token
         assert placed == alone
 
 
-@settings(deadline=None)
 @given(Lengths, Shards, st.integers(40, 200), st.integers(1, 16))
 def test_budget_and_counts(lengths: list[int], shards: int, tokens: int, rows: int) -> None:
     (everything,) = all_shards(lengths, BatchConfig(shards=shards, tokens=tokens, rows=rows), 1, epoch=0)
@@ -72,7 +70,6 @@ def test_budget_and_counts(lengths: list[int], shards: int, tokens: int, rows: i
         assert parts[0].whole.tokens == sum(lengths[row] for part in parts for row in part.sequences)
 
 
-@settings(deadline=None)
 @given(Lengths, st.integers(0, 3), st.data())
 def test_seek_is_the_rest_of_the_epoch(lengths: list[int], epoch: int, data: st.DataObject) -> None:
     batch = BatchConfig(shards=2, tokens=40, rows=4)
@@ -118,6 +115,15 @@ def test_steps_are_shuffled_and_rows_of_a_length_are_mixed() -> None:
     assert order != sorted(order)
     assert abs(np.corrcoef(order, np.arange(len(order)))[0, 1]) < 0.4
     assert any(np.ptp(shard.sequences) > 8 for shard in shards)
+
+
+@given(Lengths, Shards, st.integers(40, 200), st.integers(1, 16))
+def test_the_largest_shard_is_the_largest(lengths: list[int], shards: int, tokens: int, rows: int) -> None:
+    batch = BatchConfig(shards=shards, tokens=tokens, rows=rows)
+    sampler = BucketedDistributedSampler(dataset_of(lengths), batch, num_replicas=1, rank=0)
+    own = [lengths[row] for row in sampler.largest_shard().sequences]
+    everything = [[lengths[row] for row in shard.sequences] for shard in sampler]
+    assert len(own) * max(own) == max(len(part) * max(part, default=0) for part in everything)
 
 
 @given(Lengths)

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -33,7 +33,6 @@ def as_nn_gru(gru: GRU, input_size: int, layers: int) -> nn.GRU:
     return whole
 
 
-@settings(deadline=None)
 @given(Lengths, st.integers(1, 3), st.booleans(), st.booleans())
 def test_padded_rows_are_those_one_by_one_in_nn_gru(
     lengths: list[int], layers: int, bidirectional: bool, with_hidden: bool
@@ -52,7 +51,6 @@ def test_padded_rows_are_those_one_by_one_in_nn_gru(
         torch.testing.assert_close(last[:, row], own_last[:, 0], rtol=0, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(Lengths, st.integers(1, 3), st.booleans())
 def test_all_paths_agree_with_their_gradients(lengths: list[int], layers: int, bidirectional: bool) -> None:
     """Values, gradients of every weight, of the inputs and of the initial states; one state dict."""
@@ -91,7 +89,6 @@ def test_paths_in_the_precisions_of_training(path: Path) -> None:
         torch.testing.assert_close(results[0], results[1], rtol=0, atol=tolerance)
 
 
-@settings(deadline=None)
 @given(Lengths, st.booleans(), st.integers(1, 2))
 def test_classifier_does_not_see_padding(lengths: list[int], bidirectional: bool, layers: int) -> None:
     torch.manual_seed(0)
@@ -116,7 +113,6 @@ def test_classifier_reads_both_directions() -> None:
     torch.testing.assert_close(model(inputs, lengths), model.output(expected))
 
 
-@settings(deadline=None)
 @given(Lengths)
 def test_language_model_is_causal_and_ignores_padding(lengths: list[int]) -> None:
     torch.manual_seed(0)
