@@ -93,8 +93,8 @@ def run_scan(
     # Row i's step t lies at starts[t] + i; its last step, and its steps turned around.
     starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)[:-1]])
     ends = starts[ordered - 1] + torch.arange(len(ordered))
-    rows = torch.cat([torch.arange(size) for size in sizes.tolist()])
     times = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+    rows = torch.arange(len(data)) - starts[times]
     turned = starts[ordered[rows] - 1 - times] + rows
     last = []
     for number, layer in enumerate(layers):
