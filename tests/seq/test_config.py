@@ -33,7 +33,7 @@ def test_every_fault_at_once_with_path_value_and_remedy(tmp_path: Path) -> None:
     for line in (
         "model.hiden_size: unknown key; did you mean model.hidden_size?",
         'train.steps: must be a valid integer (got "ten")',
-        "train.precision: must be 'fp32', 'bf16' or 'fp16' (got \"fp8\")",
+        "train.precision: must be 'fp32', 'tf32', 'bf16' or 'fp16' (got \"fp8\")",
         "batch: shards must be a power of two (1, 2, 4, 8, ...), not 3",
         "optimizer.max_norm: unknown key; did you mean train.max_norm?",
         "optimiser: unknown key; did you mean optimizer?",
