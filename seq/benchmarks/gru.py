@@ -22,7 +22,7 @@ PADDINGS = (0.0, 0.05, 0.2, 0.4)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def main(threads: int, rounds: int = 7) -> None:
+def main(threads: int, rounds: int = 5) -> None:
     torch.set_num_threads(threads)
     report = Report(
         "gru",
