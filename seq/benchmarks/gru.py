@@ -13,10 +13,9 @@ from seq.models.paths import PATHS, choose_path
 
 SHAPES = (
     # rows, length, features, hidden size, directions
-    *((256, 8, 64, 96, 2), (32, 8, 64, 96, 2), (16, 64, 64, 384, 1), (64, 64, 128, 512, 1)),
-    *((64, 64, 64, 128, 1), (64, 64, 64, 128, 2), (32, 512, 64, 256, 1)),
+    *((16, 8, 64, 96, 2), (128, 8, 64, 96, 2), (16, 64, 64, 384, 1), (32, 64, 128, 512, 1), (8, 512, 64, 256, 1)),
 )
-PADDINGS = (0.0, 0.05, 0.2, 0.4)
+PADDINGS = (0.0, 0.1, 0.3)
 
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
