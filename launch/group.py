@@ -5,7 +5,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 
 import torch
@@ -22,12 +22,12 @@ BACKSTOP_SECONDS = 60
 
 @contextmanager
 def process_group(
-    launch: Launch, *, timeout_seconds: float, position: Callable[[], str] = lambda: "started"
+    launch: Launch, *, timeout_seconds: float, position: Callable[[], str] | None = None
 ) -> Iterator[torch.device]:
     """Join the run's process group and yield this rank's device.
 
-    NCCL joins GPUs, gloo joins CPUs (and ranks that share a GPU, which NCCL refuses). `position` says what this rank
-    is at; if it says the same for `timeout_seconds`, the watchdog ends the run. On an exception the group is left
+    NCCL joins GPUs, gloo joins CPUs (and ranks that share a GPU, which NCCL refuses). `position`, if given, says what
+    this rank is at; if it says the same for `timeout_seconds`, the watchdog ends the run. On an exception the group is left
     without a further collective: the other ranks may never come to it.
     """
     device = device_of(launch)
@@ -42,7 +42,7 @@ def process_group(
         world_size=launch.world_size,
         timeout=timeout,
     )
-    with Watchdog(store, launch, position, timeout_seconds):
+    with Watchdog(store, launch, position, timeout_seconds) if position else nullcontext():
         yield device
         # DDP's reducer must be gone and every rank must be here before the group's worker threads end.
         gc.collect()

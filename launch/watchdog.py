@@ -41,7 +41,7 @@ class Watchdog:
         """After an error it goes on watching: the process may hang on its way out."""
         if error is None:
             self._closed.set()
-            self._thread.join()
+            self._thread.join(timeout=10)  # it may be asking a store that has just gone
 
     def _watch(self) -> None:
         last, since = self._position(), time.monotonic()
