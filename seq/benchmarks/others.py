@@ -1,5 +1,7 @@
 """The loops that `seq.benchmark peers` compares with: plain PyTorch, and the same under other libraries."""
 
+import logging
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,7 @@ class Problem:
     """A data set, a model, and how many sequences one timing takes."""
 
     name: str
+    kind: str
     settings: tuple[str, ...]
     rows: int
     batches: int
@@ -150,6 +153,8 @@ def lightning(problem: Problem, config: Config, corpus: Corpus, examples: list[E
     as the number of batches allows."""
     from lightning.pytorch import LightningModule, Trainer
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
     model, _ = _new(config, corpus)
 
     class Module(LightningModule):  # type: ignore[misc]

@@ -26,7 +26,7 @@ from seq.benchmarks.others import (
 )
 from seq.benchmarks.timing import Report, in_turn, ratio
 from seq.config import Config
-from seq.config_file import override_config
+from seq.config_file import override_config, parse_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.dataset import SequenceDataset
 from seq.data.loader import make_loader, run_steps
@@ -37,22 +37,25 @@ from seq.training.step import train_step
 ROUNDS = 7
 
 
-TEXT = ("model.kind=language_model", "data.source=speeches", "data.subset=since-1990")
+TEXT = ("data.source=speeches", "data.subset=since-1990")
 PROBLEMS = (
     Problem(
         "names, H=100, 2 layers, bidirectional",
-        ("model.embedding_dim=100", "model.hidden_size=100", "model.num_layers=2"),
+        "classifier",
+        ("data.max_length=32", "model.embedding_dim=100", "model.hidden_size=100", "model.num_layers=2"),
         256,
         8,
     ),
     Problem(
         "lines of text, H=512",
+        "language_model",
         (*TEXT, "data.max_length=128", "model.embedding_dim=128", "model.hidden_size=512"),
         64,
         2,
     ),
     Problem(
         "512 characters, H=256",
+        "language_model",
         (*TEXT, "data.unit=window", "data.max_length=512", "model.embedding_dim=64", "model.hidden_size=256"),
         32,
         1,
@@ -86,9 +89,8 @@ def _counting(way: Callable[[], int], tokens: list[int]) -> Callable[[], None]:
 
 def _ways(problem: Problem, threads: int) -> Iterator[tuple[str, Callable[[], int]]]:
     """Each trains on some batches and returns the tokens in them."""
-    config = override_config(Config(), ["data.lowercase=true", *problem.settings], where="benchmark")
-    if config.model.kind == "classifier":
-        config = override_config(config, ["data.source=names", "data.max_length=32"], where="benchmark")
+    base = parse_config({"model": {"kind": problem.kind}}, where="benchmark")
+    config = override_config(base, ["data.lowercase=true", *problem.settings], where="benchmark")
     corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
     examples = list(examples_of(corpus))
     yield "plain PyTorch", plain(problem, config, corpus, padding_loader(examples, problem.rows))
