@@ -15,7 +15,6 @@ class Launch:
     rank: int
     local_rank: int
     world_size: int
-    local_world_size: int
 
     @property
     def is_main(self) -> bool:
@@ -34,7 +33,6 @@ def describe_launch() -> Launch:
             rank=int(env["RANK"]),
             local_rank=int(env.get("LOCAL_RANK", "0")),
             world_size=int(env["WORLD_SIZE"]),
-            local_world_size=int(env.get("LOCAL_WORLD_SIZE", env["WORLD_SIZE"])),
         )
     if int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         return Launch(
@@ -42,18 +40,8 @@ def describe_launch() -> Launch:
             rank=int(env["SLURM_PROCID"]),
             local_rank=int(env["SLURM_LOCALID"]),
             world_size=int(env["SLURM_STEP_NUM_TASKS"]),
-            local_world_size=_tasks_on_this_node(env),
         )
-    return Launch(launcher="python", rank=0, local_rank=0, world_size=1, local_world_size=1)
-
-
-def _tasks_on_this_node(env: os._Environ[str]) -> int:
-    """SLURM writes `4(x2),3`: four tasks on each of the first two nodes, three on the next."""
-    counts: list[int] = []
-    for part in env.get("SLURM_STEP_TASKS_PER_NODE", env["SLURM_STEP_NUM_TASKS"]).split(","):
-        tasks, _, repeat = part.partition("(x")
-        counts += [int(tasks)] * int(repeat.rstrip(")") or "1")
-    return counts[int(env.get("SLURM_NODEID", "0"))]
+    return Launch(launcher="python", rank=0, local_rank=0, world_size=1)
 
 
 def device_of(launch: Launch) -> torch.device:

@@ -130,8 +130,6 @@ def test_srun_without_torchrun(tmp_path: Path) -> None:
             "SLURM_PROCID": str(rank),
             "SLURM_LOCALID": str(rank),
             "SLURM_STEP_NUM_TASKS": "2",
-            "SLURM_STEP_TASKS_PER_NODE": "2",
-            "SLURM_NODEID": "0",
             "SLURM_JOB_ID": str(tmp_path.stat().st_ino),
             "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1",
         }

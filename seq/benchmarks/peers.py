@@ -101,13 +101,17 @@ def _ways(problem: Problem, threads: int) -> Iterator[tuple[str, Callable[[], in
     if find_spec("lightning"):
         yield "Lightning", lightning(problem, config, corpus, examples)
     for shards in (1, 4):
-        for way, more in {"": (), ", fast fp32": ("fast",), ", bf16": ("train.precision=bf16",)}.items():
+        for way, more in {
+            "": (),
+            ", fast fp32": ("train.fast_fp32=true",),
+            ", bf16": ("train.precision=bf16",),
+        }.items():
             own = [f"batch.shards={shards}", f"batch.rows={problem.rows // shards}", "batch.tokens=1000000"]
-            chosen = override_config(config, [*own, *(word for word in more if word != "fast")], where="benchmark")
-            yield f"lockstep, {shards} shard(s){way}", _lockstep(problem, chosen, corpus, threads, fast="fast" in more)
+            chosen = override_config(config, [*own, *more], where="benchmark")
+            yield f"lockstep, {shards} shard(s){way}", _lockstep(problem, chosen, corpus, threads)
 
 
-def _lockstep(problem: Problem, config: Config, corpus: Corpus, threads: int, *, fast: bool) -> Callable[[], int]:
+def _lockstep(problem: Problem, config: Config, corpus: Corpus, threads: int) -> Callable[[], int]:
     device = torch.device("cpu")
     state = TrainState.create(config, corpus, device)
     ddp = DistributedDataParallel(state.model)
@@ -118,7 +122,7 @@ def _lockstep(problem: Problem, config: Config, corpus: Corpus, threads: int, *,
     position = [0]
 
     def train() -> int:
-        fix_arithmetic(threads=threads, deterministic=True, fast_fp32=fast)
+        fix_arithmetic(threads=threads, deterministic=True, fast_fp32=config.train.fast_fp32)
         start, tokens = position[0], 0
         for shards in run_steps(loader, sampler, start=start, stop=start + problem.batches):
             train_step(ddp, reduction, state, shards, config)

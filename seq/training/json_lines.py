@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ class JsonLines:
 
     def __init__(self, path: Path) -> None:
         self.path, self._unwritten, self._warned = path, bytearray(), False
-        if path.exists() and not path.read_bytes().endswith(b"\n"):
-            self._unwritten += b"\n"
+        if path.exists() and path.stat().st_size:
+            with path.open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                self._unwritten += b"" if file.read() == b"\n" else b"\n"
 
     def write(self, line: dict[str, Any]) -> None:
         """One object; NaN and infinities, which JSON lacks, become null."""

@@ -64,10 +64,10 @@ class Ledger:
     def add_earlier(self, seconds: Mapping[str, float], wall: float) -> None:
         """What earlier starts of the run booked up to the checkpoint, and how long they lived in all: the difference
         is lost."""
-        for cause, spent in seconds.items():
+        lost = max(0.0, wall - sum(seconds.values()))
+        for cause, spent in (*seconds.items(), ("lost", lost)):
             self._seconds[cause] += spent
-        self._seconds["lost"] += max(0.0, wall - sum(seconds.values()))
-        self._earlier += sum(seconds.values()) + max(0.0, wall - sum(seconds.values()))
+            self._earlier += spent
 
     def wall(self) -> float:
         """Seconds that the run's processes have lived so far, over all starts."""

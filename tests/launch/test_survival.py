@@ -20,7 +20,7 @@ from tests.helpers import run_ranks
 
 
 def _launch(rank: int, world_size: int) -> Launch:
-    return Launch(launcher="torchrun", rank=rank, local_rank=0, world_size=world_size, local_world_size=1)
+    return Launch(launcher="torchrun", rank=rank, local_rank=0, world_size=world_size)
 
 
 @pytest.fixture
