@@ -39,7 +39,7 @@ from seq.training.result import make_result
 from seq.training.run_directory import RunDirectory
 from seq.training.saving import CheckpointSaver
 from seq.training.state import Checkpoint, TrainState, describe_run, fingerprint, load_for_resume
-from seq.training.step import train_step
+from seq.training.step import accumulate_gradients, update
 from seq.training.text import write_samples
 
 
@@ -80,7 +80,7 @@ def train(
     total_steps = config.train.steps or config.train.epochs * sampler.steps_per_epoch
     if config.train.warm_up_largest:
         warm_up_largest(state.model, dataset, sampler, config, device)
-    ddp = DistributedDataParallel(state.model)
+    ddp = DistributedDataParallel(state.model, gradient_as_bucket_view=True)
     ordered = config.sync.reduction == "ordered"
     reduction = OrderedReduction(ddp) if ordered else PlainReduction(ddp, compress=config.sync.compress)
 
@@ -107,10 +107,11 @@ def train(
         with ledger("compute"):
             lr = lr_at(progress.step, total_steps, config.optimizer)
             set_lr(state.optimizer, lr)
-            done = train_step(ddp, reduction, state, [shard.to(device) for shard in shards], config)
+            losses = accumulate_gradients(ddp, reduction, state, [shard.to(device) for shard in shards], config)
+            preemption.ask()
+            done = update(state, losses, config)
         ledger.rebook("compute", "sync", reduction.waited)
-        preemption.ask()
-        progress.advance(sampler.shards_of(progress.step))
+        progress.advance(sampler.plan.shards_of(shards[0].whole))
         bad_steps.note(progress.step, done)
         stopped_by = preemption.answer() if progress.step < total_steps else None
 

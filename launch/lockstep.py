@@ -89,6 +89,7 @@ class OrderedReduction:
         device = self._parameters[0].device
         self._exchange = exchange or _choose_exchange(self._group, device)
         self._stream = _side_stream(self._group, device)
+        self._alone = dist.get_world_size() == 1
         # One thread: gloo's collectives block, and must come in the order of the buckets on every rank.
         self._thread = ThreadPoolExecutor(1) if device.type == "cpu" else None
         model.register_comm_hook(self, OrderedReduction._hook)
@@ -121,6 +122,10 @@ class OrderedReduction:
             lefts = [partial[parameter] for parameter in bucket.parameters()]
             torch._foreach_add_(bucket.gradients(), lefts)
         buffer = bucket.buffer()
+        if self._alone:
+            done: Future[Tensor] = Future(devices=[buffer.device] if buffer.is_cuda else None)
+            done.set_result(buffer)
+            return done
         if self._thread is not None:
             future: Future[Tensor] = Future()
             self._thread.submit(self._reduce_in_thread, buffer, future)

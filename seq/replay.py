@@ -30,7 +30,7 @@ from seq.training.precision import fix_arithmetic_of
 from seq.training.recorded import RecordedSteps
 from seq.training.run_directory import RunDirectory
 from seq.training.state import TrainState, load_for_resume
-from seq.training.step import train_step
+from seq.training.step import accumulate_gradients, update
 
 
 def main(arguments: list[str]) -> int:
@@ -74,7 +74,7 @@ def replay(
     inspect: bool,
 ) -> int:
     """Go on from `state` to step `stop`; 1 at the first step that differs, else 0."""
-    ddp = DistributedDataParallel(state.model)
+    ddp = DistributedDataParallel(state.model, gradient_as_bucket_view=True)
     ordered = config.sync.reduction == "ordered"
     reduction = OrderedReduction(ddp) if ordered else PlainReduction(ddp, compress=config.sync.compress)
     dataset = SequenceDataset(corpus.splits["train"])
@@ -90,7 +90,7 @@ def replay(
         if inspect and step == stop:
             inspect_step(ddp, reduction, state, shards, config, corpus)
             break
-        done = train_step(ddp, reduction, state, shards, config)
+        done = update(state, accumulate_gradients(ddp, reduction, state, shards, config), config)
         loss, grad_norm = done.shard_losses.sum().item(), done.grad_norm.item()
         differences = recorded.differences(step, loss, grad_norm, done.digests or {})
         if differences:

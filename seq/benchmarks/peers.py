@@ -32,7 +32,7 @@ from seq.data.dataset import SequenceDataset
 from seq.data.loader import make_loader, run_steps
 from seq.data.sampler import BucketedDistributedSampler
 from seq.training.state import TrainState
-from seq.training.step import train_step
+from seq.training.step import accumulate_gradients, update
 
 ROUNDS = 7
 
@@ -114,7 +114,7 @@ def _ways(problem: Problem, threads: int) -> Iterator[tuple[str, Callable[[], in
 def _lockstep(problem: Problem, config: Config, corpus: Corpus, threads: int) -> Callable[[], int]:
     device = torch.device("cpu")
     state = TrainState.create(config, corpus, device)
-    ddp = DistributedDataParallel(state.model)
+    ddp = DistributedDataParallel(state.model, gradient_as_bucket_view=True)
     reduction = OrderedReduction(ddp)
     dataset = SequenceDataset(corpus.splits["train"])
     sampler = BucketedDistributedSampler(dataset, config.batch)
@@ -125,7 +125,7 @@ def _lockstep(problem: Problem, config: Config, corpus: Corpus, threads: int) ->
         fix_arithmetic(threads=threads, deterministic=True, fast_fp32=config.train.fast_fp32)
         start, tokens = position[0], 0
         for shards in run_steps(loader, sampler, start=start, stop=start + problem.batches):
-            train_step(ddp, reduction, state, shards, config)
+            update(state, accumulate_gradients(ddp, reduction, state, shards, config), config)
             tokens += sum(int(shard.lengths.sum()) for shard in shards)
         position[0] += problem.batches
         fix_arithmetic(threads=threads, deterministic=False)

@@ -23,7 +23,7 @@ from seq.training.objective import loss_sum
 from seq.training.optimizer import lr_at, set_lr
 from seq.training.precision import autocast, fix_arithmetic_of
 from seq.training.state import TrainState
-from seq.training.step import train_step
+from seq.training.step import accumulate_gradients, update
 
 STEPS, ROUNDS = 30, 9
 
@@ -55,16 +55,17 @@ def _add(report: Report, config: Config, corpus: Corpus, device: torch.device) -
     loader = make_loader(dataset, sampler, ahead=device.type == "cuda")
     prebuilt = [[shard.to(device) for shard in shards] for shards in run_steps(loader, sampler, start=0, stop=STEPS)]
     state = TrainState.create(config, corpus, device)
-    ddp = DistributedDataParallel(state.model)
+    ddp = DistributedDataParallel(state.model, gradient_as_bucket_view=True)
     reduction, preemption = OrderedReduction(ddp), Preemption()
 
     def train() -> None:
         state.progress.step = 0
         for shards in run_steps(loader, sampler, start=0, stop=STEPS):
             set_lr(state.optimizer, lr_at(state.progress.step, 10**6, config.optimizer))
-            train_step(ddp, reduction, state, [shard.to(device) for shard in shards], config)
+            losses = accumulate_gradients(ddp, reduction, state, [shard.to(device) for shard in shards], config)
             preemption.ask()
-            state.progress.advance(sampler.shards_of(state.progress.step))
+            update(state, losses, config)
+            state.progress.advance(sampler.plan.shards_of(shards[0].whole))
             preemption.answer()
 
     bare_state = TrainState.create(config, corpus, device)

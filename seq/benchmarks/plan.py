@@ -50,8 +50,8 @@ def main(sequences: int, ranks: int) -> None:
     spent, padding, imbalance = [], [], []
     for step in np.random.default_rng(0).integers(0, len(sampler.plan), STEPS):
         begin = time.perf_counter()
-        list(sampler.shards(int(step), range(1)))
-        pieces = sampler.shards_of(int(step))
+        (shard,) = sampler.shards(range(int(step), int(step) + 1), range(1))
+        pieces = sampler.plan.shards_of(shard.whole)
         spent.append(time.perf_counter() - begin)
         padding.append(1 - pieces.tokens.sum() / pieces.padded_tokens.sum())
         imbalance.append(pieces.tokens.max() / pieces.tokens.mean() - 1)

@@ -28,7 +28,7 @@ from seq.data.loader import make_loader, run_steps
 from seq.data.sampler import BucketedDistributedSampler
 from seq.training.precision import fix_arithmetic_of
 from seq.training.state import TrainState
-from seq.training.step import train_step
+from seq.training.step import accumulate_gradients, update
 
 ROUNDS = 120
 
@@ -53,7 +53,7 @@ def compare(config: Config, corpus: Corpus, device: torch.device) -> dict[str, l
     made = {}
     for kind, reduction_of in kinds.items():
         state = TrainState.create(config, corpus, device)
-        ddp = DistributedDataParallel(state.model)
+        ddp = DistributedDataParallel(state.model, gradient_as_bucket_view=True)
         made[kind] = (ddp, reduction_of(ddp), state)
     dataset = SequenceDataset(corpus.splits["train"])
     sampler = BucketedDistributedSampler(dataset, config.batch, seed=config.run.seed)
@@ -79,7 +79,7 @@ def _timed_step(
 ) -> float:
     dist.barrier()
     begin = time.perf_counter()
-    train_step(ddp, reduction, state, shards, config).grad_norm.item()
+    update(state, accumulate_gradients(ddp, reduction, state, shards, config), config).grad_norm.item()
     return time.perf_counter() - begin
 
 

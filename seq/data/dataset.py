@@ -28,6 +28,8 @@ class Batch(NamedTuple):
     shard: int
     num_targets: int
     """Targets of the whole step, over all shards and ranks: what the loss is divided by."""
+    whole: Piece
+    """The whole step."""
 
     def to(self, device: torch.device) -> Self:
         """Inputs and targets on `device`; the copy overlaps with computing if they are pinned."""
@@ -56,7 +58,7 @@ class SequenceDataset(Dataset[Batch]):
             padded, row_lengths = self.sequences.pad(rows)
             inputs, lengths = torch.from_numpy(padded), torch.from_numpy(row_lengths)
             targets = torch.from_numpy(self.labels[rows].astype(np.int64))
-        return Batch(inputs, lengths, targets, shard.step, shard.shard, self.num_targets(shard.whole))
+        return Batch(inputs, lengths, targets, shard.step, shard.shard, self.num_targets(shard.whole), shard.whole)
 
     def num_targets(self, piece: Piece) -> int:
         """Predictions that carry loss: one a sequence (labels), or one a time step."""

@@ -94,14 +94,13 @@ class Plan:
         start = int(self._run_start[run]) + (step - int(self._run_step[run])) * size
         return self._piece(start, min(start + size, self.size))
 
-    def shard_of(self, step: Piece, shard: int) -> Piece:
-        """One of its V shards; their sizes are at most one apart."""
-        start, stop = (step.start + step.rows * cut // self.shards for cut in (shard, shard + 1))
-        return self._piece(start, stop)
+    def cuts(self, step: Piece) -> NDArray[np.int64]:
+        """(V + 1,) where in the line its shards begin and end; their sizes are at most one apart."""
+        return step.start + step.rows * np.arange(self.shards + 1, dtype=np.int64) // self.shards
 
     def shards_of(self, step: Piece) -> Pieces:
         """All of them, without a loop: at a thousand ranks there are thousands."""
-        cuts = step.start + step.rows * np.arange(self.shards + 1, dtype=np.int64) // self.shards
+        cuts = self.cuts(step)
         rows: NDArray[np.int64] = cuts[1:] - cuts[:-1]
         longest = self.line.length[self._classes_of(np.minimum(cuts[:-1], self.size - 1))].astype(np.int64)
         return Pieces(rows, np.diff(self._tokens_up_to(cuts)), rows * longest)
@@ -111,27 +110,26 @@ class Plan:
         do, and in it the first shard or the first of those that have a row more."""
         steps = [self.step(int(step)) for step in self._run_step[:-1]]
         best = max(steps, key=lambda step: int(self.shards_of(step).padded_tokens.max()))
-        return self.shard_of(best, int(self.shards_of(best).padded_tokens.argmax()))
+        largest = int(self.shards_of(best).padded_tokens.argmax())
+        start, stop = self.cuts(best)[largest : largest + 2].tolist()
+        return self._piece(start, stop)
 
-    def shuffled_step(self, place: int, *, seed: int, epoch: int) -> Piece:
-        """The step that an epoch runs in place `place`."""
-        key = derive_seed(seed, "steps", epoch)
-        return self.step(int(permute(np.array([place]), len(self), key)[0]))
+    def shuffled_steps(self, places: range, *, seed: int | None, epoch: int) -> list[Piece]:
+        """The steps that an epoch runs in `places`; with `seed=None`, unshuffled."""
+        if seed is None:
+            return [self.step(place) for place in places]
+        numbers = permute(np.arange(places.start, places.stop), len(self), derive_seed(seed, "steps", epoch))
+        return [self.step(number) for number in numbers.tolist()]
 
-    def sequences(self, piece: Piece, *, seed: int | None, epoch: int) -> NDArray[np.int64]:
+    def sequences(self, positions: NDArray[np.int64], *, seed: int | None, epoch: int) -> NDArray[np.int64]:
         """The sequences (rows of the data set) that stand there in `epoch`; with `seed=None`, unshuffled."""
-        positions = np.arange(piece.start, piece.stop)
         if seed is not None:
-            first, last = self._classes_of(np.array([piece.start, max(piece.start, piece.stop - 1)]))
-            parts = [self._shuffle_class(here, positions, seed, epoch) for here in range(first, last + 1)]
-            positions = np.concatenate(parts)
+            classes, own = np.unique(self._classes_of(positions), return_inverse=True)
+            start, stop = self.line.start[classes], self.line.start[classes + 1]
+            keys = [derive_seed(seed, "order", epoch, length) for length in self.line.length[classes].tolist()]
+            shuffled = permute(positions - start[own], (stop - start)[own], np.array(keys, np.uint64)[own])
+            positions = start[own] + shuffled
         return self.line.order[positions].astype(np.int64)
-
-    def _shuffle_class(self, here: int, positions: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
-        start, stop = int(self.line.start[here]), int(self.line.start[here + 1])
-        inside = positions[(positions >= start) & (positions < stop)]
-        key = derive_seed(seed, "order", epoch, int(self.line.length[here]))
-        return start + permute(inside - start, stop - start, key)
 
     def _piece(self, start: int, stop: int) -> Piece:
         before, after = self._tokens_up_to(np.array([start, stop]))

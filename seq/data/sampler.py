@@ -1,12 +1,17 @@
 """`BucketedDistributedSampler`: a DistributedSampler whose items are shards of neighbours in length."""
 
 from collections.abc import Iterator
+from itertools import pairwise, product
 
+import numpy as np
 from torch.utils.data import DistributedSampler
 
 from seq.config import BatchConfig
 from seq.data.dataset import SequenceDataset
-from seq.data.plan import Piece, Pieces, Plan, Shard
+from seq.data.plan import Plan, Shard
+
+BLOCK = 32
+"""Steps that are looked up together: the fixed cost of a vectorised shuffle is shared."""
 
 
 class BucketedDistributedSampler(DistributedSampler[Shard]):
@@ -51,29 +56,25 @@ class BucketedDistributedSampler(DistributedSampler[Shard]):
 
     def __iter__(self) -> Iterator[Shard]:
         first = self.rank * self.shards_per_rank
-        for place in range(self.start_step, self.steps_per_epoch):
-            step = self.epoch * self.steps_per_epoch + place
-            yield from self.shards(step, range(first, first + self.shards_per_rank))
+        begin = self.epoch * self.steps_per_epoch
+        for place in range(self.start_step, self.steps_per_epoch, BLOCK):
+            steps = range(begin + place, begin + min(place + BLOCK, self.steps_per_epoch))
+            yield from self.shards(steps, range(first, first + self.shards_per_rank))
 
-    def shards(self, step: int, numbers: range) -> Iterator[Shard]:
-        """The shards `numbers` of `step` of the run, whichever ranks they belong to."""
-        whole, epoch = self._whole(step), step // self.steps_per_epoch
-        for number in numbers:
-            piece = self.plan.shard_of(whole, number)
-            rows = self.plan.sequences(piece, seed=self.seed if self.shuffle else None, epoch=epoch)
-            yield Shard(step, number, rows, whole)
-
-    def shards_of(self, step: int) -> Pieces:
-        """The V shards of `step` of the run, on all ranks: how many rows and tokens each has."""
-        return self.plan.shards_of(self._whole(step))
+    def shards(self, steps: range, numbers: range) -> Iterator[Shard]:
+        """The shards `numbers` of `steps` of the run, all of one epoch, whichever ranks they belong to."""
+        epoch, place = divmod(steps.start, self.steps_per_epoch)
+        seed = self.seed if self.shuffle else None
+        wholes = self.plan.shuffled_steps(range(place, place + len(steps)), seed=seed, epoch=epoch)
+        cuts = [self.plan.cuts(whole)[numbers.start : numbers.stop + 1].tolist() for whole in wholes]
+        positions = [np.arange(*shard) for own in cuts for shard in pairwise(own)]
+        rows = self.plan.sequences(np.concatenate(positions), seed=seed, epoch=epoch)
+        parts = np.split(rows, np.cumsum([len(part) for part in positions])[:-1])
+        for ((step, whole), number), part in zip(product(zip(steps, wholes, strict=True), numbers), parts, strict=True):
+            yield Shard(step, number, part, whole)
 
     def largest_shard(self) -> Shard:
         """The one with the most padded tokens of all steps, as a shard of step 0."""
         piece = self.plan.largest_shard()
-        return Shard(0, 0, self.plan.sequences(piece, seed=None, epoch=0), piece)
-
-    def _whole(self, step: int) -> Piece:
-        epoch, place = divmod(step, self.steps_per_epoch)
-        if not self.shuffle:
-            return self.plan.step(place)
-        return self.plan.shuffled_step(place, seed=self.seed, epoch=epoch)
+        rows = self.plan.sequences(np.arange(piece.start, piece.stop), seed=None, epoch=0)
+        return Shard(0, 0, rows, piece)

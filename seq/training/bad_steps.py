@@ -81,7 +81,7 @@ class BadSteps:
 
     def _shard(self, step: int, shard: int, loss: float) -> dict[str, Any]:
         """Its loss, and its rows as text."""
-        (place,) = self.sampler.shards(step - 1, range(shard, shard + 1))
+        (place,) = self.sampler.shards(range(step - 1, step), range(shard, shard + 1))
         return {"shard": shard, "loss": repr(loss), "rows": decode_rows(self.dataset[place], self.corpus)}
 
     def _advice(self, step: int) -> str:

@@ -1,4 +1,4 @@
-"""One step: forward, backward and update, for the shards of this rank."""
+"""One step: the gradient of all shards, from those of this rank, and the update."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import get_total_norm
 
 from launch.digest import tensor_digest
 from launch.seeding import seed_shard
@@ -41,22 +41,6 @@ class StepResult:
     """Of each parameter's gradient before clipping, if `logging.digests`."""
 
 
-def train_step(
-    ddp: DistributedDataParallel, reduction: Reduction, state: TrainState, shards: list[Batch], config: Config
-) -> StepResult:
-    """One update from this rank's shards of a step; none if the gradient is not finite."""
-    losses = accumulate_gradients(ddp, reduction, state, shards, config)
-    digests = gradient_digests(state.model) if config.logging.digests else None
-    grad_norm = clip_grad_norm_(state.model.parameters(), config.train.max_norm)
-    bad = ~grad_norm.isfinite()
-    # Decided on the device, which is not waited for: the fused optimizer changes nothing where this is 1.
-    state.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    state.optimizer.zero_grad()
-    return StepResult(losses, grad_norm, bad, digests)
-
-
 def accumulate_gradients(
     ddp: DistributedDataParallel, reduction: Reduction, state: TrainState, shards: list[Batch], config: Config
 ) -> Tensor:
@@ -82,6 +66,24 @@ def accumulate_gradients(
     reduction.finish()
     state.scaler.unscale_(state.optimizer)
     return losses
+
+
+def update(state: TrainState, losses: Tensor, config: Config) -> StepResult:
+    """One step of the optimizer, from the gradient of the whole step; none if that is not finite.
+
+    Both are decided on the device, which is not waited for: the fused optimizer divides gradients by `grad_scale` while
+    it reads them, so that clipping (Pascanu, Mikolov and Bengio, 2013) needs no pass of its own, and changes nothing
+    where `found_inf` is 1.
+    """
+    digests = gradient_digests(state.model) if config.logging.digests else None
+    grad_norm = get_total_norm(p.grad for p in state.model.parameters() if p.grad is not None)
+    bad = ~grad_norm.isfinite()
+    state.optimizer.grad_scale = (grad_norm / config.train.max_norm).clamp(min=1.0)  # type: ignore[attr-defined]
+    state.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    state.optimizer.zero_grad()
+    return StepResult(losses, grad_norm, bad, digests)
 
 
 def gradient_digests(model: torch.nn.Module) -> dict[str, str]:

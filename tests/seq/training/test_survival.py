@@ -15,6 +15,7 @@ from seq.config import Config
 from seq.config_file import override_config
 from seq.data.corpus import prepare_corpus
 from seq.data.dataset import Batch
+from seq.data.plan import Piece
 from seq.errors import RunError, UserError
 from seq.training import saving
 from seq.training.checkpoint import serialize, write_checkpoint
@@ -127,7 +128,9 @@ def test_a_second_run_in_the_same_directory_is_refused(tmp_path: Path, monkeypat
 
 
 def test_memory_that_is_not_there() -> None:
-    batch = Batch(torch.zeros(300, 40, dtype=torch.int64), torch.ones(300), torch.zeros(300), 6, 2, 300)
+    batch = Batch(
+        torch.zeros(300, 40, dtype=torch.int64), torch.ones(300), torch.zeros(300), 6, 2, 300, Piece(0, 300, 40, 300)
+    )
     with pytest.raises(RunError) as raised, naming_what_does_not_fit(batch):
         torch.empty(1 << 50)
     for text in ("on cpu in shard 2 of step 7", "300 rows x 40 time steps", "batch.tokens (to less than 12000)"):
