@@ -14,17 +14,20 @@ from seq.models.scan import scan
 
 Path = Callable[[Iterable[nn.Module], Tensor, Tensor, Tensor, nn.Module], tuple[Tensor, Tensor]]
 
+# Where one way becomes faster than the next, by `python -m seq.benchmark gru`.
+SHORT = 16
+"""On a CPU, rows without padding and shorter than this go through `nn.GRU`; for longer ones the scan is faster."""
 MOST_PADDING = 0.15
-"""Up to this share of padding, computing it costs less than leaving it out (`python -m seq.benchmark gru`)."""
+"""On a GPU, up to this share of padding, computing it costs less than leaving it out."""
 
 
 def choose_path(inputs: Tensor, lengths: Tensor, directions: int) -> str:
     """A function of the shard's shape and the kind of device, never of a clock: the path changes the last bits."""
     rows, longest = inputs.shape[:2]
     padding = 1 - int(lengths.sum()) / (rows * longest)
-    if padding == 0 or (padding <= MOST_PADDING and directions == 1):
-        return "dense"
-    return "scan" if inputs.device.type == "cpu" else "packed"
+    if inputs.device.type == "cpu":
+        return "dense" if padding == 0 and longest < SHORT else "scan"
+    return "dense" if padding == 0 or (padding <= MOST_PADDING and directions == 1) else "packed"
 
 
 def run_dense(
