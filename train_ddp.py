@@ -22,8 +22,7 @@ from seq.config import Config
 from seq.config_file import load_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.dataset import SequenceDataset
-from seq.data.loader import make_loader, run_steps
-from seq.data.sampler import BucketedDistributedSampler
+from seq.data.loader import make_loader, make_sampler, run_steps
 from seq.models.language_model import LanguageModel
 from seq.training.bad_steps import BadSteps
 from seq.training.console import print_evaluation, print_result
@@ -75,7 +74,7 @@ def train(
     # ---- model and data -------------------------------------------------------------------------------------------
     state = TrainState.create(config, corpus, device)
     dataset = SequenceDataset(corpus.splits["train"])
-    sampler = BucketedDistributedSampler(dataset, config.batch, seed=config.run.seed)
+    sampler = make_sampler(dataset, config.batch, seed=config.run.seed)
     loader = make_loader(dataset, sampler, ahead=device.type == "cuda")
     total_steps = config.train.steps or config.train.epochs * sampler.steps_per_epoch
     if config.train.warm_up_largest:
@@ -111,7 +110,7 @@ def train(
             preemption.ask()
             done = update(state, losses, config)
         ledger.rebook("compute", "sync", reduction.waited)
-        progress.advance(sampler.plan.shards_of(shards[0].whole))
+        progress.advance(shards[0].pieces)
         bad_steps.note(progress.step, done)
         stopped_by = preemption.answer() if progress.step < total_steps else None
 

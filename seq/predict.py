@@ -69,7 +69,7 @@ def probabilities(trained: TrainedModel, texts: list[str]) -> Tensor:
     starts = encoded.offsets[:-1]
     sequences = frame(slices(encoded.values, starts, np.minimum(starts + limit, encoded.offsets[1:])))
     inputs, lengths = (torch.from_numpy(array) for array in sequences.pad(np.arange(len(texts))))
-    logits: Tensor = trained.model(inputs.to(trained.device), lengths)
+    logits: Tensor = trained.model(inputs.to(trained.device), lengths)[0]
     return logits.softmax(-1).cpu()
 
 

@@ -20,8 +20,7 @@ from seq.config import Config
 from seq.config_file import load_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.dataset import SequenceDataset
-from seq.data.loader import make_loader, run_steps
-from seq.data.sampler import BucketedDistributedSampler
+from seq.data.loader import make_loader, make_sampler, run_steps
 from seq.errors import UserError
 from seq.training.checkpoint import checkpoints_in
 from seq.training.inspection import inspect_step
@@ -78,7 +77,7 @@ def replay(
     ordered = config.sync.reduction == "ordered"
     reduction = OrderedReduction(ddp) if ordered else PlainReduction(ddp, compress=config.sync.compress)
     dataset = SequenceDataset(corpus.splits["train"])
-    sampler = BucketedDistributedSampler(dataset, config.batch, seed=config.run.seed)
+    sampler = make_sampler(dataset, config.batch, seed=config.run.seed)
     loader = make_loader(dataset, sampler, ahead=False)
     total_steps = config.train.steps or config.train.epochs * sampler.steps_per_epoch
     differing = 0

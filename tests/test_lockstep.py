@@ -21,8 +21,13 @@ CASES = {
         *("train.fast_fp32=true", "model.path=scan"),
     ),
     "speeches-bf16": ("speeches", "train.precision=bf16", "train.teacher_forcing=0.5", "batch.tokens=64"),
+    # Lanes that end documents in the middle of a step, and the epoch in the middle of the run.
+    "stream": (
+        *("speeches", "data.unit=document", "batch.order=stream", "batch.rows=3", "batch.window=20"),
+        *("model.num_layers=2", "model.dropout=0.2", "train.precision=fp32"),
+    ),
     # 99 paragraphs of one document, 1 sequence: fewer than shards.
-    "few": ("speeches", "data.unit=document", "data.max_length=4000", "batch.tokens=5000", "train.steps=4"),
+    "few": ("speeches", "data.unit=window", "data.max_length=4000", "batch.tokens=5000", "train.steps=4"),
 }
 
 
@@ -155,18 +160,17 @@ def test_killed_and_resumed_on_other_world_sizes(tmp_path: Path) -> None:
 
 
 def test_stopped_anywhere_and_resumed_on_another_world_size(tmp_path: Path) -> None:
-    """20 random cases of (step, processes before, processes after), with checkpoints every 3 steps."""
+    """20 random cases of (step, processes before, processes after), in both orders, with checkpoints every 3 steps."""
     random.seed(2)
     cases = [(random.randint(3, 11), *random.sample([1, 2, 4], 2)) for _ in range(20)]
-    settings = (
-        *few_rows(tmp_path),
-        "checkpoint.every_steps=3",
-        "model.num_layers=2",
-        "model.dropout=0.2",
-        "batch.rows=5",
-    )
-    commands = [words(tmp_path, "names", *settings, f"run.name=case{number}") for number in range(len(cases))]
-    run_many(tmp_path, 1, [(None, words(tmp_path, "names", *settings, "run.name=whole"))])
+    settings = ("checkpoint.every_steps=3", "model.num_layers=2", "model.dropout=0.2")
+    orders = {
+        "bucketed": words(tmp_path, "names", *settings, *few_rows(tmp_path), "batch.rows=5"),
+        "stream": words(tmp_path, *CASES["stream"], *settings),
+    }
+    order_of = [list(orders)[number % 2] for number in range(len(cases))]
+    commands = [[*orders[order], f"run.name=case{number}"] for number, order in enumerate(order_of)]
+    run_many(tmp_path, 1, [(None, [*command, f"run.name={order}"]) for order, command in orders.items()])
     for size in (1, 2, 4):
         chosen = [(case[0], command) for case, command in zip(cases, commands, strict=True) if case[1] == size]
         run_many(tmp_path, size, [*chosen])
@@ -175,10 +179,10 @@ def test_stopped_anywhere_and_resumed_on_another_world_size(tmp_path: Path) -> N
         run_many(
             tmp_path, size, [(None, command) for case, command in zip(cases, commands, strict=True) if case[2] == size]
         )
-    expected = invariant(tmp_path / "whole")["result"]
     for number, (stop, before, after) in enumerate(cases):
+        expected = invariant(tmp_path / order_of[number])["result"]
         found = invariant(tmp_path / f"case{number}")["result"]
-        assert found == expected, f"stopped after step {stop} on {before}, resumed on {after}"
+        assert found == expected, f"{order_of[number]}: stopped after step {stop} on {before}, resumed on {after}"
 
 
 FLIP = """

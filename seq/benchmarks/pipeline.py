@@ -17,8 +17,7 @@ from seq.config import Config
 from seq.config_file import load_config, override_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.dataset import Batch, SequenceDataset
-from seq.data.loader import make_loader, run_steps
-from seq.data.sampler import BucketedDistributedSampler
+from seq.data.loader import make_loader, make_sampler, run_steps
 from seq.training.objective import loss_sum
 from seq.training.optimizer import lr_at, set_lr
 from seq.training.precision import autocast, fix_arithmetic_of
@@ -51,7 +50,7 @@ def main(words: list[str]) -> None:
 
 def _add(report: Report, config: Config, corpus: Corpus, device: torch.device) -> None:
     dataset = SequenceDataset(corpus.splits["train"])
-    sampler = BucketedDistributedSampler(dataset, config.batch, seed=config.run.seed)
+    sampler = make_sampler(dataset, config.batch, seed=config.run.seed)
     loader = make_loader(dataset, sampler, ahead=device.type == "cuda")
     prebuilt = [[shard.to(device) for shard in shards] for shards in run_steps(loader, sampler, start=0, stop=STEPS)]
     state = TrainState.create(config, corpus, device)
@@ -65,7 +64,7 @@ def _add(report: Report, config: Config, corpus: Corpus, device: torch.device) -
             losses = accumulate_gradients(ddp, reduction, state, [shard.to(device) for shard in shards], config)
             preemption.ask()
             update(state, losses, config)
-            state.progress.advance(sampler.plan.shards_of(shards[0].whole))
+            state.progress.advance(shards[0].pieces)
             preemption.answer()
 
     bare_state = TrainState.create(config, corpus, device)
@@ -84,7 +83,8 @@ def _bare(state: TrainState, steps: list[list[Batch]], config: Config) -> None:
     for shards in steps:
         for batch in shards:
             with autocast(config.train.precision, batch.inputs.device):
-                logits = state.model(batch.inputs, batch.lengths)
+                logits, last = state.model(batch.inputs, batch.lengths, state.carried.before(batch))
+            state.carried.after(batch, last)
             (loss_sum(logits, batch.targets) / batch.num_targets).backward()  # type: ignore[no-untyped-call]
         clip_grad_norm_(state.model.parameters(), config.train.max_norm)
         state.optimizer.step()

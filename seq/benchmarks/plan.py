@@ -51,7 +51,7 @@ def main(sequences: int, ranks: int) -> None:
     for step in np.random.default_rng(0).integers(0, len(sampler.plan), STEPS):
         begin = time.perf_counter()
         (shard,) = sampler.shards(range(int(step), int(step) + 1), range(1))
-        pieces = sampler.plan.shards_of(shard.whole)
+        pieces = shard.pieces
         spent.append(time.perf_counter() - begin)
         padding.append(1 - pieces.tokens.sum() / pieces.padded_tokens.sum())
         imbalance.append(pieces.tokens.max() / pieces.tokens.mean() - 1)

@@ -24,8 +24,7 @@ from seq.config import Config
 from seq.config_file import load_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.dataset import Batch, SequenceDataset
-from seq.data.loader import make_loader, run_steps
-from seq.data.sampler import BucketedDistributedSampler
+from seq.data.loader import make_loader, make_sampler, run_steps
 from seq.training.precision import fix_arithmetic_of
 from seq.training.state import TrainState
 from seq.training.step import accumulate_gradients, update
@@ -56,7 +55,7 @@ def compare(config: Config, corpus: Corpus, device: torch.device) -> dict[str, l
         ddp = DistributedDataParallel(state.model, gradient_as_bucket_view=True)
         made[kind] = (ddp, reduction_of(ddp), state)
     dataset = SequenceDataset(corpus.splits["train"])
-    sampler = BucketedDistributedSampler(dataset, config.batch, seed=config.run.seed)
+    sampler = make_sampler(dataset, config.batch, seed=config.run.seed)
     loader = make_loader(dataset, sampler, ahead=False)
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number, batches in enumerate(run_steps(loader, sampler, start=0, stop=ROUNDS + 5)):

@@ -50,6 +50,9 @@ class RunConfig(Section):
 class EvaluationConfig(Section):
     every_steps: Positive = 500
     """Evaluate on the validation split this often, and at the end."""
+    window: Positive = 64
+    """A language model is also evaluated on windows of this many tokens, each from a fresh state, for comparison with
+    models of fixed context; `carried` figures are those of one pass with the state carried along."""
 
 
 class GenerationConfig(Section):
@@ -103,14 +106,22 @@ class Config(Section):
     @model_validator(mode="after")
     def _sections_agree(self) -> "Config":
         faults = []
-        if self.data.max_length + 2 > self.batch.tokens:
+        stream, language = self.batch.order == "stream", self.model.kind == "language_model"
+        if stream and not language:
+            faults.append("batch.order=stream is for model.kind=language_model only")
+        if stream and (self.data.unit, self.data.too_long) != ("document", "auto"):
+            faults.append("batch.order=stream reads whole documents: set data.unit=document and data.too_long=auto")
+        if stream and self.train.teacher_forcing != 1.0:
+            faults.append("train.teacher_forcing below 1 needs batch.order=bucketed")
+        whole = language and self.data.unit == "document"
+        if not whole and self.data.max_length + 2 > self.batch.tokens:
             faults.append(
                 f"batch.tokens ({self.batch.tokens}) must hold one sequence: at least data.max_length + 2 markers "
                 f"({self.data.max_length + 2})"
             )
-        if self.model.kind == "classifier" and self.train.teacher_forcing != 1.0:
+        if not language and self.train.teacher_forcing != 1.0:
             faults.append("train.teacher_forcing is for model.kind=language_model only; leave it at 1.0")
-        if self.model.kind == "classifier" and self.data.too_long == "split":
+        if not language and self.data.too_long == "split":
             faults.append("data.too_long=split is for model.kind=language_model only; choose error, drop or truncate")
         if faults:
             raise ValueError("; ".join(faults))

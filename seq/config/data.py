@@ -32,12 +32,13 @@ class DataConfig(Section):
     label: str = "label"
     """Column that holds the label (classifiers)."""
     unit: Literal["line", "paragraph", "document", "window"] = "paragraph"
-    """Where a language model's text is cut into sequences; `window`: every `max_length` tokens."""
+    """Where a language model's training text is cut into sequences; `window`: every `max_length` tokens;
+    `document`: not at all."""
     max_length: Positive = 256
-    """Longest sequence, in tokens of text (markers not counted)."""
-    evaluation_max_length: Positive | None = None
-    """The same for a language model's validation and test splits, where more context costs no updates; the default is
-    `max_length`."""
+    """Longest training sequence, in tokens of text (markers not counted); not for `unit=document`."""
+    evaluation_max_length: Positive = 65536
+    """A language model's validation and test splits are whole documents; one that is longer than this is read in
+    pieces, side by side."""
     too_long: Literal["auto", "error", "drop", "truncate", "split"] = "auto"
     """What to do with a longer one. `split` goes on in a further sequence (language models only);
     `auto` is `split` for language models and `error` for classifiers."""

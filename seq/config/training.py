@@ -8,12 +8,17 @@ from seq.config.section import Count, Dropout, Fraction, Positive, Section
 
 
 class BatchConfig(Section):
+    order: Literal["bucketed", "stream"] = "bucketed"
+    """`bucketed`: shards of neighbours in length, steps shuffled. `stream` (language models, `data.unit=document`): each
+    shard reads `rows` texts from beginning to end, `window` tokens a step, and carries the GRU's state along."""
     shards: Positive = 4
     """Microbatches (V) of which every step consists, a power of two. The world size must divide it."""
     tokens: Positive = 2048
     """Padded-token budget of a shard: rows x longest."""
     rows: Positive = 512
-    """Most sequences in a shard."""
+    """Most sequences in a shard; in stream order, the texts that it reads side by side."""
+    window: Positive = 64
+    """Tokens of each text in a step, in stream order: as far back as gradients go."""
 
     @model_validator(mode="after")
     def _power_of_two(self) -> "BatchConfig":

@@ -22,7 +22,7 @@ from seq.data.sources import identify, load_splits
 from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 
-FORMAT = 3
+FORMAT = 4
 """Raise when the same source and config would be prepared otherwise."""
 
 

@@ -54,5 +54,5 @@ def _unit_ends(stream: Ints, unit: Unit, newline: int) -> NDArray[np.int64]:
     if unit == "paragraph":
         after_feed, before_feed = np.roll(feed, 1), np.roll(feed, -1)
         feed = feed & after_feed & ~before_feed
-    ends: NDArray[np.int64] = np.flatnonzero(feed) + 1
+    ends: NDArray[np.int64] = np.flatnonzero(feed[:-1]) + 1  # what ends with the stream, ends anyway
     return np.asarray(ends[stream[ends] != EOS])

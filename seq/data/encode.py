@@ -9,7 +9,7 @@ from seq.config import DataConfig
 from seq.data.cut import cut_streams, newline_id, split_long
 from seq.data.examples import Examples
 from seq.data.limits import limit_length
-from seq.data.ragged import Ints, RaggedArray, smallest_dtype
+from seq.data.ragged import Ints, RaggedArray, slices, smallest_dtype
 from seq.data.tokenizer import Tokenizer, frame
 from seq.errors import UserError
 
@@ -42,10 +42,16 @@ def encode_splits(
     """The sequences of each split. UserError for a row that is too long, or that has a label of no training row."""
     if any(split.labels is not None for split in splits.values()):
         return {name: _encode_rows(split, tokenizer, labels, config, notes) for name, split in splits.items()}
-    units = {name: _encode_units(split, tokenizer, config) for name, split in splits.items()}
-    if "validation" not in units and "train" in units:
-        units |= _cut_end(units["train"], config, notes)
-    return {name: (_limit_units(name, sequences, config, notes), None) for name, sequences in units.items()}
+    documents = {name: frame(_encode(split.texts, tokenizer)) for name, split in splits.items()}
+    if "validation" not in documents and "train" in documents:
+        documents |= _cut_end(documents["train"], config, newline_id(tokenizer), notes)
+    encoded: dict[str, Encoded] = {}
+    for name, whole in documents.items():
+        if name == "train":
+            encoded[name] = (_training_sequences(whole, config, newline_id(tokenizer), notes), None)
+        else:
+            encoded[name] = (split_long(whole, config.evaluation_max_length), None)
+    return encoded
 
 
 def _encode(texts: list[str], tokenizer: Tokenizer) -> RaggedArray:
@@ -73,27 +79,29 @@ def _label_ids(split: Examples, labels: Sequence[str]) -> Ints:
     return np.array([ids[label] for label in split.labels], np.int32)
 
 
-def _encode_units(split: Examples, tokenizer: Tokenizer, config: DataConfig) -> RaggedArray:
-    return cut_streams(frame(_encode(split.texts, tokenizer)), config.unit, newline_id(tokenizer))
-
-
-def _cut_end(units: RaggedArray, config: DataConfig, notes: list[str]) -> dict[str, RaggedArray]:
-    """The end of the text validates: the last units with `validation_fraction` of the targets."""
-    units = units if len(units) > 1 else split_long(units, config.max_length)
-    if len(units) == 1:
+def _cut_end(documents: RaggedArray, config: DataConfig, newline: int, notes: list[str]) -> dict[str, RaggedArray]:
+    """The end of the text validates: `validation_fraction` of the targets, or up to twice that, from where a unit
+    begins."""
+    bounds = np.concatenate(([0], np.cumsum(documents.lengths - 1)))
+    if bounds[-1] < 2:
         notes.append("validation: the only sequence trains and validates; give data.files.validation")
-        return {"train": units, "validation": units}
-    targets = np.cumsum(units.lengths - 1)
-    first = int(np.searchsorted(targets, targets[-1] * (1 - config.validation_fraction)))
-    first = min(max(first, 1), len(units) - 1)
-    notes.append(f"validation: the last {len(units) - first} of {len(units)} sequences of the training text")
-    places = np.arange(len(units))
-    return {"train": units.take(places[:first]), "validation": units.take(places[first:])}
+        return {"train": documents, "validation": documents}
+    cut = max(1, int(bounds[-1] * (1 - config.validation_fraction)))
+    ends = np.cumsum(cut_streams(documents, config.unit, newline).lengths - 1)
+    near = ends[(ends < bounds[-1]) & (ends >= 2 * cut - bounds[-1])]
+    cut = int(near[np.abs(near - cut).argmin()]) if len(near) else cut
+    notes.append(f"validation: the last {bounds[-1] - cut} of {bounds[-1]} tokens of the training text")
+    starts, stops = documents.offsets[:-1], documents.offsets[1:]
+    own = cut - bounds[:-1]  # targets of each document before the cut
+    before, after = own > 0, bounds[1:] > cut
+    train = slices(documents.values, starts[before], np.minimum(stops, starts + 1 + own)[before])
+    return {"train": train, "validation": slices(documents.values, (starts + own.clip(0))[after], stops[after])}
 
 
-def _limit_units(name: str, units: RaggedArray, config: DataConfig, notes: list[str]) -> RaggedArray:
-    if name != "train" and config.evaluation_max_length is not None:
-        config = config.model_copy(update={"max_length": config.evaluation_max_length})
+def _training_sequences(documents: RaggedArray, config: DataConfig, newline: int, notes: list[str]) -> RaggedArray:
+    units = cut_streams(documents, config.unit, newline)
+    if config.unit == "document" and config.too_long == "auto":
+        return units
     if config.unit == "window" or config.too_long in ("auto", "split"):
         return split_long(units, config.max_length)
-    return limit_length(units, name, range(1, len(units) + 1), config, notes, markers=1)[0]
+    return limit_length(units, "train", range(1, len(units) + 1), config, notes, markers=1)[0]

@@ -6,11 +6,21 @@ from itertools import islice
 from torch.utils.data import DataLoader
 
 from launch.preemption import ignore_signals
+from seq.config import BatchConfig
 from seq.data.dataset import Batch, SequenceDataset
 from seq.data.sampler import BucketedDistributedSampler
+from seq.data.stream import StreamDistributedSampler
+
+Sampler = BucketedDistributedSampler | StreamDistributedSampler
 
 
-def make_loader(dataset: SequenceDataset, sampler: BucketedDistributedSampler, *, ahead: bool) -> DataLoader[Batch]:
+def make_sampler(dataset: SequenceDataset, batch: BatchConfig, *, seed: int) -> Sampler:
+    """In the order that the config asks for."""
+    kind = StreamDistributedSampler if batch.order == "stream" else BucketedDistributedSampler
+    return kind(dataset, batch, seed=seed)
+
+
+def make_loader(dataset: SequenceDataset, sampler: Sampler, *, ahead: bool) -> DataLoader[Batch]:
     """`batch_size=None`: the data set returns whole batches. `ahead`: a worker process gathers into pinned memory
     while the device computes; on a CPU it would only compete for the cores."""
     return DataLoader(
@@ -30,9 +40,7 @@ def epoch_steps(loader: DataLoader[Batch], shards_per_rank: int) -> Iterator[lis
         yield shards
 
 
-def run_steps(
-    loader: DataLoader[Batch], sampler: BucketedDistributedSampler, *, start: int, stop: int
-) -> Iterator[list[Batch]]:
+def run_steps(loader: DataLoader[Batch], sampler: Sampler, *, start: int, stop: int) -> Iterator[list[Batch]]:
     """This rank's shards of the steps `start` to `stop - 1` of the run, through as many epochs as that takes."""
     while start < stop:
         sampler.seek(start)

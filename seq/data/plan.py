@@ -47,8 +47,21 @@ class Shard(NamedTuple):
     """Place within the step, 0 to V - 1."""
     sequences: NDArray[np.int64]
     """Rows of the data set; may be empty."""
-    whole: Piece
-    """The whole step: its rows and tokens, which every rank knows without asking the others."""
+    windows: "Windows | None"
+    """The parts of them that are read; None for all."""
+    pieces: "Pieces"
+    """The whole step: rows and tokens of all shards, which every rank knows without asking the others."""
+
+
+class Windows(NamedTuple):
+    """A part of each sequence."""
+
+    begin: NDArray[np.int64]
+    """Time steps before it."""
+    length: NDArray[np.int64]
+    """Its time steps; 0 where there is nothing to read."""
+    continues: NDArray[np.bool_]
+    """It goes on from the part of the step before, so that the state is carried."""
 
 
 class Pieces(NamedTuple):

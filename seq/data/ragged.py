@@ -26,13 +26,7 @@ class RaggedArray:
 
     def pad(self, rows: Ints) -> tuple[Ints, Ints]:
         """The chosen rows as (B, T) int64, padded with zeros to the longest, and their lengths (B,)."""
-        starts = self.offsets[rows]
-        lengths = self.offsets[rows + 1] - starts
-        columns = np.arange(lengths.max(initial=0))
-        # Rows that are shorter read on, into their neighbours, and the last ones stop at the last value (`clip`).
-        padded = self.values.take(starts[:, None] + columns, mode="clip").astype(np.int64)
-        padded *= columns < lengths[:, None]
-        return padded, lengths
+        return pad_slices(self.values, self.offsets[rows], self.offsets[rows + 1])
 
     def take(self, rows: Ints) -> "RaggedArray":
         """The chosen rows, in the given order."""
@@ -49,6 +43,16 @@ class RaggedArray:
         # As plain arrays over the mapped files: indexing the subclass np.memmap costs several times as much.
         mapped = (np.load(f"{stem}.{part}.npy", mmap_mode="r") for part in ("values", "offsets"))
         return cls(*(np.asarray(array) for array in mapped))
+
+
+def pad_slices(values: Ints, starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
+    """`values[starts[i]:stops[i]]` as rows (B, T) int64, padded with zeros to the longest; and their lengths."""
+    lengths = stops - starts
+    columns = np.arange(lengths.max(initial=0))
+    # Rows that are shorter read on, into their neighbours, and the last ones stop at the last value (`clip`).
+    padded = values.take(starts[:, None] + columns, mode="clip").astype(np.int64)
+    padded *= columns < lengths[:, None]
+    return padded, lengths
 
 
 def slices(values: Ints, starts: Ints, stops: Ints) -> RaggedArray:

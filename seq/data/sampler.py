@@ -71,10 +71,10 @@ class BucketedDistributedSampler(DistributedSampler[Shard]):
         rows = self.plan.sequences(np.concatenate(positions), seed=seed, epoch=epoch)
         parts = np.split(rows, np.cumsum([len(part) for part in positions])[:-1])
         for ((step, whole), number), part in zip(product(zip(steps, wholes, strict=True), numbers), parts, strict=True):
-            yield Shard(step, number, part, whole)
+            yield Shard(step, number, part, None, self.plan.shards_of(whole))
 
     def largest_shard(self) -> Shard:
         """The one with the most padded tokens of all steps, as a shard of step 0."""
         piece = self.plan.largest_shard()
         rows = self.plan.sequences(np.arange(piece.start, piece.stop), seed=None, epoch=0)
-        return Shard(0, 0, rows, piece)
+        return Shard(0, 0, rows, None, self.plan.shards_of(piece))

@@ -17,11 +17,11 @@ class Classifier(nn.Module):
         self.output_dropout = nn.Dropout(config.output_dropout)
         self.output = nn.Linear(self.gru.directions * config.hidden_size, num_labels)
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, num_labels)."""
+    def forward(self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`inputs` (B, T) token ids, `lengths` (B,) on the CPU, `hidden` (L * D, B, H), zeros if None -> logits
+        (B, num_labels), and the last states (L * D, B, H)."""
         embedded = self.embedding_dropout(self.embedding(inputs))
-        _, last = self.gru(embedded, lengths)
+        _, last = self.gru(embedded, lengths, hidden)
         # (D, B, H) of the top layer -> (B, D * H): with `last[-1]` alone, the forward direction would be thrown away.
         top = last[-self.gru.directions :].transpose(0, 1).flatten(1)
-        logits: Tensor = self.output(self.output_dropout(top))
-        return logits
+        return self.output(self.output_dropout(top)), last

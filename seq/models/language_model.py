@@ -24,22 +24,21 @@ class LanguageModel(nn.Module):
             nn.init.normal_(self.embedding.weight, std=config.embedding_dim**-0.5)
             self.output.weight = self.embedding.weight
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, T, vocab_size)."""
+    def forward(self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`inputs` (B, T) token ids, `lengths` (B,) on the CPU, `hidden` (L, B, H) the state to begin with, zeros if
+        None -> logits (B, T, vocab_size), and the state after each row's last token (L, B, H)."""
         if self.training and self.teacher_forcing < 1:
             return self._free_running(inputs)
-        return self.step(inputs, lengths, None)[0]
+        return self._read(inputs, lengths, hidden, None)
 
-    def step(
-        self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None, mask: Tensor | None = None
+    def _read(
+        self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """As `forward` from the state `hidden` (L, B, H), with the state after each row's last token. `mask`: see
-        LockedDropout."""
         embedded = self.embedding_dropout(self.embedding(inputs), mask)
         states, last = self.gru(embedded, lengths, hidden)
         return self.output(self.output_dropout(states)), last
 
-    def _free_running(self, inputs: Tensor) -> Tensor:
+    def _free_running(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         forced = (torch.rand(inputs.shape) < self.teacher_forcing).to(inputs.device)
         mask = self.embedding_dropout.draw(self.embedding(inputs[:, :1]))
         one = torch.ones(len(inputs), dtype=torch.int64)
@@ -49,6 +48,7 @@ class LanguageModel(nn.Module):
             if time:
                 own = logits[-1].argmax(-1)
                 token = torch.where(forced[:, time : time + 1], inputs[:, time : time + 1], own)
-            step_logits, hidden = self.step(token, one, hidden, mask)
+            step_logits, hidden = self._read(token, one, hidden, mask)
             logits.append(step_logits)
-        return torch.cat(logits, dim=1)
+        assert hidden is not None
+        return torch.cat(logits, dim=1), hidden

@@ -28,7 +28,7 @@ def sample_tokens(
     """
     device = next(model.parameters()).device
     one = torch.ones(rows, dtype=torch.int64)
-    logits, hidden = model.step(prompt[None].to(device), torch.tensor([len(prompt)]), None)
+    logits, hidden = model(prompt[None].to(device), torch.tensor([len(prompt)]))
     logits, hidden = logits.expand(rows, -1, -1), hidden.expand(-1, rows, -1)
     recent = prompt[None, -len(unit_end) :].expand(rows, -1) if len(unit_end) else prompt.new_empty(rows, 0)
     for _ in range(config.length):
@@ -38,7 +38,7 @@ def sample_tokens(
         recent = torch.cat([recent, token[:, None]], dim=1)[:, 1:] if len(unit_end) else recent
         ended = (recent == unit_end).all(1) & (len(unit_end) > 0)
         hidden = hidden.masked_fill(ended[None, :, None].to(device), 0)
-        logits, hidden = model.step(token[:, None].to(device), one, hidden.contiguous())
+        logits, hidden = model(token[:, None].to(device), one, hidden.contiguous())
 
 
 def filter_logits(logits: Tensor, *, temperature: float, top_k: int, top_p: float) -> Tensor:

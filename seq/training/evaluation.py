@@ -1,5 +1,7 @@
 """Evaluate a split: every example exactly once at any world size, and the same figures to the last bit."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,13 +9,21 @@ from torch import Tensor
 from launch.collectives import sum_over_ranks
 from seq.config import Config
 from seq.data.corpus import Split
-from seq.data.dataset import Batch, SequenceDataset
+from seq.data.dataset import IGNORE_INDEX, Batch, SequenceDataset
 from seq.data.loader import epoch_steps, make_loader
 from seq.data.sampler import BucketedDistributedSampler
 from seq.models.build import Model
 from seq.training.metrics import Evaluation, classifier_figures, language_model_figures
 from seq.training.objective import loss_sum
 from seq.training.precision import autocast
+
+ROWS, TOKENS = 256, 32768
+"""Size of a shard: without gradients there is room for more than in training."""
+CHUNK = 256
+"""Time steps that a language model reads at once. Texts may be long; their logits need not be in memory together."""
+
+Predictions = Iterator[tuple[Tensor, Tensor]]
+"""Logits, and the targets that they are for."""
 
 
 @torch.inference_mode()
@@ -22,33 +32,65 @@ def evaluate(model: Model, split: Split, config: Config, device: torch.device) -
 
     Each shard's sums stand in a table, at a place of their own; a rank leaves the others' places at 0. So the sum
     over ranks is exact, and adding up the table afterwards does not depend on who computed what.
+
+    A language model is evaluated twice, and predicts each token once each time: `carried`, from the beginning of each
+    document to its end, and on windows of `evaluation.window` tokens, each from a fresh state.
     """
+    labelled = split.labels is not None
+    size = {"order": "bucketed", "rows": ROWS, "tokens": TOKENS if labelled else ROWS * int(split.line.length[0])}
     dataset = SequenceDataset(split)
-    sampler = BucketedDistributedSampler(dataset, config.batch, shuffle=False)
+    sampler = BucketedDistributedSampler(dataset, config.batch.model_copy(update=size), shuffle=False)
     loader = make_loader(dataset, sampler, ahead=device.type == "cuda")
-    table = torch.zeros(sampler.steps_per_epoch, config.batch.shards, dtype=torch.float64, device=device)
-    classes = 0 if split.labels is None else model.output.out_features
+    table = torch.zeros(2, sampler.steps_per_epoch, config.batch.shards, dtype=torch.float64, device=device)
+    classes = model.output.out_features if labelled else 0
     confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)
     model.eval()
     for shards in epoch_steps(loader, sampler.shards_per_rank):
         for batch in (shard.to(device) for shard in shards):
-            logits = _forward(model, batch, config)
-            table[batch.step, batch.shard] = loss_sum(logits, batch.targets)
-            if classes:
-                _count(confusion, logits, batch.targets)
+            with autocast(config.train.precision, device):
+                for logits, targets in _carried(model, batch):
+                    table[0, batch.step, batch.shard] += loss_sum(logits, targets)
+                    if labelled:
+                        _count(confusion, logits, targets)
+                for logits, targets in () if labelled else _windows(model, batch, config.evaluation.window):
+                    table[1, batch.step, batch.shard] += loss_sum(logits, targets)
     model.train()
-    total = float(np.sum(sum_over_ranks(table).cpu().numpy()))
-    if not classes:
-        figures = language_model_figures(total, int(split.lengths.sum()), split.num_characters)
+    total, in_windows = (float(np.sum(part)) for part in sum_over_ranks(table).cpu().numpy())
+    if not labelled:
+        figures = language_model_figures(total, in_windows, int(split.lengths.sum()), split.num_characters)
         return Evaluation(figures=figures)
     matrix = sum_over_ranks(confusion).cpu().numpy()
     return Evaluation(figures=classifier_figures(total, matrix), confusion=matrix)
 
 
-def _forward(model: Model, batch: Batch, config: Config) -> Tensor:
-    with autocast(config.train.precision, batch.inputs.device):
-        logits: Tensor = model(batch.inputs, batch.lengths)
-    return logits
+def _carried(model: Model, batch: Batch) -> Predictions:
+    """Each row from its beginning to its end."""
+    if batch.targets.dim() == 1:
+        yield model(batch.inputs, batch.lengths)[0], batch.targets
+        return
+    hidden: Tensor | None = None
+    for start in range(0, batch.inputs.shape[1], CHUNK):
+        lengths = (batch.lengths - start).clamp(max=CHUNK)
+        running, now = (lengths > 0).to(batch.inputs.device), slice(start, start + int(lengths.max()))
+        before = None if hidden is None else hidden[:, running]
+        logits, last = model(batch.inputs[running, now], lengths[lengths > 0], before)
+        hidden = last.new_zeros(len(last), len(running), last.shape[2]) if hidden is None else hidden
+        hidden[:, running] = last
+        yield logits, batch.targets[running, now]
+
+
+def _windows(model: Model, batch: Batch, window: int) -> Predictions:
+    """The rows in windows, as many rows at once as there is room for."""
+    count = -(-batch.inputs.shape[1] // window)
+    missing = count * window - batch.inputs.shape[1]
+    inputs, targets = (
+        torch.nn.functional.pad(tensor, (0, missing), value=padding).view(-1, window)
+        for tensor, padding in ((batch.inputs, 0), (batch.targets, IGNORE_INDEX))
+    )
+    lengths = (batch.lengths[:, None] - window * torch.arange(count)).clamp(0, window).flatten()
+    for rows in (lengths > 0).nonzero()[:, 0].split(max(1, TOKENS // window)):  # type: ignore[no-untyped-call]
+        places = rows.to(inputs.device)
+        yield model(inputs[places], lengths[rows])[0], targets[places]
 
 
 def _count(confusion: Tensor, logits: Tensor, targets: Tensor) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from seq.config import Config
 from seq.data.dataset import Batch, SequenceDataset
-from seq.data.sampler import BucketedDistributedSampler
+from seq.data.loader import Sampler
 from seq.errors import RunError
 from seq.models.build import Model
 from seq.training.objective import loss_sum
@@ -16,13 +16,13 @@ from seq.training.precision import autocast
 
 
 def warm_up_largest(
-    model: Model, dataset: SequenceDataset, sampler: BucketedDistributedSampler, config: Config, device: torch.device
+    model: Model, dataset: SequenceDataset, sampler: Sampler, config: Config, device: torch.device
 ) -> None:
     """Forward and backward on the largest shard of the plan, as a trial: nothing of it stays but reserved memory."""
     batch = dataset[sampler.largest_shard()].to(device)
     with naming_what_does_not_fit(batch):
         with autocast(config.train.precision, device):
-            logits = model(batch.inputs, batch.lengths)
+            logits, _ = model(batch.inputs, batch.lengths)
         loss_sum(logits, batch.targets).backward()  # type: ignore[no-untyped-call]
     model.zero_grad()
 

@@ -27,13 +27,16 @@ def classifier_figures(loss_sum: float, confusion: NDArray[np.int64]) -> dict[st
     }
 
 
-def language_model_figures(loss_sum: float, num_targets: int, num_characters: int) -> dict[str, float]:
-    """`bits_per_char`: all bits, those of the end markers too, over the characters of the text."""
-    loss = loss_sum / num_targets
+def language_model_figures(carried: float, windows: float, num_targets: int, num_characters: int) -> dict[str, float]:
+    """From the two sums of the loss, in nats. `bits_per_char`: all bits, those of the end markers too, over the
+    characters of the text."""
+    loss, bits = carried / num_targets, math.log(2) * max(1, num_characters)
     return {
         "loss": loss,
-        "bits_per_char": loss_sum / math.log(2) / max(1, num_characters),
+        "bits_per_char": carried / bits,
         "perplexity": math.exp(min(loss, 700)),
+        "window_loss": windows / num_targets,
+        "window_bits_per_char": windows / bits,
     }
 
 

@@ -17,6 +17,7 @@ from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 from seq.identity import identity
 from seq.models.build import Model, build_model
+from seq.training.carried import CarriedState
 from seq.training.checkpoint import DamagedError, load_checkpoint
 from seq.training.optimizer import make_optimizer
 from seq.training.precision import grad_scaler
@@ -31,19 +32,23 @@ class TrainState:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     progress: Progress
+    carried: CarriedState
 
     @classmethod
     def create(cls, config: Config, corpus: Corpus, device: torch.device) -> "TrainState":
         model = build_model(config, vocab_size=corpus.tokenizer.vocab_size, num_labels=len(corpus.labels)).to(device)
         optimizer = make_optimizer(model, config.optimizer)
-        return cls(model, optimizer, grad_scaler(config.train.precision, device), Progress())
+        scaler = grad_scaler(config.train.precision, device)
+        return cls(model, optimizer, scaler, Progress(), CarriedState(config, device))
 
     def state_dict(self) -> dict[str, Any]:
+        """Called by every rank: each has the carried states of its own shards only."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "progress": asdict(self.progress),
+            "carried": self.carried.gather(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -51,6 +56,7 @@ class TrainState:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
+        self.carried.load(state["carried"])
 
 
 def describe_run(config: Config, corpus: Corpus) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def test_text_files_and_folders(tmp_path: Path) -> None:
         # The end of the text validates; each sequence has the token before it in front.
         assert texts(corpus, "train") == ["one\n\n", "\ntwo\n\n", "\nthree\n", "four\n\n"]
         assert texts(corpus, "validation") == ["\nfive"]
-        assert corpus.notes == ("validation: the last 1 of 5 sequences of the training text",)
+        assert corpus.notes == ("validation: the last 5 of 28 tokens of the training text",)
 
 
 def test_one_long_document_does_not_validate_on_itself(tmp_path: Path) -> None:

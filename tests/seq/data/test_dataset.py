@@ -3,15 +3,15 @@ import torch
 
 from seq.data.corpus import Split
 from seq.data.dataset import IGNORE_INDEX, SequenceDataset
-from seq.data.plan import Piece, Shard
+from seq.data.plan import Pieces, Shard
 from seq.data.ragged import RaggedArray
 
 SEQUENCES = RaggedArray(np.array([1, 5, 6, 7, 1, 8], np.uint8), np.array([0, 4, 6]))
-WHOLE = Piece(0, 2, 3, 4)
+PIECES = Pieces(np.array([1, 1]), np.array([3, 1]), np.array([3, 1]))
 
 
 def shard(*rows: int) -> Shard:
-    return Shard(3, 1, np.array(rows, np.int64), WHOLE)
+    return Shard(3, 1, np.array(rows, np.int64), None, PIECES)
 
 
 def test_language_model_batch() -> None:
@@ -20,14 +20,14 @@ def test_language_model_batch() -> None:
     assert batch.inputs.tolist() == [[1, 0, 0], [1, 5, 6]]
     assert batch.lengths.tolist() == [1, 3]
     assert batch.targets.tolist() == [[8, IGNORE_INDEX, IGNORE_INDEX], [5, 6, 7]]
-    assert (batch.step, batch.shard, batch.num_targets) == (3, 1, WHOLE.tokens)
+    assert (batch.step, batch.shard, batch.num_targets) == (3, 1, 4)
 
 
 def test_classifier_batch() -> None:
     dataset = SequenceDataset(Split.of(SEQUENCES, np.array([4, 9], np.int32), 0))
     batch = dataset[shard(1, 0)]
     assert batch.inputs.tolist() == [[1, 8, 0, 0], [1, 5, 6, 7]]
-    assert (batch.targets.tolist(), batch.num_targets) == ([9, 4], WHOLE.rows)
+    assert (batch.targets.tolist(), batch.num_targets) == ([9, 4], 2)
 
 
 def test_an_empty_shard_is_a_row_without_a_target() -> None:

@@ -66,8 +66,8 @@ def test_budget_and_counts(lengths: list[int], shards: int, tokens: int, rows: i
         sizes = [len(part.sequences) for part in parts]
         assert max(sizes) - min(sizes) <= 1
         # What every rank is told of the whole step, without communicating.
-        assert parts[0].whole.rows == sum(sizes)
-        assert parts[0].whole.tokens == sum(lengths[row] for part in parts for row in part.sequences)
+        assert parts[0].pieces.rows.sum() == sum(sizes)
+        assert parts[0].pieces.tokens.sum() == sum(lengths[row] for part in parts for row in part.sequences)
 
 
 @given(Lengths, st.integers(0, 3), st.data())
@@ -88,7 +88,7 @@ def test_shapes_known_without_the_rows() -> None:
     )
     sampler.set_epoch(2)
     for shard in sampler:
-        pieces = sampler.plan.shards_of(shard.whole)
+        pieces = shard.pieces
         own = [lengths[row] for row in shard.sequences]
         assert [part[shard.shard] for part in pieces] == [len(own), sum(own), len(own) * max(own, default=0)]
 
@@ -147,8 +147,7 @@ def test_planning_for_a_billion_sequences() -> None:
     )
     sampler.seek(3 * sampler.steps_per_epoch + 12345)
     shard = next(iter(sampler))
-    pieces = sampler.plan.shards_of(shard.whole)
-    assert int(pieces.rows.sum()) == shard.whole.rows
+    pieces = shard.pieces
     assert int(pieces.tokens.max()) <= 8192
     assert len(shard.sequences) == pieces.rows[1023] > 0
 

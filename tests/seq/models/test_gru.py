@@ -95,8 +95,8 @@ def test_classifier_does_not_see_padding(lengths: list[int], bidirectional: bool
     config = ClassifierConfig(hidden_size=5, embedding_dim=4, num_layers=layers, bidirectional=bidirectional)
     model = Classifier(config, 9, 3).double()
     inputs, tensor = padded_ids(lengths)
-    together = model(inputs, tensor)
-    alone = [model(inputs[row : row + 1, :length], tensor[row : row + 1]) for row, length in enumerate(lengths)]
+    together = model(inputs, tensor)[0]
+    alone = [model(inputs[row : row + 1, :length], tensor[row : row + 1])[0] for row, length in enumerate(lengths)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-12)
 
 
@@ -105,12 +105,12 @@ def test_classifier_reads_both_directions() -> None:
     torch.manual_seed(0)
     model = Classifier(ClassifierConfig(hidden_size=5, embedding_dim=4), 9, 3)
     inputs, lengths = padded_ids([3, 5])
-    model(inputs, lengths).sum().backward()
+    model(inputs, lengths)[0].sum().backward()
     gradients = {name: p.grad.abs().sum().item() for name, p in model.gru.named_parameters() if p.grad is not None}
     assert len(gradients) == 8
     assert min(gradients.values()) > 0
     expected = torch.cat([model.gru(model.embedding(inputs), lengths)[1][side] for side in (0, 1)], dim=1)
-    torch.testing.assert_close(model(inputs, lengths), model.output(expected))
+    torch.testing.assert_close(model(inputs, lengths)[0], model.output(expected))
 
 
 @given(Lengths)
@@ -118,10 +118,10 @@ def test_language_model_is_causal_and_ignores_padding(lengths: list[int]) -> Non
     torch.manual_seed(0)
     model = LanguageModel(LanguageModelConfig(hidden_size=5, embedding_dim=4), 9).double()
     inputs, tensor = padded_ids(lengths)
-    together = model(inputs, tensor)
+    together = model(inputs, tensor)[0]
     for row, length in enumerate(lengths):
         for time in range(1, length + 1):
-            alone = model(inputs[row : row + 1, :time], torch.tensor([time]))
+            alone = model(inputs[row : row + 1, :time], torch.tensor([time]))[0]
             torch.testing.assert_close(together[row, time - 1], alone[0, -1], rtol=0, atol=1e-12)
 
 
@@ -134,10 +134,10 @@ def test_tied_weights_are_one_parameter() -> None:
 def _free_running(model: LanguageModel, inputs: Tensor) -> Tensor:
     """The lecture's loop: each input is the model's own last prediction."""
     tokens = inputs[:, :1]
-    for _ in range(inputs.shape[1] - 1):
-        logits = model.step(tokens, torch.full((len(inputs),), tokens.shape[1]), None)[0]
+    for _ in range(inputs.shape[1]):
+        logits: Tensor = model(tokens, torch.full((len(inputs),), tokens.shape[1]))[0]
         tokens = torch.cat([tokens, logits[:, -1:].argmax(-1)], dim=1)
-    return model.step(tokens, torch.full((len(inputs),), tokens.shape[1]), None)[0]
+    return logits
 
 
 def test_teacher_forcing_and_free_running() -> None:
@@ -146,16 +146,16 @@ def test_teacher_forcing_and_free_running() -> None:
     model = LanguageModel(config, 9, teacher_forcing=0.0).double()
     model.embedding.weight.data.mul_(3)
     inputs, lengths = padded_ids([7, 7, 7])
-    torch.testing.assert_close(model(inputs, lengths), _free_running(model, inputs))
-    forced = model.step(inputs, lengths, None)[0]
-    assert not torch.allclose(model(inputs, lengths), forced)
+    torch.testing.assert_close(model(inputs, lengths)[0], _free_running(model, inputs))
+    forced = model._read(inputs, lengths, None, None)[0]
+    assert not torch.allclose(model(inputs, lengths)[0], forced)
     # In evaluation the true tokens are given, whatever training does.
-    torch.testing.assert_close(model.eval()(inputs, lengths), forced)
+    torch.testing.assert_close(model.eval()(inputs, lengths)[0], forced)
     model.train().teacher_forcing = 0.5
     torch.manual_seed(1)
-    first = model(inputs, lengths)
+    first = model(inputs, lengths)[0]
     torch.manual_seed(1)
-    assert torch.equal(model(inputs, lengths), first)
+    assert torch.equal(model(inputs, lengths)[0], first)
     assert not torch.allclose(first, forced)
 
 
@@ -183,4 +183,4 @@ def test_locked_dropout_is_locked_in_free_running_too() -> None:
     inputs, lengths = padded_ids([7, 7, 7])
     mask = torch.tensor([[[2.0, 0, 2, 0, 2, 2]]], dtype=torch.float64).expand(3, 1, 6)
     model.embedding_dropout.draw = lambda like: mask  # type: ignore[method-assign]
-    torch.testing.assert_close(model(inputs, lengths), model.step(inputs, lengths, None, mask)[0])
+    torch.testing.assert_close(model(inputs, lengths)[0], model._read(inputs, lengths, None, mask)[0])

@@ -52,7 +52,7 @@ def test_temperature_0_is_the_argmax_loop() -> None:
     model = make_model()
     tokens = torch.tensor([[1, 5, 6]])
     for _ in range(12):
-        logits = model(tokens, torch.tensor([tokens.shape[1]]))[:, -1]
+        logits = model(tokens, torch.tensor([tokens.shape[1]]))[0][:, -1]
         logits[:, :2] = -torch.inf
         tokens = torch.cat([tokens, logits.argmax(-1, keepdim=True)], dim=1)
     assert draw(model, temperature=0.0).tolist() == tokens[:, 3:].tolist()
@@ -75,6 +75,6 @@ def test_the_state_begins_anew_after_a_unit(unit_end: tuple[int, ...]) -> None:
     tokens = draw(model, unit_end=unit_end, temperature=0.0, length=30)[0].tolist()
     ends = [place for place in range(2, 29) if tuple(tokens[place + 1 - len(unit_end) : place + 1]) == unit_end]
     assert ends
-    first_after = model(torch.tensor([[7]]), torch.tensor([1]))[0, -1]
+    first_after = model(torch.tensor([[7]]), torch.tensor([1]))[0][0, -1]
     first_after[:2] = -torch.inf
     assert {tokens[place + 1] for place in ends} == {int(first_after.argmax())}

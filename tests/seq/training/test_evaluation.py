@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from seq.config_file import override_config
 from seq.data.corpus import Split
 from seq.data.ragged import RaggedArray
 from seq.models.build import build_model
-from seq.training.evaluation import evaluate
+from seq.training import evaluation
 from seq.training.objective import loss_sum
 from tests.helpers import run_ranks
 from tests.seq.training.test_gradient import make_config
 
-ROWS = 37
+ROWS, WINDOW = 37, 3
 
 
 def make_split(kind: str) -> Split:
@@ -27,7 +28,9 @@ def make_split(kind: str) -> Split:
 def record(rank: int, kind: str, file: str) -> None:
     config = make_config(kind, 4)
     model = build_model(config, vocab_size=11, num_labels=3)
-    result = evaluate(model, make_split(kind), config, torch.device("cpu"))
+    config = override_config(config, [f"evaluation.window={WINDOW}"], where="test")
+    evaluation.CHUNK = 4  # several to a row
+    result = evaluation.evaluate(model, make_split(kind), config, torch.device("cpu"))
     assert model.training
     if rank == 0:
         torch.save((result.figures, result.confusion is not None and result.confusion.tolist()), file)
@@ -44,18 +47,23 @@ def test_exact_at_every_world_size(tmp_path: Path, kind: str) -> None:
     assert results[0] == results[1] == results[2]
     figures, confusion = results[0]
     split, model = make_split(kind), build_model(make_config(kind, 4), vocab_size=11, num_labels=3)
-    total, hits, targets_seen = 0.0, 0, 0
+    total, in_windows, hits, targets_seen = 0.0, 0.0, 0, 0
     for row in range(ROWS):
         tokens = torch.from_numpy(split.sequences.pad(np.array([row]))[0])
         if split.labels is None:
             inputs, targets = tokens[:, :-1], tokens[:, 1:]
         else:
             inputs, targets = tokens, torch.tensor([int(split.labels[row])])
-        logits = model(inputs, torch.tensor([inputs.shape[1]]))
+        logits = model(inputs, torch.tensor([inputs.shape[1]]))[0]
         total += loss_sum(logits, targets).item()
         hits += int((logits.argmax(-1) == targets).sum())
         targets_seen += targets.numel()
+        for start in range(0, inputs.shape[1] * (split.labels is None), WINDOW):
+            now = slice(start, start + WINDOW)
+            part = model(inputs[:, now], torch.tensor([inputs[:, now].shape[1]]))[0]
+            in_windows += loss_sum(part, targets[:, now]).item()
     assert figures["loss"] == pytest.approx(total / targets_seen, rel=1e-5)
+    assert figures.get("window_loss", 0.0) == pytest.approx(in_windows / targets_seen, rel=1e-5)
     if confusion:
         assert sum(map(sum, confusion)) == ROWS
         assert figures["accuracy"] == hits / ROWS

@@ -49,7 +49,7 @@ def reference(kind: str) -> list[torch.Tensor]:
             inputs, targets = tokens[:, :-1], tokens[:, 1:]
         else:
             inputs, targets = tokens, torch.tensor([int(dataset.labels[row])])
-        total = total + loss_sum(model(inputs, torch.tensor([inputs.shape[1]])), targets)
+        total = total + loss_sum(model(inputs, torch.tensor([inputs.shape[1]]))[0], targets)
         count += targets.numel()
     (total / count).backward()  # type: ignore[no-untyped-call]
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
@@ -65,7 +65,7 @@ def accumulate(kind: str, shards: int, make_reduction: Callable[[DistributedData
     batches = [dataset[shard] for shard in sampler]
     for number, batch in enumerate(batches, 1):
         with nullcontext() if number == len(batches) else model.no_sync():
-            loss = loss_sum(model(batch.inputs, batch.lengths), batch.targets) / batch.num_targets
+            loss = loss_sum(model(batch.inputs, batch.lengths)[0], batch.targets) / batch.num_targets
             torch.autograd.backward(loss)
         if number < len(batches):
             reduction.push()

@@ -109,10 +109,11 @@ def test_classifier_figures_are_those_of_torchmetrics(rows: list[list[int]]) -> 
 
 
 def test_language_model_figures() -> None:
-    figures = language_model_figures(math.log(2) * 30, num_targets=11, num_characters=10)
+    figures = language_model_figures(math.log(2) * 30, math.log(2) * 40, num_targets=11, num_characters=10)
     assert figures["bits_per_char"] == pytest.approx(3.0)
     assert figures["loss"] == pytest.approx(math.log(2) * 30 / 11)
     assert figures["perplexity"] == pytest.approx(2 ** (30 / 11))
+    assert figures["window_bits_per_char"] == pytest.approx(4.0)
 
 
 def test_progress_counts() -> None:

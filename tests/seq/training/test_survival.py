@@ -6,6 +6,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -15,7 +16,7 @@ from seq.config import Config
 from seq.config_file import override_config
 from seq.data.corpus import prepare_corpus
 from seq.data.dataset import Batch
-from seq.data.plan import Piece
+from seq.data.plan import Pieces
 from seq.errors import RunError, UserError
 from seq.training import saving
 from seq.training.checkpoint import serialize, write_checkpoint
@@ -129,7 +130,13 @@ def test_a_second_run_in_the_same_directory_is_refused(tmp_path: Path, monkeypat
 
 def test_memory_that_is_not_there() -> None:
     batch = Batch(
-        torch.zeros(300, 40, dtype=torch.int64), torch.ones(300), torch.zeros(300), 6, 2, 300, Piece(0, 300, 40, 300)
+        torch.zeros(300, 40, dtype=torch.int64),
+        torch.ones(300),
+        torch.zeros(300),
+        6,
+        2,
+        300,
+        Pieces(*np.ones((3, 4), np.int64)),
     )
     with pytest.raises(RunError) as raised, naming_what_does_not_fit(batch):
         torch.empty(1 << 50)

@@ -1,0 +1,85 @@
+"""Stream order: every token once, in the order of the text, whatever the ranks."""
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seq.config import BatchConfig
+from seq.data.corpus import Split
+from seq.data.dataset import Batch, SequenceDataset
+from seq.data.ragged import RaggedArray
+from seq.data.stream import StreamDistributedSampler
+
+Lengths = st.lists(st.integers(1, 30), min_size=1, max_size=8)
+
+
+def make_dataset(lengths: list[int]) -> SequenceDataset:
+    """Documents of so many targets; every token is a number of its own."""
+    offsets = np.concatenate(([0], np.cumsum(np.array(lengths) + 1)))
+    return SequenceDataset(Split.of(RaggedArray(np.arange(1, offsets[-1] + 1), offsets), None, 0))
+
+
+def batches(
+    dataset: SequenceDataset, batch: BatchConfig, world_size: int = 1, epoch: int = 0, start: int = 0
+) -> list[Batch]:
+    """Of all ranks, by step and shard."""
+    found = []
+    for rank in range(world_size):
+        sampler = StreamDistributedSampler(dataset, batch, num_replicas=world_size, rank=rank, seed=3)
+        sampler.seek(epoch * sampler.steps_per_epoch + start)
+        own = [dataset[shard] for shard in sampler]
+        assert len(own) == len(sampler)
+        found += own
+    return sorted(found, key=lambda one: (one.step, one.shard))
+
+
+@given(Lengths, st.sampled_from([1, 2, 4]), st.integers(1, 3), st.integers(1, 9), st.integers(0, 2))
+def test_lanes_read_the_text_exactly_once(lengths: list[int], shards: int, rows: int, window: int, epoch: int) -> None:
+    """Followed lane by lane, targets are the documents' tokens; a row that continues goes on where its lane was."""
+    dataset = make_dataset(lengths)
+    batch = BatchConfig(order="stream", shards=shards, rows=rows, window=window)
+    seen: list[int] = []
+    lanes: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0])
+    for one in batches(dataset, batch, epoch=epoch):
+        assert one.continues is not None
+        assert one.inputs.shape[0] == rows
+        for row in range(rows):
+            targets = [token for token in one.targets[row].tolist() if token >= 0]
+            assert len(targets) <= window
+            inputs = one.inputs[row, : len(targets)].tolist()
+            assert targets == [token + 1 for token in inputs]
+            before = lanes[one.shard, row][-1]
+            if targets:
+                # Goes on exactly where a lane may: in the same document, and not at the beginning of an epoch.
+                begins = inputs[0] - 1 in dataset.sequences.offsets
+                assert bool(one.continues[row]) == (before == inputs[0] and not begins)
+                lanes[one.shard, row] += targets
+            seen += targets
+        assert one.num_targets == one.pieces.tokens.sum()
+        assert one.pieces.tokens[one.shard] == (one.targets >= 0).sum()
+        assert one.pieces.padded_tokens[one.shard] == one.inputs.numel()
+    assert sorted(seen) == sorted(
+        set(range(1, sum(lengths) + len(lengths) + 1)) - set(1 + dataset.sequences.offsets[:-1])
+    )
+
+
+def test_the_same_at_every_world_size_and_from_any_step() -> None:
+    dataset = make_dataset([40, 7, 90, 3])
+    batch = BatchConfig(order="stream", shards=4, rows=2, window=5)
+    texts = [
+        [(one.step, one.shard, one.inputs.tolist()) for one in batches(dataset, batch, world_size, epoch=1)]
+        for world_size in (1, 2, 4)
+    ]
+    assert texts[0] == texts[1] == texts[2]
+    later = [(one.step, one.shard, one.inputs.tolist()) for one in batches(dataset, batch, epoch=1, start=2)]
+    assert later == texts[0][2 * 4 :]
+    other = [one.inputs.tolist() for one in batches(dataset, batch, epoch=2)]
+    assert other != [text for _, _, text in texts[0]]
+
+
+def test_world_size_must_divide_the_shards() -> None:
+    with pytest.raises(ValueError, match="world size 3"):
+        StreamDistributedSampler(make_dataset([5]), BatchConfig(order="stream"), num_replicas=3, rank=0)
