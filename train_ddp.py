@@ -28,6 +28,7 @@ from seq.training.bad_steps import BadSteps
 from seq.training.console import print_evaluation, print_result
 from seq.training.evaluation import evaluate
 from seq.training.export import export_model
+from seq.training.judging import Judge
 from seq.training.ledger import Ledger
 from seq.training.logger import open_logger
 from seq.training.memory import warm_up_largest
@@ -39,7 +40,7 @@ from seq.training.run_directory import RunDirectory
 from seq.training.saving import CheckpointSaver
 from seq.training.state import Checkpoint, TrainState, describe_run, fingerprint, load_for_resume
 from seq.training.step import accumulate_gradients, update
-from seq.training.text import write_samples
+from seq.training.text import Writer, write_samples
 
 
 def main(arguments: list[str]) -> None:
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> None:
     directory.check(config)
     if (result := directory.read_result()) and result["status"] == "finished":
         return print_result(directory.path, result, launch.is_main, already=True)
-    corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
+    corpus = prepare_corpus(config.data, config.task)
     with directory.locked_by(launch.is_main):
         resumed_from = load_for_resume(directory.to_resume_from(), config, corpus)
         fix_arithmetic_of(config, device_of(launch))
@@ -97,7 +98,7 @@ def train(
     logger.event(event, start, world_size=launch.world_size, device=str(device))
     saver = CheckpointSaver(directory, config.checkpoint, logger, launch.is_main)
     bad_steps = BadSteps(directory, config, corpus, state, dataset, sampler, launch.is_main)
-    preemption = Preemption()
+    preemption, judge = Preemption(), Judge(corpus)
 
     # ---- train ----------------------------------------------------------------------------------------------------
     speed, newest, stopped_by = Speed(progress.tokens_seen, ledger), None, None
@@ -133,8 +134,10 @@ def train(
                 logger.evaluation(progress.step, "validation", newest)
             if isinstance(state.model, LanguageModel) and launch.is_main:
                 with ledger("sampling"):
-                    samples = write_samples(state.model, corpus.tokenizer, config, progress.step)
-                    logger.samples(progress.step, list(samples))
+                    writer = Writer(state.model, corpus.tokenizer, config.data.unit)
+                    samples = list(write_samples(writer, corpus.labels, config, progress.step))
+                    logger.samples(progress.step, samples)
+                    logger.event("judge", progress.step, **judge.figures(samples))
                     state.model.train()
 
         if is_due(progress.step, config.checkpoint.every_steps, total_steps) or stopped_by:

@@ -34,9 +34,7 @@ def main(arguments: list[str]) -> None:
     launch = describe_launch()
     check_world_size(launch.world_size, config.batch.shards)
     # Encoded as the model was trained, whatever characters and labels the data have now.
-    corpus = prepare_corpus(
-        config.data, labelled=config.model.kind == "classifier", tokenizer=trained.tokenizer, labels=trained.labels
-    )
+    corpus = prepare_corpus(config.data, config.task, tokenizer=trained.tokenizer, labels=trained.labels)
     split = options.split or ("test" if "test" in corpus.splits else "validation")
     if split not in corpus.splits:
         raise UserError(f"--split {split}: the data have {', '.join(corpus.splits)}")

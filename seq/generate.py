@@ -1,28 +1,27 @@
 """Write text with a language model's run: python -m seq.generate RUN --prime "My fellow" --length 300."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
+from launch.seeding import derive_seed
 from seq.command_line import exit_code, load_run
+from seq.config import GenerationConfig
 from seq.config_file import override_config
 from seq.errors import UserError
 from seq.models.language_model import LanguageModel
-from seq.training.text import generate
+from seq.training.state import TrainedModel
+from seq.training.text import Writer
+
+GIVEN = ("length", "temperature", "top_k", "top_p", "repetition_penalty", "stop")
+"""Options that stand for keys of the section `generation`."""
+TAIL = 10_000
+"""Characters of an interactive text that are read again when one goes on."""
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m seq.generate", description=__doc__)
-    parser.add_argument("run", type=Path, help="run directory, such as runs/speeches")
-    parser.add_argument("--prime", default="", metavar="TEXT", help="text to go on from (default: the beginning)")
-    parser.add_argument("--length", type=int, help="tokens to write (default: generation.length of the run)")
-    parser.add_argument("--temperature", type=float, help="0: always the likeliest (default: the run's)")
-    parser.add_argument("--top-k", type=int, help="draw among the k likeliest tokens; 0: all (default: the run's)")
-    parser.add_argument("--top-p", type=float, help="draw among tokens of this total probability (default: the run's)")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed writes the same text (default 1)")
-    parser.add_argument("--num", type=int, default=1, help="texts to write, together (default 1)")
-    parser.add_argument("--checkpoint", metavar="NAME", help="such as step-00000500.pt (default: the newest)")
-    options = parser.parse_intermixed_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     trained = load_run(options.run, options.checkpoint)
     if not isinstance(trained.model, LanguageModel):
         raise UserError(f"{options.run}: is a classifier; use python -m seq.predict")
@@ -30,21 +29,77 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"--seed {options.seed}: must be from 0 to 2**63 - 1")
     if options.num < 1:
         raise UserError(f"--num {options.num}: must be at least 1")
-    if missing := trained.tokenizer.unknown(options.prime):
+    given = {name: getattr(options, name) for name in GIVEN if getattr(options, name) is not None}
+    overrides = [f"generation.{name}={json.dumps(value)}" for name, value in given.items()]
+    config = override_config(trained.config, overrides, where="command line").generation
+    writer = Writer(trained.model, trained.tokenizer, trained.config.data.unit)
+    label = _label_id(options.label, trained)
+    prompt = options.prime if options.prime_file is None else _read(options.prime_file)
+    if options.interactive:
+        return _interact(writer, config, options.seed, label)
+    _warn_of_unknown(writer, prompt)
+    if options.num > 1:
+        texts = writer.generate(prompt, config, seed=options.seed, num=options.num, label=label)
+        separator = "\n" if label is not None else "\n" + "-" * 40 + "\n"
+        return print(separator.join(prompt + text for text in texts))
+    print(prompt, end="", flush=True)
+    for piece in writer.stream(prompt, config, seed=options.seed, label=label):
+        print(piece, end="", flush=True)
+    print()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m seq.generate", description=__doc__)
+    parser.add_argument("run", type=Path, help="run directory, such as runs/speeches")
+    prompt = parser.add_mutually_exclusive_group()
+    prompt.add_argument("--prime", default="", metavar="TEXT", help="text to go on from (default: the beginning)")
+    prompt.add_argument("--prime-file", metavar="FILE", help="the same from a file; -: from stdin")
+    prompt.add_argument("--interactive", action="store_true", help="go on with each line that is typed, until the end")
+    parser.add_argument("--label", help="what to write: a label of the training data, for a model that writes by label")
+    parser.add_argument("--length", type=int, help="tokens to write (default: generation.length of the run)")
+    parser.add_argument("--temperature", type=float, help="0: always the likeliest (default: the run's)")
+    parser.add_argument("--top-k", type=int, help="draw among the k likeliest tokens; 0: all (default: the run's)")
+    parser.add_argument("--top-p", type=float, help="draw among tokens of this total probability (default: the run's)")
+    parser.add_argument("--repetition-penalty", type=float, help="above 1: repeat less (default: the run's)")
+    parser.add_argument("--stop", metavar="TEXT", help="end before this text (default: the run's)")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed writes the same text (default 1)")
+    parser.add_argument("--num", type=int, default=1, help="texts to write, together (default 1)")
+    parser.add_argument("--checkpoint", metavar="NAME", help="such as step-00000500.pt (default: the newest)")
+    return parser
+
+
+def _label_id(label: str | None, trained: TrainedModel) -> int | None:
+    if trained.config.task != "write_by_label":
+        if label is not None:
+            raise UserError("--label: the model was not trained by label (model.condition=label)")
+        return None
+    if label not in trained.labels:
+        given = "is missing" if label is None else f"{label!r} is none of the training data"
+        raise UserError(f"--label {given}; there are {', '.join(trained.labels)}")
+    return trained.labels.index(label)
+
+
+def _read(file: str) -> str:
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--prime-file {file}: cannot be read: {error}") from None
+
+
+def _warn_of_unknown(writer: Writer, text: str) -> None:
+    if missing := writer.tokenizer.unknown(text):
         print(f"the training text has no {' '.join(map(repr, missing))}; read as unknown", file=sys.stderr)
-    given = {name: getattr(options, name) for name in ("length", "temperature", "top_k", "top_p")}
-    overrides = [f"generation.{name}={value}" for name, value in given.items() if value is not None]
-    config = override_config(trained.config, overrides, where="command line")
-    texts = generate(
-        trained.model,
-        trained.tokenizer,
-        options.prime,
-        config.generation,
-        unit=config.data.unit,
-        seed=options.seed,
-        num=options.num,
-    )
-    print(("\n" + "-" * 40 + "\n").join(options.prime + text for text in texts))
+
+
+def _interact(writer: Writer, config: GenerationConfig, seed: int, label: int | None) -> None:
+    text = ""
+    for number, line in enumerate(iter(sys.stdin.readline, "")):
+        _warn_of_unknown(writer, line)
+        text = (text + line.rstrip("\n"))[-TAIL:]
+        for piece in writer.stream(text, config, seed=derive_seed(seed, number), label=label):
+            print(piece, end="", flush=True)
+            text += piece
+        print(flush=True)
 
 
 if __name__ == "__main__":

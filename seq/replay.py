@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     launch = describe_launch()
     if launch.launcher != "python":
         raise UserError("a replay runs on one process: start it with plain python")
-    corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
+    corpus = prepare_corpus(config.data, config.task)
     earlier = [path for path in checkpoints_in(directory.checkpoints) if path < directory.checkpoint_at(options.step)]
     checkpoint = load_for_resume(earlier[::-1], config, corpus)
     fix_arithmetic_of(config, device_of(launch))

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     directory.check(config)
     if (result := directory.read_result()) and result["status"] == "finished":
         raise UserError(f"{directory.path}: already finished; choose another run.name")
-    prepare_corpus(config.data, labelled=config.model.kind == "classifier")
+    prepare_corpus(config.data, config.task)
     script = job.script([str(path.absolute()), *overrides])
     if options.dry_run:
         print(script, end="")

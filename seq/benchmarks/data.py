@@ -18,7 +18,7 @@ BATCHES, ROUNDS = 20, 9
 
 def main(words: list[str]) -> None:
     config = load_config(*config_and_overrides(words))
-    corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
+    corpus = prepare_corpus(config.data, config.task)
     dataset = SequenceDataset(corpus.splits["train"])
     columns = ["data", "rows a batch", "loop, us", "gather, us", "times faster"]
     report = Report("data", "building a batch", columns)

@@ -91,7 +91,7 @@ def _ways(problem: Problem, threads: int) -> Iterator[tuple[str, Callable[[], in
     """Each trains on some batches and returns the tokens in them."""
     base = parse_config({"model": {"kind": problem.kind}}, where="benchmark")
     config = override_config(base, ["data.lowercase=true", *problem.settings], where="benchmark")
-    corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
+    corpus = prepare_corpus(config.data, config.task)
     examples = list(examples_of(corpus))
     yield "plain PyTorch", plain(problem, config, corpus, padding_loader(examples, problem.rows))
     if find_spec("transformers") and config.model.kind == "classifier":

@@ -30,7 +30,7 @@ STEPS, ROUNDS = 30, 9
 def main(words: list[str]) -> None:
     path, overrides = config_and_overrides(words)
     config = load_config(path, overrides)
-    corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
+    corpus = prepare_corpus(config.data, config.task)
     launch = describe_launch()
     fix_arithmetic_of(config, device_of(launch))
     columns = [
@@ -83,7 +83,7 @@ def _bare(state: TrainState, steps: list[list[Batch]], config: Config) -> None:
     for shards in steps:
         for batch in shards:
             with autocast(config.train.precision, batch.inputs.device):
-                logits, last = state.model(batch.inputs, batch.lengths, state.carried.before(batch))
+                logits, last = state.model(**batch.arguments(state.carried.before(batch)))
             state.carried.after(batch, last)
             (loss_sum(logits, batch.targets) / batch.num_targets).backward()  # type: ignore[no-untyped-call]
         clip_grad_norm_(state.model.parameters(), config.train.max_norm)

@@ -35,7 +35,7 @@ ROUNDS = 120
 def main(arguments: list[str]) -> None:
     config = load_config(*config_and_overrides(arguments))
     launch = describe_launch()
-    corpus = prepare_corpus(config.data, labelled=config.model.kind == "classifier")
+    corpus = prepare_corpus(config.data, config.task)
     fix_arithmetic_of(config, device_of(launch))
     with process_group(launch, timeout_seconds=config.run.timeout_seconds) as device:
         seconds = compare(config, corpus, device)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, model_validator
 
 from seq.config.data import DataConfig, FilesConfig
-from seq.config.model import ClassifierConfig, GRUConfig, LanguageModelConfig
+from seq.config.model import ClassifierConfig, GRUConfig, LanguageModelConfig, Task
 from seq.config.section import Count, Positive, Section
 from seq.config.training import BatchConfig, OptimizerConfig, SyncConfig, TrainConfig
 
@@ -28,6 +28,7 @@ __all__ = [
     "RunConfig",
     "Section",
     "SyncConfig",
+    "Task",
     "TrainConfig",
 ]
 
@@ -66,6 +67,10 @@ class GenerationConfig(Section):
     """Draw among the k likeliest tokens only (0: all)."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Draw among the likeliest tokens that together have this probability."""
+    repetition_penalty: Annotated[float, Field(ge=1)] = 1.0
+    """Makes each of the last 64 tokens less likely to come again (1: not)."""
+    stop: str = ""
+    """A sample ends before this text."""
 
 
 class CheckpointConfig(Section):
@@ -103,17 +108,23 @@ class Config(Section):
     checkpoint: CheckpointConfig = CheckpointConfig()
     logging: LoggingConfig = LoggingConfig()
 
+    @property
+    def task(self) -> Task:
+        if self.model.kind == "classifier":
+            return "classify"
+        return "write" if self.model.condition == "none" else "write_by_label"
+
     @model_validator(mode="after")
     def _sections_agree(self) -> "Config":
         faults = []
         stream, language = self.batch.order == "stream", self.model.kind == "language_model"
-        if stream and not language:
-            faults.append("batch.order=stream is for model.kind=language_model only")
+        if stream and self.task != "write":
+            faults.append("batch.order=stream is for model.kind=language_model with model.condition=none only")
         if stream and (self.data.unit, self.data.too_long) != ("document", "auto"):
             faults.append("batch.order=stream reads whole documents: set data.unit=document and data.too_long=auto")
         if stream and self.train.teacher_forcing != 1.0:
             faults.append("train.teacher_forcing below 1 needs batch.order=bucketed")
-        whole = language and self.data.unit == "document"
+        whole = self.task == "write" and self.data.unit == "document"
         if not whole and self.data.max_length + 2 > self.batch.tokens:
             faults.append(
                 f"batch.tokens ({self.batch.tokens}) must hold one sequence: at least data.max_length + 2 markers "
@@ -121,8 +132,8 @@ class Config(Section):
             )
         if not language and self.train.teacher_forcing != 1.0:
             faults.append("train.teacher_forcing is for model.kind=language_model only; leave it at 1.0")
-        if not language and self.data.too_long == "split":
-            faults.append("data.too_long=split is for model.kind=language_model only; choose error, drop or truncate")
+        if self.task != "write" and self.data.too_long == "split":
+            faults.append("data.too_long=split is for texts without labels; choose error, drop or truncate")
         if faults:
             raise ValueError("; ".join(faults))
         return self

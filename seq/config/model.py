@@ -1,12 +1,14 @@
 """What is trained."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from seq.config.section import Dropout, Positive, Section
 
 Path = Literal["auto", "dense", "packed", "scan"]
+Task = Literal["classify", "write", "write_by_label"]
+"""What the data are prepared for: a label for a text; the next token; the next token of a text with a label."""
 
 
 class GRUConfig(Section):
@@ -32,11 +34,17 @@ class ClassifierConfig(GRUConfig):
     """One label for a sequence."""
     bidirectional: bool = True
     """Read the sequence in both directions."""
+    ngrams: Annotated[int, Field(ge=0, le=8)] = 0
+    """Add class logits of the n-grams of 1 to so many tokens (0: none); for short texts such as names."""
+    ngram_buckets: Positive = 32768
+    """Rows of their table for each order from 2 on: n-grams are hashed into them."""
 
 
 class LanguageModelConfig(GRUConfig):
     kind: Literal["language_model"] = "language_model"
     """The next token at every position."""
+    condition: Literal["none", "label"] = "none"
+    """`label`: the data have labels, whose embedding is the state that a text begins with; texts are written by label."""
     tie_weights: bool = False
     """Use the embedding as the output layer (needs embedding_dim = hidden_size)."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from seq.config import DataConfig
+from seq.config import DataConfig, Task
 from seq.data.encode import Encoded, cut_rows, encode_splits
 from seq.data.limits import check_split
 from seq.data.line import Line
@@ -22,18 +22,18 @@ from seq.data.sources import identify, load_splits
 from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 
-FORMAT = 4
+FORMAT = 5
 """Raise when the same source and config would be prepared otherwise."""
 
 
-def time_steps(sequences: RaggedArray, *, labelled: bool) -> Ints:
+def time_steps(sequences: RaggedArray, task: Task) -> Ints:
     """Of each sequence: a language model's last token is target only."""
-    return sequences.lengths - (0 if labelled else 1)
+    return sequences.lengths - (0 if task == "classify" else 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The sequences of one split; for a classifier the label id of each, and how long it is."""
+    """The sequences of one split, with the label id of each if they have labels, and what they are for."""
 
     sequences: RaggedArray
     labels: Ints | None
@@ -41,12 +41,13 @@ class Split:
     """The sequences by length."""
     num_characters: int
     """Characters of text in a language model's targets (with the byte tokenizer, fewer than the tokens)."""
+    task: Task
 
     @classmethod
-    def of(cls, sequences: RaggedArray, labels: Ints | None, num_characters: int) -> "Split":
+    def of(cls, sequences: RaggedArray, labels: Ints | None, num_characters: int, task: Task) -> "Split":
         """With its line."""
-        line = Line.of(time_steps(sequences, labelled=labels is not None))
-        return cls(sequences=sequences, labels=labels, line=line, num_characters=num_characters)
+        line = Line.of(time_steps(sequences, task))
+        return cls(sequences=sequences, labels=labels, line=line, num_characters=num_characters, task=task)
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -54,7 +55,7 @@ class Split:
     @property
     def lengths(self) -> Ints:
         """Time steps of each sequence."""
-        return time_steps(self.sequences, labelled=self.labels is not None)
+        return time_steps(self.sequences, self.task)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Corpus:
 
 
 def prepare_corpus(
-    config: DataConfig, *, labelled: bool, tokenizer: Tokenizer | None = None, labels: Sequence[str] = ()
+    config: DataConfig, task: Task, *, tokenizer: Tokenizer | None = None, labels: Sequence[str] = ()
 ) -> Corpus:
     """Open the prepared corpus; whichever process comes first prepares it while the others wait at the lock.
 
@@ -78,7 +79,7 @@ def prepare_corpus(
     UserError for anything that is wrong with the data, on every rank alike, before a process group exists.
     """
     vocabulary = (None if tokenizer is None else tokenizer.to_dict(), list(labels))
-    about = [FORMAT, labelled, config.model_dump(mode="json", exclude={"cache_dir"}), vocabulary, identify(config)]
+    about = [FORMAT, task, config.model_dump(mode="json", exclude={"cache_dir"}), vocabulary, identify(config)]
     key = hashlib.sha256(json.dumps(about).encode()).hexdigest()
     root = _cache_root(config)
     folder = root / key[:32]
@@ -90,7 +91,7 @@ def prepare_corpus(
         raise UserError(f"data.cache_dir: prepared data cannot be kept in {root}: {error}") from None
     try:
         if (corpus := _open(folder)) is None:
-            _write(folder, config, labelled, tokenizer, labels)
+            _write(folder, config, task, tokenizer, labels)
             corpus = _open(folder)
     except OSError as error:
         raise UserError(f"data: cannot be read, or not be kept in {root}: {error}") from None
@@ -106,12 +107,10 @@ def _cache_root(config: DataConfig) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lockstep"
 
 
-def _write(
-    folder: Path, config: DataConfig, labelled: bool, tokenizer: Tokenizer | None, labels: Sequence[str]
-) -> None:
+def _write(folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | None, labels: Sequence[str]) -> None:
     """Write everything beside `folder`, then rename: a killed preparation leaves nothing that looks whole."""
     notes: list[str] = []
-    loaded = load_splits(config, labelled=labelled, need_train=tokenizer is None)
+    loaded = load_splits(config, labelled=task != "write", need_train=tokenizer is None)
     splits = {name: check_split(split, config, notes) for name, split in loaded.items()}
     if "validation" not in splits and "train" in splits:
         splits |= cut_rows(splits["train"], config.validation_fraction)
@@ -122,7 +121,7 @@ def _write(
     encoded = encode_splits(splits, tokenizer, labels, config, notes)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))
     try:
-        _save(temporary, encoded, tokenizer, labels, notes)
+        _save(temporary, encoded, tokenizer, labels, notes, task)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     finally:
@@ -130,16 +129,22 @@ def _write(
 
 
 def _save(
-    folder: Path, encoded: Mapping[str, Encoded], tokenizer: Tokenizer, labels: Sequence[str], notes: list[str]
+    folder: Path,
+    encoded: Mapping[str, Encoded],
+    tokenizer: Tokenizer,
+    labels: Sequence[str],
+    notes: list[str],
+    task: Task,
 ) -> None:
     characters: dict[str, int] = {}
     for name, (sequences, label_ids) in encoded.items():
         characters[name] = tokenizer.count_characters(np.delete(sequences.values, sequences.offsets[:-1]))
         sequences.save(folder / name)
-        Split.of(sequences, label_ids, characters[name]).line.save(folder / name)
+        Split.of(sequences, label_ids, characters[name], task).line.save(folder / name)
         if label_ids is not None:
             np.save(folder / f"{name}.labels.npy", label_ids)
-    about = {"tokenizer": tokenizer.to_dict(), "labels": list(labels), "characters": characters, "notes": notes}
+    about = {"task": task, "tokenizer": tokenizer.to_dict(), "labels": list(labels)}
+    about |= {"characters": characters, "notes": notes}
     (folder / "corpus.json").write_text(json.dumps(about | {"fingerprint": _digest(folder, about)}))
 
 
@@ -166,7 +171,9 @@ def _open(folder: Path) -> Corpus | None:
         return Corpus(
             tokenizer=Tokenizer(**about["tokenizer"]),
             labels=tuple(about["labels"]),
-            splits={name: _open_split(folder, name, count) for name, count in about["characters"].items()},
+            splits={
+                name: _open_split(folder, name, count, about["task"]) for name, count in about["characters"].items()
+            },
             notes=tuple(about["notes"]),
             fingerprint=about["fingerprint"],
         )
@@ -174,8 +181,8 @@ def _open(folder: Path) -> Corpus | None:
         return None
 
 
-def _open_split(folder: Path, name: str, num_characters: int) -> Split:
+def _open_split(folder: Path, name: str, num_characters: int, task: Task) -> Split:
     labels = folder / f"{name}.labels.npy"
     mapped = np.load(labels, mmap_mode="r") if labels.exists() else None
     sequences, line = RaggedArray.open(folder / name), Line.open(folder / name)
-    return Split(sequences=sequences, labels=mapped, line=line, num_characters=num_characters)
+    return Split(sequences=sequences, labels=mapped, line=line, num_characters=num_characters, task=task)

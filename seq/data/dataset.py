@@ -15,7 +15,7 @@ IGNORE_INDEX = -100
 """A target that carries no loss: `cross_entropy`'s own default."""
 
 
-MOVED = ("inputs", "targets", "continues")
+MOVED = ("inputs", "targets", "continues", "labels")
 """What of a batch the device needs."""
 
 
@@ -36,6 +36,13 @@ class Batch(NamedTuple):
     """Rows and tokens of all shards of the step."""
     continues: Tensor | None = None
     """(B,) bool, in stream order: the row goes on where it ended in the step before."""
+    labels: Tensor | None = None
+    """(B,) int64, for a language model that writes by label."""
+
+    def arguments(self, hidden: Tensor | None = None) -> dict[str, Tensor]:
+        """What a model is called with; `hidden`: the state to begin with."""
+        given = {"inputs": self.inputs, "lengths": self.lengths, "hidden": hidden, "labels": self.labels}
+        return {name: value for name, value in given.items() if value is not None}
 
     def to(self, device: torch.device) -> Self:
         """Inputs and targets on `device`; the copy overlaps with computing if they are pinned."""
@@ -49,54 +56,61 @@ class SequenceDataset(Dataset[Batch]):
     """`dataset[shard]` gathers the shard. An empty shard becomes one row of padding without a target: weight 0."""
 
     def __init__(self, split: Split) -> None:
-        self.sequences, self.labels, self.line = split.sequences, split.labels, split.line
+        self.sequences, self.labels, self.line, self.task = split.sequences, split.labels, split.line, split.task
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def __getitem__(self, shard: Shard) -> Batch:
+        padded, stored = pad_slices(self.sequences.values, *self._slices(shard))
+        common = (shard.step, shard.shard, self.num_targets(shard.pieces), shard.pieces)
+        labels = self._labels(shard.sequences)
+        if self.task == "classify":
+            inputs = torch.from_numpy(_at_least(padded, 1))
+            return Batch(inputs, torch.from_numpy(stored).clamp(min=1), labels, *common)
+        inputs, lengths, targets = _next_tokens(_at_least(padded, 2), stored)
+        continues = None if shard.windows is None else torch.from_numpy(shard.windows.continues)
+        given = labels.clamp(min=0) if self.task == "write_by_label" else None
+        return Batch(inputs, lengths, targets, *common, continues, given)
+
+    def _slices(self, shard: Shard) -> tuple[Ints, Ints]:
+        """Where in the values its rows begin and end; one row of nothing if it has none."""
         rows, windows = shard.sequences, shard.windows
+        if len(rows) == 0:
+            return np.zeros(1, np.int64), np.zeros(1, np.int64)
         starts, stops = self.sequences.offsets[rows], self.sequences.offsets[rows + 1]
         if windows is not None:
             starts = starts + windows.begin
             stops = starts + windows.length + 1
-        continues = None if windows is None else torch.from_numpy(windows.continues)
-        if len(rows) == 0:
-            empty = torch.zeros(1, 1, dtype=torch.int64)
-            targets = torch.full_like(empty if self.labels is None else empty[0], IGNORE_INDEX)
-            inputs, lengths = empty, torch.ones(1, dtype=torch.int64)
-        elif self.labels is None:
-            inputs, lengths, targets = _next_tokens(*pad_slices(self.sequences.values, starts, stops))
-        else:
-            padded, row_lengths = pad_slices(self.sequences.values, starts, stops)
-            inputs, lengths = torch.from_numpy(padded), torch.from_numpy(row_lengths)
-            targets = torch.from_numpy(self.labels[rows].astype(np.int64))
-        return Batch(
-            inputs, lengths, targets, shard.step, shard.shard, self.num_targets(shard.pieces), shard.pieces, continues
-        )
+        return starts, stops
+
+    def _labels(self, rows: Ints) -> Tensor:
+        if self.labels is None or len(rows) == 0:
+            return torch.full((1,), IGNORE_INDEX)
+        return torch.from_numpy(self.labels[rows].astype(np.int64))
 
     def num_targets(self, pieces: Pieces) -> int:
-        """Predictions that carry loss: one a sequence (labels), or one a time step."""
-        return int((pieces.tokens if self.labels is None else pieces.rows).sum())
+        """Predictions that carry loss: one a sequence (classifier), or one a time step."""
+        return int((pieces.rows if self.task == "classify" else pieces.tokens).sum())
 
 
 def decode_rows(batch: Batch, corpus: Corpus) -> list[dict[str, str]]:
     """For people: `text` of each row, for a classifier with its `label`; a dummy row is left out."""
     rows = zip(batch.inputs.tolist(), batch.lengths.tolist(), batch.targets.tolist(), strict=True)
     decode = corpus.tokenizer.decode
-    if not corpus.labels:
+    if batch.targets.dim() == 2:
         return [{"text": decode(tokens[:length])} for tokens, length, targets in rows if targets[0] >= 0]
     labelled = [(decode(tokens[:length]), target) for tokens, length, target in rows]
     return [{"text": text, "label": corpus.labels[target]} for text, target in labelled if target >= 0]
 
 
+def _at_least(padded: Ints, width: int) -> Ints:
+    return np.pad(padded, ((0, 0), (0, max(0, width - padded.shape[1]))))
+
+
 def _next_tokens(padded: Ints, stored: Ints) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs are all tokens but the last, targets all but the first; a row without any is one step of padding."""
-    padded = padded if padded.shape[1] > 1 else np.pad(padded, ((0, 0), (0, 1)))
     tokens, lengths = torch.from_numpy(padded), torch.from_numpy(stored - 1)
     outside = torch.arange(tokens.shape[1] - 1) >= lengths[:, None]
-    return (
-        tokens[:, :-1].masked_fill(outside, 0),
-        lengths.clamp(min=1),
-        tokens[:, 1:].masked_fill(outside, IGNORE_INDEX),
-    )
+    inputs = tokens[:, :-1].masked_fill(outside, 0)
+    return inputs, lengths.clamp(min=1), tokens[:, 1:].masked_fill(outside, IGNORE_INDEX)

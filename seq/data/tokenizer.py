@@ -1,6 +1,7 @@
 """Text to token ids and back: bytes or characters, with four reserved ids in front."""
 
-from collections.abc import Iterable, Sequence
+import codecs
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -54,6 +55,16 @@ class Tokenizer:
         if self.kind == "bytes":
             return bytes(token - RESERVED for token in text if token >= RESERVED).decode("utf-8", "replace")
         return "".join(self.characters[token - RESERVED] if token >= RESERVED else "\ufffd" for token in text)
+
+    def decode_each(self, ids: Iterable[int]) -> Iterator[str]:
+        """What each of `ids` adds to the text: nothing while a character of several bytes is not complete."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        for token in ids:
+            if self.kind == "characters":
+                yield self.decode([token])
+            elif token >= RESERVED:
+                yield decoder.decode(bytes([token - RESERVED]))
+        yield decoder.decode(b"", final=True)
 
     def count_characters(self, ids: Ints) -> int:
         """Characters that `ids` stand for: no markers, and no continuation bytes (10xxxxxx) of UTF-8."""

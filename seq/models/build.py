@@ -15,4 +15,4 @@ def build_model(config: Config, *, vocab_size: int, num_labels: int) -> Model:
     torch.manual_seed(derive_seed(config.run.seed, "weights"))
     if isinstance(config.model, ClassifierConfig):
         return Classifier(config.model, vocab_size, num_labels)
-    return LanguageModel(config.model, vocab_size, config.train.teacher_forcing)
+    return LanguageModel(config.model, vocab_size, config.train.teacher_forcing, num_labels)

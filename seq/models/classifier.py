@@ -1,9 +1,10 @@
-"""Embedding -> GRU -> linear: one label for a sequence."""
+"""Embedding -> GRU -> linear: one label for a sequence; and beside it, if asked for, its n-grams -> linear."""
 
 from torch import Tensor, nn
 
 from seq.config import ClassifierConfig
 from seq.models.gru import GRU, LockedDropout
+from seq.models.ngrams import NgramLogits
 
 
 class Classifier(nn.Module):
@@ -11,11 +12,14 @@ class Classifier(nn.Module):
 
     def __init__(self, config: ClassifierConfig, vocab_size: int, num_labels: int) -> None:
         super().__init__()
+        self.config = config
         self.embedding = nn.Embedding(vocab_size, config.embedding_dim, padding_idx=0)
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.gru = GRU(config.embedding_dim, config, bidirectional=config.bidirectional)
         self.output_dropout = nn.Dropout(config.output_dropout)
         self.output = nn.Linear(self.gru.directions * config.hidden_size, num_labels)
+        if config.ngrams:
+            self.ngrams = NgramLogits(vocab_size, num_labels, orders=config.ngrams, buckets=config.ngram_buckets)
 
     def forward(self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`inputs` (B, T) token ids, `lengths` (B,) on the CPU, `hidden` (L * D, B, H), zeros if None -> logits
@@ -24,4 +28,5 @@ class Classifier(nn.Module):
         _, last = self.gru(embedded, lengths, hidden)
         # (D, B, H) of the top layer -> (B, D * H): with `last[-1]` alone, the forward direction would be thrown away.
         top = last[-self.gru.directions :].transpose(0, 1).flatten(1)
-        return self.output(self.output_dropout(top)), last
+        logits = self.output(self.output_dropout(top))
+        return logits + self.ngrams(inputs, lengths) if self.config.ngrams else logits, last

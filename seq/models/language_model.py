@@ -11,24 +11,34 @@ class LanguageModel(nn.Module):
     """With `teacher_forcing` p < 1, each input after a row's first is, in training, the true one with probability p,
     else the model's own likeliest token (p = 0: free running). Draws come from torch's default CPU generator."""
 
-    def __init__(self, config: LanguageModelConfig, vocab_size: int, teacher_forcing: float = 1.0) -> None:
+    def __init__(
+        self, config: LanguageModelConfig, vocab_size: int, teacher_forcing: float = 1.0, num_labels: int = 0
+    ) -> None:
         super().__init__()
         self.teacher_forcing = teacher_forcing
         self.embedding = nn.Embedding(vocab_size, config.embedding_dim, padding_idx=0)
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.gru = GRU(config.embedding_dim, config, bidirectional=False)
         self.output_dropout = nn.Dropout(config.output_dropout)
+        if config.condition == "label":
+            self.label_embedding = nn.Embedding(num_labels, config.num_layers * config.hidden_size)
         self.output = nn.Linear(config.hidden_size, vocab_size)
         if config.tie_weights:
             # A softmax over N(0, 1) embeddings would begin far from uniform.
             nn.init.normal_(self.embedding.weight, std=config.embedding_dim**-0.5)
             self.output.weight = self.embedding.weight
 
-    def forward(self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """`inputs` (B, T) token ids, `lengths` (B,) on the CPU, `hidden` (L, B, H) the state to begin with, zeros if
-        None -> logits (B, T, vocab_size), and the state after each row's last token (L, B, H)."""
+    def forward(
+        self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None, labels: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, T, vocab_size), and the state after each
+        row's last token (L, B, H). It begins with the state `hidden` (L, B, H), or with that of its label (B,); with
+        zeros if both are None."""
+        if labels is not None:
+            states = torch.tanh(self.label_embedding(labels)).view(len(labels), -1, self.gru.hidden_size)
+            hidden = states.transpose(0, 1).contiguous()
         if self.training and self.teacher_forcing < 1:
-            return self._free_running(inputs)
+            return self._free_running(inputs, hidden)
         return self._read(inputs, lengths, hidden, None)
 
     def _read(
@@ -38,11 +48,11 @@ class LanguageModel(nn.Module):
         states, last = self.gru(embedded, lengths, hidden)
         return self.output(self.output_dropout(states)), last
 
-    def _free_running(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def _free_running(self, inputs: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
         forced = (torch.rand(inputs.shape) < self.teacher_forcing).to(inputs.device)
         mask = self.embedding_dropout.draw(self.embedding(inputs[:, :1]))
         one = torch.ones(len(inputs), dtype=torch.int64)
-        token, hidden = inputs[:, :1], None
+        token = inputs[:, :1]
         logits: list[Tensor] = []
         for time in range(inputs.shape[1]):
             if time:

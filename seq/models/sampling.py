@@ -8,6 +8,9 @@ from torch import Tensor
 from seq.config import GenerationConfig
 from seq.models.language_model import LanguageModel
 
+RECENT = 64
+"""Tokens that a repetition penalty looks back on."""
+
 
 @torch.inference_mode()
 def sample_tokens(
@@ -19,26 +22,38 @@ def sample_tokens(
     rows: int,
     forbidden: Tensor,
     unit_end: Tensor,
+    label: int | None = None,
 ) -> Iterator[Tensor]:
     """Read `prompt` (T,), then yield `config.length` times the next token of each of `rows` texts, (rows,) on the CPU.
 
     `forbidden`: ids that are never drawn. `unit_end`: the ids that end a unit of training text; after them the state
-    begins anew, as it did in training. Draws are made on the CPU from `generator`: the same seed gives the same text.
+    begins anew, as it did in training. `label`: for a model that writes by label. Draws are made on the CPU from `generator`: the same seed gives the same text.
     Memory does not grow with the length. The caller sets eval mode.
     """
     device = next(model.parameters()).device
     one = torch.ones(rows, dtype=torch.int64)
-    logits, hidden = model(prompt[None].to(device), torch.tensor([len(prompt)]))
+    labels = None if label is None else torch.tensor([label], device=device)
+    logits, hidden = model(prompt[None].to(device), torch.tensor([len(prompt)]), labels=labels)
     logits, hidden = logits.expand(rows, -1, -1), hidden.expand(-1, rows, -1)
-    recent = prompt[None, -len(unit_end) :].expand(rows, -1) if len(unit_end) else prompt.new_empty(rows, 0)
+    recent = prompt[None, -RECENT:].expand(rows, -1)
     for _ in range(config.length):
         last = logits[:, -1].float().cpu().index_fill(1, forbidden, -torch.inf)
-        token = _draw(last, config, generator)
+        token = _draw(penalise(last, recent, config.repetition_penalty), config, generator)
         yield token
-        recent = torch.cat([recent, token[:, None]], dim=1)[:, 1:] if len(unit_end) else recent
-        ended = (recent == unit_end).all(1) & (len(unit_end) > 0)
-        hidden = hidden.masked_fill(ended[None, :, None].to(device), 0)
+        recent = torch.cat([recent, token[:, None]], dim=1)[:, -RECENT:]
+        if len(unit_end):
+            ended = (recent[:, -len(unit_end) :] == unit_end).all(1)
+            hidden = hidden.masked_fill(ended[None, :, None].to(device), 0)
         logits, hidden = model(token[:, None].to(device), one, hidden.contiguous())
+
+
+def penalise(logits: Tensor, recent: Tensor, penalty: float) -> Tensor:
+    """(B, V) logits with those of the tokens `recent` (B, R) divided by `penalty` where positive, else multiplied
+    (Keskar and others, 2019)."""
+    if penalty == 1:
+        return logits
+    chosen = logits.gather(1, recent)
+    return logits.scatter(1, recent, torch.where(chosen > 0, chosen / penalty, chosen * penalty))
 
 
 def filter_logits(logits: Tensor, *, temperature: float, top_k: int, top_p: float) -> Tensor:

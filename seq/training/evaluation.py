@@ -36,13 +36,13 @@ def evaluate(model: Model, split: Split, config: Config, device: torch.device) -
     A language model is evaluated twice, and predicts each token once each time: `carried`, from the beginning of each
     document to its end, and on windows of `evaluation.window` tokens, each from a fresh state.
     """
-    labelled = split.labels is not None
-    size = {"order": "bucketed", "rows": ROWS, "tokens": TOKENS if labelled else ROWS * int(split.line.length[0])}
+    classify = split.task == "classify"
+    size = {"order": "bucketed", "rows": ROWS, "tokens": TOKENS if classify else ROWS * int(split.line.length[0])}
     dataset = SequenceDataset(split)
     sampler = BucketedDistributedSampler(dataset, config.batch.model_copy(update=size), shuffle=False)
     loader = make_loader(dataset, sampler, ahead=device.type == "cuda")
     table = torch.zeros(2, sampler.steps_per_epoch, config.batch.shards, dtype=torch.float64, device=device)
-    classes = model.output.out_features if labelled else 0
+    classes = model.output.out_features if classify else 0
     confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)
     model.eval()
     for shards in epoch_steps(loader, sampler.shards_per_rank):
@@ -50,13 +50,13 @@ def evaluate(model: Model, split: Split, config: Config, device: torch.device) -
             with autocast(config.train.precision, device):
                 for logits, targets in _carried(model, batch):
                     table[0, batch.step, batch.shard] += loss_sum(logits, targets)
-                    if labelled:
+                    if classify:
                         _count(confusion, logits, targets)
-                for logits, targets in () if labelled else _windows(model, batch, config.evaluation.window):
+                for logits, targets in () if classify else _windows(model, batch, config.evaluation.window):
                     table[1, batch.step, batch.shard] += loss_sum(logits, targets)
     model.train()
     total, in_windows = (float(np.sum(part)) for part in sum_over_ranks(table).cpu().numpy())
-    if not labelled:
+    if not classify:
         figures = language_model_figures(total, in_windows, int(split.lengths.sum()), split.num_characters)
         return Evaluation(figures=figures)
     matrix = sum_over_ranks(confusion).cpu().numpy()
@@ -66,14 +66,14 @@ def evaluate(model: Model, split: Split, config: Config, device: torch.device) -
 def _carried(model: Model, batch: Batch) -> Predictions:
     """Each row from its beginning to its end."""
     if batch.targets.dim() == 1:
-        yield model(batch.inputs, batch.lengths)[0], batch.targets
+        yield model(**batch.arguments())[0], batch.targets
         return
     hidden: Tensor | None = None
     for start in range(0, batch.inputs.shape[1], CHUNK):
         lengths = (batch.lengths - start).clamp(max=CHUNK)
         running, now = (lengths > 0).to(batch.inputs.device), slice(start, start + int(lengths.max()))
-        before = None if hidden is None else hidden[:, running]
-        logits, last = model(batch.inputs[running, now], lengths[lengths > 0], before)
+        before = {"labels": batch.labels} if hidden is None else {"hidden": hidden[:, running]}
+        logits, last = model(batch.inputs[running, now], lengths[lengths > 0], **before)
         hidden = last.new_zeros(len(last), len(running), last.shape[2]) if hidden is None else hidden
         hidden[:, running] = last
         yield logits, batch.targets[running, now]
@@ -90,7 +90,8 @@ def _windows(model: Model, batch: Batch, window: int) -> Predictions:
     lengths = (batch.lengths[:, None] - window * torch.arange(count)).clamp(0, window).flatten()
     for rows in (lengths > 0).nonzero()[:, 0].split(max(1, TOKENS // window)):  # type: ignore[no-untyped-call]
         places = rows.to(inputs.device)
-        yield model(inputs[places], lengths[rows])[0], targets[places]
+        labels = None if batch.labels is None else batch.labels[places // count]
+        yield model(inputs[places], lengths[rows], labels=labels)[0], targets[places]
 
 
 def _count(confusion: Tensor, logits: Tensor, targets: Tensor) -> None:

@@ -22,7 +22,7 @@ def warm_up_largest(
     batch = dataset[sampler.largest_shard()].to(device)
     with naming_what_does_not_fit(batch):
         with autocast(config.train.precision, device):
-            logits, _ = model(batch.inputs, batch.lengths)
+            logits, _ = model(**batch.arguments())
         loss_sum(logits, batch.targets).backward()  # type: ignore[no-untyped-call]
     model.zero_grad()
 

@@ -56,7 +56,7 @@ def accumulate_gradients(
         seed_shard(config.run.seed, batch.step, batch.shard)
         with naming_what_does_not_fit(batch), nullcontext() if last else ddp.no_sync():
             with autocast(config.train.precision, batch.inputs.device):
-                logits, hidden = ddp(batch.inputs, batch.lengths, state.carried.before(batch))
+                logits, hidden = ddp(**batch.arguments(state.carried.before(batch)))
             state.carried.after(batch, hidden)
             loss = loss_sum(logits, batch.targets) / batch.num_targets
             one_or_nan = torch.where(loss.detach().isfinite(), torch.ones_like(loss), torch.nan)

@@ -55,7 +55,7 @@ def test_tables(tmp_path: Path, kind: str, as_folder: bool) -> None:
         if as_folder
         else {"source": kind, "files": {"train": str(path), "test": str(tmp_path / f"test.{kind}")}}
     )
-    corpus = prepare_corpus(data(**where, text="name", label="origin", tokenizer="bytes"), labelled=True)
+    corpus = prepare_corpus(data(**where, text="name", label="origin", tokenizer="bytes"), task="classify")
     assert corpus.labels == ("Irish", "Russian")
     # "NA", "null" and "007" are names like any other.
     assert {*texts(corpus, "train"), *texts(corpus, "validation")} == {name for name, _ in ROWS}
@@ -69,7 +69,7 @@ def test_text_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"one\r\n\r\ntwo\n\nthree\n")
     (tmp_path / "b.txt").write_text("four\n\nfive")
     for where in ({"source": "text", "files": {"train": str(tmp_path / "*.txt")}}, {"source": str(tmp_path)}):
-        corpus = prepare_corpus(data(**where, unit="paragraph", tokenizer="bytes"), labelled=False)
+        corpus = prepare_corpus(data(**where, unit="paragraph", tokenizer="bytes"), task="write")
         # The end of the text validates; each sequence has the token before it in front.
         assert texts(corpus, "train") == ["one\n\n", "\ntwo\n\n", "\nthree\n", "four\n\n"]
         assert texts(corpus, "validation") == ["\nfive"]
@@ -79,7 +79,7 @@ def test_text_files_and_folders(tmp_path: Path) -> None:
 def test_one_long_document_does_not_validate_on_itself(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("".join(chr(ord("a") + n % 26) for n in range(1000)))
     keys = {"source": "text", "files": {"train": str(tmp_path / "a.txt")}, "unit": "window", "max_length": 10}
-    corpus = prepare_corpus(data(**keys), labelled=False)
+    corpus = prepare_corpus(data(**keys), task="write")
     counts = {name: int(split.lengths.sum()) for name, split in corpus.splits.items()}
     assert counts == {"train": 900, "validation": 101}
 
@@ -92,7 +92,7 @@ def test_validation_rows_are_cut_by_hash_and_no_label_is_lost(tmp_path: Path) ->
         "text": "name",
         "label": "origin",
     }
-    corpus = prepare_corpus(data(**keys, validation_fraction=0.6), labelled=True)
+    corpus = prepare_corpus(data(**keys, validation_fraction=0.6), task="classify")
     train, validation = (set(texts(corpus, split)) for split in ("train", "validation"))
     assert not train & validation
     assert len(train | validation) == 201
@@ -111,7 +111,7 @@ def test_row_numbers_are_those_of_the_source(tmp_path: Path) -> None:
         "label": "origin",
     }
     with pytest.raises(UserError, match="train row 3: 7 tokens"):
-        prepare_corpus(data(**keys, empty="drop", max_length=5), labelled=True)
+        prepare_corpus(data(**keys, empty="drop", max_length=5), task="classify")
 
 
 def test_keys_that_would_be_ignored_are_refused(tmp_path: Path) -> None:
@@ -124,44 +124,44 @@ def test_keys_that_would_be_ignored_are_refused(tmp_path: Path) -> None:
         ({"source": "speeches", "subset": "recent"}, "such as since-1934"),
     ):
         with pytest.raises(UserError, match=message):
-            prepare_corpus(data(**keys), labelled=False)
+            prepare_corpus(data(**keys), task="write")
 
 
 def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
     keys = {"source": "csv", "files": {"train": str(write_rows(tmp_path, "csv"))}, "text": "name", "label": "origin"}
     config = data(**keys, cache_dir=str(tmp_path / "cache"))
-    first = prepare_corpus(config, labelled=True)
+    first = prepare_corpus(config, task="classify")
     (about,) = (tmp_path / "cache").glob("*/corpus.json")
     about.write_text("{")
-    assert prepare_corpus(config, labelled=True).fingerprint == first.fingerprint
+    assert prepare_corpus(config, task="classify").fingerprint == first.fingerprint
     with pytest.raises(UserError):
-        prepare_corpus(data(**keys, cache_dir=str(tmp_path / "cache"), max_length=2), labelled=True)
+        prepare_corpus(data(**keys, cache_dir=str(tmp_path / "cache"), max_length=2), task="classify")
     assert not list((tmp_path / "cache").glob("*.part-*"))
 
 
 def test_prepared_once_and_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_rows(tmp_path, "csv")
     config = data(source="csv", files={"train": str(path)}, text="name", label="origin")
-    first = prepare_corpus(config, labelled=True)
+    first = prepare_corpus(config, task="classify")
     with monkeypatch.context() as patched:
         patched.setattr("seq.data.corpus.load_splits", lambda *_, **__: pytest.fail("prepared twice"))
-        again = prepare_corpus(config, labelled=True)
+        again = prepare_corpus(config, task="classify")
     assert isinstance(again.splits["train"].sequences.values.base, np.memmap)
     assert again.fingerprint == first.fingerprint
     write_rows(tmp_path, "csv", ROWS[1:])
-    assert prepare_corpus(config, labelled=True).fingerprint != first.fingerprint
+    assert prepare_corpus(config, task="classify").fingerprint != first.fingerprint
 
 
 def test_a_trained_vocabulary_can_be_given(tmp_path: Path) -> None:
     config = data(source="csv", files={"train": str(write_rows(tmp_path, "csv"))}, text="name", label="origin")
-    first = prepare_corpus(config, labelled=True)
+    first = prepare_corpus(config, task="classify")
     other = data(
         source="csv",
         files={"train": str(write_rows(tmp_path, "csv", [("Aqoy", "Irish")], "b"))},
         text="name",
         label="origin",
     )
-    corpus = prepare_corpus(other, labelled=True, tokenizer=first.tokenizer, labels=first.labels)
+    corpus = prepare_corpus(other, task="classify", tokenizer=first.tokenizer, labels=first.labels)
     assert (corpus.labels, corpus.tokenizer) == (first.labels, first.tokenizer)
     assert texts(corpus, "train")[0] == "A\ufffdoy"
 
@@ -178,8 +178,8 @@ def test_too_long(tmp_path: Path, policy: str, kept: list[str], note: str) -> No
     path = str(write_rows(tmp_path, "csv", rows))
     keys = {"source": "csv", "files": {"train": path, "validation": path}, "text": "name", "label": "origin"}
     with pytest.raises(UserError, match=r"train row 1: 6 tokens, more than data\.max_length=5 \(2 such rows"):
-        prepare_corpus(data(**keys, max_length=5), labelled=True)
-    corpus = prepare_corpus(data(**keys, max_length=5, too_long=policy), labelled=True)
+        prepare_corpus(data(**keys, max_length=5), task="classify")
+    corpus = prepare_corpus(data(**keys, max_length=5, too_long=policy), task="classify")
     assert sorted(texts(corpus, "train")) == kept
     assert note in corpus.notes[0]
 
@@ -188,8 +188,8 @@ def test_empty_rows(tmp_path: Path) -> None:
     path = str(write_rows(tmp_path, "csv", [("", "r"), ("Sloan", "i"), ("  ", "r")]))
     keys = {"source": "csv", "files": {"train": path, "validation": path}, "text": "name", "label": "origin"}
     with pytest.raises(UserError, match=r"train row 1: the text is empty \(2 such rows\); data\.empty=drop"):
-        prepare_corpus(data(**keys), labelled=True)
-    corpus = prepare_corpus(data(**keys, empty="drop"), labelled=True)
+        prepare_corpus(data(**keys), task="classify")
+    corpus = prepare_corpus(data(**keys, empty="drop"), task="classify")
     assert texts(corpus, "train") == ["Sloan"]
     assert corpus.notes[0] == "train: 2 rows without text dropped (data.empty=drop)"
 
@@ -199,7 +199,7 @@ def _fault(tmp_path: Path, name: str, content: bytes, **keys: object) -> str:
     source = {"csv": "csv", "txt": "text", "parquet": "parquet"}[name.partition(".")[2]]
     given = {"source": source, "files": {"train": str(tmp_path / name)}, "text": "name", "label": "origin"} | keys
     with pytest.raises(UserError) as raised:
-        prepare_corpus(data(**given), labelled=source != "text")
+        prepare_corpus(data(**given), task="write" if source == "text" else "classify")
     return str(raised.value)
 
 
@@ -226,17 +226,19 @@ def test_label_unseen_in_training(tmp_path: Path) -> None:
     train, test = write_rows(tmp_path, "csv"), write_rows(tmp_path, "csv", [("A", "Irish"), ("B", "Martian")], "test")
     keys = {"source": "csv", "files": {"train": str(train), "test": str(test)}, "text": "name", "label": "origin"}
     with pytest.raises(UserError, match="test row 2: label 'Martian' does not occur in the training data"):
-        prepare_corpus(data(**keys), labelled=True)
+        prepare_corpus(data(**keys), task="classify")
 
 
 def test_hub_id_that_cannot_be_reached() -> None:
     with pytest.raises(UserError, match=r"data\.source=nobody/nothing: cannot be loaded"):
-        prepare_corpus(data(source="nobody/nothing"), labelled=False)
+        prepare_corpus(data(source="nobody/nothing"), task="write")
 
 
 def test_a_single_row_trains_and_validates(tmp_path: Path) -> None:
     path = write_rows(tmp_path, "csv", [("Sloan", "Irish")])
-    corpus = prepare_corpus(data(source="csv", files={"train": str(path)}, text="name", label="origin"), labelled=True)
+    corpus = prepare_corpus(
+        data(source="csv", files={"train": str(path)}, text="name", label="origin"), task="classify"
+    )
     assert texts(corpus, "train") == texts(corpus, "validation") == ["Sloan"]
 
 
@@ -245,5 +247,5 @@ def test_bits_are_counted_over_characters_not_bytes(tmp_path: Path) -> None:
     path.write_text("über Größe", encoding="utf-8")
     keys = {"source": "text", "files": {"train": str(path), "validation": str(path)}}
     for tokenizer, targets in (("characters", 11), ("bytes", 14)):
-        split = prepare_corpus(data(**keys, tokenizer=tokenizer), labelled=False).splits["train"]
+        split = prepare_corpus(data(**keys, tokenizer=tokenizer), task="write").splits["train"]
         assert (int(split.lengths.sum()), split.num_characters) == (targets, 10)

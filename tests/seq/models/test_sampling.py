@@ -4,7 +4,7 @@ from torch import Tensor
 
 from seq.config import GenerationConfig, LanguageModelConfig
 from seq.models.language_model import LanguageModel
-from seq.models.sampling import filter_logits, sample_tokens
+from seq.models.sampling import filter_logits, penalise, sample_tokens
 
 LOGITS = torch.log(torch.tensor([[0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4]]))
 
@@ -24,6 +24,12 @@ def test_filters() -> None:
     halved = filter_logits(LOGITS, temperature=0.5, top_k=0, top_p=1.0).softmax(-1)
     torch.testing.assert_close(halved[0], torch.tensor([16.0, 9, 4, 1]) / 30)
     assert filter_logits(LOGITS, temperature=1e-30, top_k=0, top_p=1.0).softmax(-1)[0].tolist() == [1, 0, 0, 0]
+
+
+def test_penalty_makes_recent_tokens_less_likely() -> None:
+    logits = torch.tensor([[2.0, -1.0, 0.5]])
+    assert penalise(logits, torch.tensor([[0, 1, 0]]), 2.0).tolist() == [[1.0, -2.0, 0.5]]
+    assert penalise(logits, torch.tensor([[0, 1, 0]]), 1.0) is logits
 
 
 def make_model() -> LanguageModel:

@@ -22,7 +22,12 @@ def make_split(kind: str) -> Split:
     random = np.random.default_rng(1)
     offsets = np.concatenate(([0], np.cumsum(random.integers(2, 12, ROWS))))
     labels = random.integers(0, 3, ROWS) if kind == "classifier" else None
-    return Split.of(RaggedArray(random.integers(1, 11, offsets[-1]), offsets), labels, 200)
+    return Split.of(
+        RaggedArray(random.integers(1, 11, offsets[-1]), offsets),
+        labels,
+        200,
+        "classify" if kind == "classifier" else "write",
+    )
 
 
 def record(rank: int, kind: str, file: str) -> None:

@@ -35,7 +35,7 @@ def make_dataset(kind: str) -> SequenceDataset:
     offsets = np.concatenate(([0], np.cumsum(np.array(LENGTHS) + 1)))
     values = np.random.default_rng(0).integers(1, 11, offsets[-1])
     labels = np.arange(len(LENGTHS)) % 3 if kind == "classifier" else None
-    return SequenceDataset(Split.of(RaggedArray(values, offsets), labels, 0))
+    return SequenceDataset(Split.of(RaggedArray(values, offsets), labels, 0, "write" if labels is None else "classify"))
 
 
 def reference(kind: str) -> list[torch.Tensor]:

@@ -260,12 +260,12 @@ def test_a_corpus_that_changed_since_the_checkpoint(tmp_path: Path, change: str)
     rows.write_text("text,label\n" + "".join(f"ab{n},{n % 3}\n" for n in range(40)))
     words = ("data.source=csv", f"data.files.train={rows}", f"data.cache_dir={tmp_path / 'cache'}")
     config = override_config(Config(), words, where="test")
-    corpus = prepare_corpus(config.data, labelled=True)
+    corpus = prepare_corpus(config.data, task="classify")
     state = TrainState.create(config, corpus, torch.device("cpu"))
     path = tmp_path / "step-00000000.pt"
     write_checkpoint(path, serialize(state.state_dict() | describe_run(config, corpus)))
     assert load_for_resume([path], config, corpus) is not None
     rows.write_text(rows.read_text().replace(*(("ab7,", "ba7,") if change == "a row" else (",2", ",3"))))
     with pytest.raises(UserError, match=r"was trained on other data than data\.source holds now"):
-        load_for_resume([path], config, prepare_corpus(config.data, labelled=True))
+        load_for_resume([path], config, prepare_corpus(config.data, task="classify"))
     assert len(corpus.splits["train"].sequences.values) > 0  # what is in use is a copy of its own
