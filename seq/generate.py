@@ -81,7 +81,8 @@ def _label_id(label: str | None, trained: TrainedModel) -> int | None:
 
 def _read(file: str) -> str:
     try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+        text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+        return text.removesuffix("\n")  # of the last line, not of the prompt
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--prime-file {file}: cannot be read: {error}") from None
 

@@ -25,10 +25,12 @@ def words(folder: Path, kind: str, *more: str) -> list[str]:
     """A small run of either kind, as a command line."""
     text = folder / "text.txt"
     text.write_text("".join(f"{n} bottles of beer on the wall.\n\n" for n in range(99, 0, -1)))
-    source = ["data.source=names"] if kind == "names" else ["data.source=text", f"data.files.train={text}"]
-    if kind != "names":
+    source = ["data.source=names"] if kind != "speeches" else ["data.source=text", f"data.files.train={text}"]
+    if kind == "speeches":
         source += [
             "data.subset=null",
+            "data.unit=paragraph",
+            "batch.order=bucketed",
             f"data.files.validation={text}",
             "data.max_length=24",
             "generation.length=20",

@@ -12,7 +12,7 @@ from torch import nn
 
 from seq.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
 """Raise when older checkpoints can no longer be read."""
 
 

@@ -33,6 +33,14 @@ def speeches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "speeches"
 
 
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    done = train(*words(folder, "name_generator", "run.name=generator"), world_size=2)
+    assert done.returncode == 0, done.stderr
+    return folder / "generator"
+
+
 def test_predict(names: Path) -> None:
     texts = ["Adylov", "Sloan", "Harb", "San", ""]
     done = run("python", "-m", "seq.predict", names, *texts, "--top", "18")
@@ -89,6 +97,45 @@ def test_generate(speeches: Path) -> None:
     assert "the training text has no '\u00fc'" in unknown.stderr
 
 
+def test_generate_stops_before_a_text_and_reads_its_prompt_from_a_file(speeches: Path, tmp_path: Path) -> None:
+    command = ("python", "-m", "seq.generate", speeches, "--length", "60", "--temperature", "2")
+    (tmp_path / "prompt.txt").write_text("99 bottles")
+    whole = run(*command, "--prime-file", tmp_path / "prompt.txt").stdout.removesuffix("\n")
+    assert whole.startswith("99 bottles")
+    stop = whole[20:22]
+    for num in ("1", "2"):
+        cut = run(*command, "--prime-file", "-", "--stop", stop, "--num", num, stdin="99 bottles").stdout
+        if num == "1":
+            assert cut.removesuffix("\n") == "99 bottles" + whole.removeprefix("99 bottles").partition(stop)[0]
+        assert stop not in cut.replace("99 bottles", "")
+    penalised = run(*command, "--prime", "99 bottles", "--repetition-penalty", "1.5").stdout
+    assert penalised.strip() != whole
+
+
+def test_generate_interactively_goes_on_with_what_is_typed(speeches: Path) -> None:
+    command = ("python", "-m", "seq.generate", speeches, "--length", "20", "--interactive")
+    done = run(*command, stdin="99 bottles\n on the\u00fc\n")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) >= 2
+    assert "the training text has no '\u00fc'" in done.stderr
+
+
+def test_names_are_written_by_label(generator: Path) -> None:
+    command = ("python", "-m", "seq.generate", generator)
+    ten = run(*command, "--label", "Italian", "--num", "10")
+    assert ten.returncode == 0, ten.stderr
+    assert len(ten.stdout.splitlines()) == 10
+    missing = run(*command, "--label", "Elvish")
+    assert missing.returncode == 2
+    assert "--label 'Elvish' is none of the training data; there are Arabic, Chinese" in missing.stderr
+    assert "--label is missing" in run(*command).stderr
+    samples = [json.loads(line) for line in (generator / "samples.jsonl").read_text().splitlines()]
+    assert {sample["label"] for sample in samples} > {"Irish", "Polish"}
+    judged = metrics(generator, "judge")
+    assert all(0 <= line["known_words"] <= 1 for line in judged if "known_words" in line)
+    assert judged
+
+
 def test_evaluate_is_what_the_run_said_at_any_world_size(names: Path, speeches: Path) -> None:
     loss = result(names)["eval"]["loss"]
     for launcher in (("python",), ("torchrun", "--standalone", "--nproc_per_node=2")):
@@ -111,6 +158,8 @@ def test_programs_refuse_in_one_line(names: Path, speeches: Path, tmp_path: Path
         (("predict", tmp_path, "x"), "no run with a checkpoint"),
         (("predict", speeches, "x"), "is a language model; use python -m seq.generate"),
         (("generate", names), "is a classifier; use python -m seq.predict"),
+        (("generate", speeches, "--label", "x"), "--label: the model was not trained by label"),
+        (("generate", speeches, "--prime-file", "none.txt"), "--prime-file none.txt: cannot be read"),
         (("generate", speeches, "--top-p", "2"), "generation.top_p: must be less than or equal to 1"),
         (("generate", speeches, "--num", "0"), "--num 0: must be at least 1"),
         (("evaluate", names, "--checkpoint", "step-9.pt"), "no checkpoint step-9.pt; it has step-00000008.pt"),
