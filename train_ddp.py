@@ -136,7 +136,7 @@ def train(
                 with ledger("sampling"):
                     writer = Writer(state.model, corpus.tokenizer, config.data.unit)
                     samples = list(write_samples(writer, corpus.labels, config, progress.step))
-                    logger.samples(progress.step, samples)
+                    logger.samples(progress.step, [sample | judge.figures([sample]) for sample in samples])
                     logger.event("judge", progress.step, **judge.figures(samples))
                     state.model.train()
 

@@ -61,7 +61,9 @@ def test_one_two_and_four_processes(tmp_path: Path, kind: str) -> None:
     assert first["step"] == 12
     assert sum(first["ledger"].values()) == pytest.approx(first["wall_seconds"])
     assert set(first["eval"]) == (
-        {"loss", "accuracy", "macro_f1"} if kind == "names" else {"loss", "bits_per_char", "perplexity"}
+        {"loss", "accuracy", "macro_f1"}
+        if kind == "names"
+        else {"loss", "bits_per_char", "perplexity", "window_loss", "window_bits_per_char"}
     )
     for world_size, folder in runs.items():
         other = result(folder)

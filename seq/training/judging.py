@@ -12,7 +12,7 @@ from seq.data.ragged import Ints
 
 GRAM = 20
 """So many tokens in a row are copied, not written."""
-MOST_TOKENS = 50_000_000
+MOST_TOKENS = 20_000_000
 """As much of the training text is looked through, so that judging takes seconds."""
 _BLOCK = 1 << 20
 

@@ -26,7 +26,7 @@ class Logger:
         self.sinks = sinks
 
     def event(self, event: str, step: int, **values: Any) -> None:
-        """One of start, resume, train, checkpoint, checkpoint_failed, stop, finish."""
+        """One of start, resume, train, judge, checkpoint, checkpoint_failed, stop, finish."""
         for sink in self.sinks:
             sink.event(event, step, values)
 

@@ -15,6 +15,10 @@ from seq.training.json_lines import read_lines
 from seq.training.metrics import Evaluation
 
 ONLINE_TIMEOUT_SECONDS = 10
+CURVES = ("train", "judge")
+"""Events whose figures are drawn by step."""
+COLUMNS = ("step", "label", "prompt", "text")
+"""Of the table of samples; `label` is empty for a model that does not write by label."""
 
 
 class WandbSink:
@@ -40,8 +44,8 @@ class WandbSink:
         self._samples = _earlier_samples(self.folder / "samples.jsonl", start)
 
     def event(self, event: str, step: int, values: dict[str, Any]) -> None:
-        if event == "train":
-            self._log(step, _prefixed("train", values))
+        if event in CURVES:
+            self._log(step, _prefixed(event, values))
         self._doubtful |= event == "checkpoint_failed"
 
     def _log(self, step: int, row: dict[str, Any]) -> None:
@@ -63,8 +67,8 @@ class WandbSink:
         self._log(step, logged)
 
     def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
-        self._samples += [[step, sample["prompt"], sample["text"]] for sample in samples]
-        table = wandb.Table(columns=["step", "prompt", "text"], data=self._samples)
+        self._samples += [_row({"step": step} | sample) for sample in samples]
+        table = wandb.Table(columns=list(COLUMNS), data=self._samples)
         self._log(step, {"samples": table})
 
     def digests(self, step: int, digests: dict[str, str]) -> None:
@@ -98,16 +102,20 @@ def _history(path: Path, start: int) -> dict[int, dict[str, Any]]:
     rows: dict[int, dict[str, Any]] = defaultdict(dict)
     for line in read_lines(path):
         values = {name: value for name, value in line.items() if name not in ("event", "step", "split", "wall_seconds")}
-        if line["step"] <= start and line["event"] in ("train", "eval"):
-            rows[line["step"]] |= _prefixed(line.get("split", "train"), values)
+        if line["step"] <= start and line["event"] in (*CURVES, "eval"):
+            rows[line["step"]] |= _prefixed(line.get("split", line["event"]), values)
     return dict(sorted(rows.items()))
 
 
 def _earlier_samples(path: Path, start: int) -> list[list[Any]]:
     """What earlier starts of the run wrote: W&B shows the newest table only."""
     lines = [line for line in read_lines(path) if line["step"] <= start]
-    rows = {(line["step"], line["prompt"], line["text"]): None for line in lines}
+    rows = {tuple(_row(line)): None for line in lines}
     return [list(row) for row in sorted(rows, key=lambda row: row[0])]
+
+
+def _row(sample: dict[str, Any]) -> list[Any]:
+    return [sample.get(column, "") for column in COLUMNS]
 
 
 def _set_aside(folder: Path) -> None:

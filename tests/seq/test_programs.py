@@ -199,7 +199,7 @@ def test_wandb_has_what_metrics_jsonl_has(names: Path, speeches: Path) -> None:
             assert sum(count for _, _, count in cells) == 5696
         else:
             samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
-            assert cells == [[sample["step"], sample["prompt"], sample["text"]] for sample in samples]
+            assert cells == [[sample["step"], "", sample["prompt"], sample["text"]] for sample in samples]
         (started,) = {record.run.run_id for record in records if record.WhichOneof("record_type") == "run"}
         assert started == (folder / "wandb-id").read_text()
 
