@@ -31,7 +31,8 @@ from tests.wandb_file import wandb_history
 STEPS, SAVE_EVERY = 180, 30
 SETTINGS = (
     *("data.source=csv", "batch.tokens=256", "batch.rows=8", f"train.steps={STEPS}", "optimizer.warmup_steps=10"),
-    *("model.hidden_size=24", "model.ngram_buckets=64", "model.num_layers=2", "model.dropout=0.2", "logging.every_steps=1"),
+    *("model.hidden_size=24", "model.ngram_buckets=64", "model.num_layers=2", "model.dropout=0.2"),
+    "logging.every_steps=1",
     *(
         "evaluation.every_steps=60",
         f"checkpoint.every_steps={SAVE_EVERY}",
