@@ -218,7 +218,7 @@ def test_replay_finds_a_flipped_bit(tmp_path: Path) -> None:
     replayed = run("python", "-m", "seq.replay", tmp_path / "flipped", "--step", "9")
     assert replayed.returncode == 1, replayed.stderr
     assert "step 6 as recorded" in replayed.stdout
-    assert "step 7 differs: gradient of output.weight (and 0 more of 11)" in replayed.stdout
+    assert "step 7 differs: gradient of output.weight (and 0 more of 12)" in replayed.stdout
     assert "step 8" not in replayed.stdout
 
 
