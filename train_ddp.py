@@ -135,9 +135,10 @@ def train(
             if isinstance(state.model, LanguageModel) and launch.is_main:
                 with ledger("sampling"):
                     writer = Writer(state.model, corpus.tokenizer, config.data.unit)
-                    samples = list(write_samples(writer, corpus.labels, config, progress.step))
-                    logger.samples(progress.step, [sample | judge.figures([sample]) for sample in samples])
-                    logger.event("judge", progress.step, **judge.figures(samples))
+                    written = list(write_samples(writer, corpus.labels, config, progress.step))
+                    samples, judged = judge.judge(written)
+                    logger.samples(progress.step, samples)
+                    logger.event("judge", progress.step, **judged)
                     state.model.train()
 
         if is_due(progress.step, config.checkpoint.every_steps, total_steps) or stopped_by:

@@ -37,8 +37,6 @@ def tree_sum(parts: Sequence[Tensor]) -> Tensor:
 
 def ordered_all_reduce(buffer: Tensor, group: ProcessGroup, exchange: Exchange) -> Tensor:
     """In-place sum of the flat `buffer` over the ranks, in tree order; the same bits on every rank."""
-    if dist.get_world_size(group) == 1:
-        return buffer
     missing = -len(buffer) % dist.get_world_size(group)
     padded = nn.functional.pad(buffer, (0, missing)) if missing else buffer
     dist.all_gather_single(padded, exchange(padded, group), group=group)

@@ -8,19 +8,17 @@ from torch.utils.data import DataLoader
 from launch.preemption import ignore_signals
 from seq.config import BatchConfig
 from seq.data.dataset import Batch, SequenceDataset
-from seq.data.sampler import BucketedDistributedSampler
+from seq.data.sampler import BucketedDistributedSampler, ShardSampler
 from seq.data.stream import StreamDistributedSampler
 
-Sampler = BucketedDistributedSampler | StreamDistributedSampler
 
-
-def make_sampler(dataset: SequenceDataset, batch: BatchConfig, *, seed: int) -> Sampler:
+def make_sampler(dataset: SequenceDataset, batch: BatchConfig, *, seed: int) -> ShardSampler:
     """In the order that the config asks for."""
     kind = StreamDistributedSampler if batch.order == "stream" else BucketedDistributedSampler
     return kind(dataset, batch, seed=seed)
 
 
-def make_loader(dataset: SequenceDataset, sampler: Sampler, *, ahead: bool) -> DataLoader[Batch]:
+def make_loader(dataset: SequenceDataset, sampler: ShardSampler, *, ahead: bool) -> DataLoader[Batch]:
     """`batch_size=None`: the data set returns whole batches. `ahead`: a worker process gathers into pinned memory
     while the device computes; on a CPU it would only compete for the cores."""
     return DataLoader(
@@ -40,7 +38,7 @@ def epoch_steps(loader: DataLoader[Batch], shards_per_rank: int) -> Iterator[lis
         yield shards
 
 
-def run_steps(loader: DataLoader[Batch], sampler: Sampler, *, start: int, stop: int) -> Iterator[list[Batch]]:
+def run_steps(loader: DataLoader[Batch], sampler: ShardSampler, *, start: int, stop: int) -> Iterator[list[Batch]]:
     """This rank's shards of the steps `start` to `stop - 1` of the run, through as many epochs as that takes."""
     while start < stop:
         sampler.seek(start)

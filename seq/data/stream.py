@@ -5,67 +5,31 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import DistributedSampler
 
 from launch.seeding import derive_seed
 from seq.config import BatchConfig
 from seq.data.dataset import SequenceDataset
 from seq.data.permutation import permute
 from seq.data.plan import Pieces, Shard, Windows
+from seq.data.sampler import ShardSampler
 
 
-class StreamDistributedSampler(DistributedSampler[Shard]):
+class StreamDistributedSampler(ShardSampler):
     """Each shard has `batch.rows` lanes. An epoch's documents stand one behind the other, in an order of its own, cut
     into windows of `batch.window` time steps (the last of a document may be shorter); each lane reads an equal share
-    of the windows, one a step. Where a window follows the lane's last one in the same document, it `continues`.
+    of the windows, one a step. Where a window follows the lane's last one in the same document, it `continues`."""
 
-    As in bucketed order, what comes depends on (lengths, seed, epoch, batch) alone; rank r of W gets the shards
-    [r V/W, (r + 1) V/W). Raises ValueError if the world size does not divide the number of shards.
-    """
-
-    def __init__(
-        self,
-        dataset: SequenceDataset,
-        batch: BatchConfig,
-        *,
-        num_replicas: int | None = None,
-        rank: int | None = None,
-        shuffle: bool = True,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(dataset, num_replicas, rank, shuffle, seed)
-        if batch.shards % self.num_replicas:
-            raise ValueError(f"world size {self.num_replicas} does not divide {batch.shards} shards")
+    def arrange(self, dataset: SequenceDataset, batch: BatchConfig) -> None:
         self.lengths = np.diff(dataset.sequences.offsets) - 1
         self.window, self.rows, self.num_shards = batch.window, batch.rows, batch.shards
         self.windows_of = -(-self.lengths // batch.window)
         self.num_windows, self.num_lanes = int(self.windows_of.sum()), batch.shards * batch.rows
-        self.shards_per_rank = batch.shards // self.num_replicas
-        self.start_step = 0
 
     @property
     def steps_per_epoch(self) -> int:
         return -(-self.num_windows // self.num_lanes)
 
-    def seek(self, step: int) -> None:
-        """Make the next pass begin at `step` of the run, in the middle of its epoch if need be."""
-        self.epoch, self.start_step = divmod(step, self.steps_per_epoch)
-
-    def set_epoch(self, epoch: int) -> None:
-        """The next pass is the whole of `epoch`."""
-        self.epoch, self.start_step = epoch, 0
-
-    def __len__(self) -> int:
-        return (self.steps_per_epoch - self.start_step) * self.shards_per_rank
-
-    def __iter__(self) -> Iterator[Shard]:
-        first = self.rank * self.shards_per_rank
-        begin = self.epoch * self.steps_per_epoch
-        steps = range(begin + self.start_step, begin + self.steps_per_epoch)
-        yield from self.shards(steps, range(first, first + self.shards_per_rank))
-
     def shards(self, steps: range, numbers: range) -> Iterator[Shard]:
-        """The shards `numbers` of `steps` of the run, all of one epoch, whichever ranks they belong to."""
         epoch, first = divmod(steps.start, self.steps_per_epoch)
         for place, step in enumerate(steps, first):
             documents, windows = self._lanes(epoch, place)
@@ -76,7 +40,7 @@ class StreamDistributedSampler(DistributedSampler[Shard]):
                 yield Shard(step, number, documents[own], read, pieces)
 
     def largest_shard(self) -> Shard:
-        """The first one: all have the same size, but for the last step of an epoch."""
+        # All have the same size, but for the last step of an epoch.
         return next(self.shards(range(1), range(1)))
 
     def _lanes(self, epoch: int, place: int) -> tuple[NDArray[np.int64], Windows]:

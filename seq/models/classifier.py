@@ -12,14 +12,13 @@ class Classifier(nn.Module):
 
     def __init__(self, config: ClassifierConfig, vocab_size: int, num_labels: int) -> None:
         super().__init__()
-        self.config = config
         self.embedding = nn.Embedding(vocab_size, config.embedding_dim, padding_idx=0)
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.gru = GRU(config.embedding_dim, config, bidirectional=config.bidirectional)
         self.output_dropout = nn.Dropout(config.output_dropout)
         self.output = nn.Linear(self.gru.directions * config.hidden_size, num_labels)
-        if config.ngrams:
-            self.ngrams = NgramLogits(vocab_size, num_labels, orders=config.ngrams, buckets=config.ngram_buckets)
+        size = {"orders": config.ngrams, "buckets": config.ngram_buckets}
+        self.ngrams = NgramLogits(vocab_size, num_labels, **size) if config.ngrams else None
 
     def forward(self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`inputs` (B, T) token ids, `lengths` (B,) on the CPU, `hidden` (L * D, B, H), zeros if None -> logits
@@ -29,4 +28,4 @@ class Classifier(nn.Module):
         # (D, B, H) of the top layer -> (B, D * H): with `last[-1]` alone, the forward direction would be thrown away.
         top = last[-self.gru.directions :].transpose(0, 1).flatten(1)
         logits = self.output(self.output_dropout(top))
-        return logits + self.ngrams(inputs, lengths) if self.config.ngrams else logits, last
+        return logits + self.ngrams(inputs, lengths) if self.ngrams else logits, last

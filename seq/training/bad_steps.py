@@ -11,7 +11,7 @@ from launch.collectives import sum_over_ranks
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.dataset import SequenceDataset, decode_rows
-from seq.data.loader import Sampler
+from seq.data.sampler import ShardSampler
 from seq.errors import RunError
 from seq.training.run_directory import RunDirectory, explaining, write_atomically
 from seq.training.state import TrainState
@@ -31,7 +31,7 @@ class BadSteps:
     corpus: Corpus
     state: TrainState
     dataset: SequenceDataset
-    sampler: Sampler
+    sampler: ShardSampler
     is_main: bool
     _noted: list[tuple[int, StepResult]] = field(default_factory=list)
 

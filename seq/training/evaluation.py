@@ -1,6 +1,7 @@
 """Evaluate a split: every example exactly once at any world size, and the same figures to the last bit."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ CHUNK = 256
 
 Predictions = Iterator[tuple[Tensor, Tensor]]
 """Logits, and the targets that they are for."""
+Way = Callable[[Model, Batch], Predictions]
 
 
 @torch.inference_mode()
@@ -41,33 +43,34 @@ def evaluate(model: Model, split: Split, config: Config, device: torch.device) -
     dataset = SequenceDataset(split)
     sampler = BucketedDistributedSampler(dataset, config.batch.model_copy(update=size), shuffle=False)
     loader = make_loader(dataset, sampler, ahead=device.type == "cuda")
-    table = torch.zeros(2, sampler.steps_per_epoch, config.batch.shards, dtype=torch.float64, device=device)
+    ways: list[Way] = [_whole] if classify else [_carried, partial(_windows, window=config.evaluation.window)]
+    table = torch.zeros(len(ways), sampler.steps_per_epoch, config.batch.shards, dtype=torch.float64, device=device)
     classes = model.output.out_features if classify else 0
     confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)
     model.eval()
     for shards in epoch_steps(loader, sampler.shards_per_rank):
         for batch in (shard.to(device) for shard in shards):
             with autocast(config.train.precision, device):
-                for logits, targets in _carried(model, batch):
-                    table[0, batch.step, batch.shard] += loss_sum(logits, targets)
-                    if classify:
-                        _count(confusion, logits, targets)
-                for logits, targets in () if classify else _windows(model, batch, config.evaluation.window):
-                    table[1, batch.step, batch.shard] += loss_sum(logits, targets)
+                for number, way in enumerate(ways):
+                    for logits, targets in way(model, batch):
+                        table[number, batch.step, batch.shard] += loss_sum(logits, targets)
+                        if classify:
+                            _count(confusion, logits, targets)
     model.train()
-    total, in_windows = (float(np.sum(part)) for part in sum_over_ranks(table).cpu().numpy())
+    totals = [float(np.sum(part)) for part in sum_over_ranks(table).cpu().numpy()]
     if not classify:
-        figures = language_model_figures(total, in_windows, int(split.lengths.sum()), split.num_characters)
+        figures = language_model_figures(totals[0], totals[1], int(split.lengths.sum()), split.num_characters)
         return Evaluation(figures=figures)
     matrix = sum_over_ranks(confusion).cpu().numpy()
-    return Evaluation(figures=classifier_figures(total, matrix), confusion=matrix)
+    return Evaluation(figures=classifier_figures(totals[0], matrix), confusion=matrix)
+
+
+def _whole(model: Model, batch: Batch) -> Predictions:
+    yield model(**batch.arguments())[0], batch.targets
 
 
 def _carried(model: Model, batch: Batch) -> Predictions:
     """Each row from its beginning to its end."""
-    if batch.targets.dim() == 1:
-        yield model(**batch.arguments())[0], batch.targets
-        return
     hidden: Tensor | None = None
     for start in range(0, batch.inputs.shape[1], CHUNK):
         lengths = (batch.lengths - start).clamp(max=CHUNK)

@@ -26,26 +26,38 @@ class Judge:
         # A sequence begins with its token of context, the last one of the sequence before.
         self._tokens = sequences.values[:MOST_TOKENS]
 
-    def figures(self, samples: list[dict[str, Any]]) -> dict[str, float]:
-        """`known_words`: share of the words that occur in the training text. `copied`: share of the runs of GRAM tokens
+    def judge(self, samples: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """Each sample with its own figures, and those of all together; for them the training text is looked through
+        once. Words of prompts are not counted, and a figure without any data is left out.
+
+        `known_words`: share of the words that occur in the training text. `copied`: share of the runs of GRAM tokens
         that do (memorisation). `distinct_3`: share of different ones among all runs of three words (Li and others,
-        2016). Words are those of whole samples, prompts not counted; a figure without any data is left out."""
+        2016).
+        """
         texts = [sample["text"] for sample in samples]
+        grams = [_grams(self._tokenizer.encode([text]).values) for text in texts]
         words = [_words(text) for text in texts]
+        found = self._found(np.concatenate(grams))
+        each = [self._figures([own], gram, found) for own, gram in zip(words, grams, strict=True)]
+        judged = [sample | figures for sample, figures in zip(samples, each, strict=True)]
+        return judged, self._figures(words, np.concatenate(grams), found)
+
+    def _figures(
+        self, words: list[list[str]], grams: NDArray[np.uint64], found: NDArray[np.uint64]
+    ) -> dict[str, float]:
         flat = [word for text in words for word in text]
         triples = [triple for text in words for triple in zip(text, text[1:], text[2:], strict=False)]
-        grams = np.concatenate([_grams(self._tokenizer.encode([text]).values) for text in texts])
         figures: dict[str, float] = {}
         if flat:
-            figures["known_words"] = sum(word in self._words for word in flat) / len(flat)
+            figures["known_words"] = sum(word in self._known for word in flat) / len(flat)
         if len(grams):
-            figures["copied"] = float(np.isin(grams, self._found(grams)).mean())
+            figures["copied"] = float(np.isin(grams, found).mean())
         if triples:
             figures["distinct_3"] = len(set(triples)) / len(triples)
         return figures
 
     @cached_property
-    def _words(self) -> set[str]:
+    def _known(self) -> set[str]:
         found: set[str] = set()
         for start in range(0, len(self._tokens), _BLOCK):
             # A word on the border of two blocks is cut; it will occur elsewhere, or not matter.

@@ -8,7 +8,7 @@ import torch
 
 from seq.config import Config
 from seq.data.dataset import Batch, SequenceDataset
-from seq.data.loader import Sampler
+from seq.data.sampler import ShardSampler
 from seq.errors import RunError
 from seq.models.build import Model
 from seq.training.objective import loss_sum
@@ -16,7 +16,7 @@ from seq.training.precision import autocast
 
 
 def warm_up_largest(
-    model: Model, dataset: SequenceDataset, sampler: Sampler, config: Config, device: torch.device
+    model: Model, dataset: SequenceDataset, sampler: ShardSampler, config: Config, device: torch.device
 ) -> None:
     """Forward and backward on the largest shard of the plan, as a trial: nothing of it stays but reserved memory."""
     batch = dataset[sampler.largest_shard()].to(device)

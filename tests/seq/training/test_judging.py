@@ -18,7 +18,11 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def judge(corpus: Corpus, *texts: str) -> dict[str, float]:
-    return Judge(corpus).figures([{"text": text} for text in texts])
+    samples, together = Judge(corpus).judge([{"text": text} for text in texts])
+    assert [sample["text"] for sample in samples] == list(texts)
+    if len(texts) == 1:
+        assert samples == [{"text": texts[0]} | together]
+    return together
 
 
 def test_figures_are_those_of_a_slow_loop(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
