@@ -5,6 +5,7 @@ handler and no exception. So a thread watches. It tells the other ranks, through
 what it is at; a process that is stopped or whose machine is gone falls silent.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -38,10 +39,16 @@ class Watchdog:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """After an error it goes on watching: the process may hang on its way out."""
+        """After an error it goes on watching: the process may hang on its way out. It ends before the interpreter does:
+        a thread that comes back from a store into an interpreter that is being taken down aborts the process."""
         if error is None:
-            self._closed.set()
-            self._thread.join(timeout=10)  # it may be asking a store that has just gone
+            self._close()
+        else:
+            atexit.register(self._close)
+
+    def _close(self) -> None:
+        self._closed.set()
+        self._thread.join(timeout=10)  # it may be asking a store that has just gone
 
     def _watch(self) -> None:
         last, since = self._position(), time.monotonic()

@@ -13,8 +13,9 @@ from seq.training.run_directory import RunDirectory
 
 
 class CheckpointSaver:
-    """On rank 0; the other ranks' does nothing. `save` takes the state at once; a thread writes it, one checkpoint at a time. One that cannot be
-    written is reported, and the run goes on with the last good one, or ends if `checkpoint.required`."""
+    """On rank 0; the other ranks' does nothing. `save` takes the state at once; a thread writes it, one checkpoint at a
+    time. One that cannot be written is reported, and the run goes on with the last good one, or ends if
+    `checkpoint.required`."""
 
     def __init__(self, directory: RunDirectory, config: CheckpointConfig, logger: Logger, is_main: bool) -> None:
         self._directory, self._config, self._logger, self._is_main = directory, config, logger, is_main

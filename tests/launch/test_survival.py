@@ -16,7 +16,7 @@ from launch.group import explain_lost_connection
 from launch.preemption import Preemption
 from launch.rendezvous import attempt_store
 from launch.watchdog import describe_hang
-from tests.helpers import run_ranks
+from tests.helpers import run, run_ranks
 
 
 def _launch(rank: int, world_size: int) -> Launch:
@@ -102,3 +102,33 @@ def test_lost_connections_are_told_from_other_errors() -> None:
     closed = RuntimeError("[third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:1")
     assert "lost the other ranks" in (explain_lost_connection(closed) or "")
     assert explain_lost_connection(RuntimeError("size mismatch for output.weight")) is None
+
+
+ERROR = """
+import time
+from datetime import timedelta
+from torch.distributed import HashStore
+from launch.context import describe_launch
+from launch.group import process_group
+
+def position():
+    store = HashStore()
+    for _ in range(2000):
+        try:
+            store.wait(["never"], timedelta(milliseconds=1))
+        except RuntimeError:
+            pass
+    return ""
+
+with process_group(describe_launch(), timeout_seconds=60, position=position):
+    time.sleep(0.2)
+    raise ValueError("planted")
+"""
+
+
+def test_an_error_ends_the_process_in_order_while_the_watchdog_is_in_the_store() -> None:
+    """Not by SIGABRT, as a thread does that comes back into an interpreter that is being taken down."""
+    done = run("python", "-c", ERROR)
+    assert done.returncode == 1, done.stderr
+    assert "ValueError: planted" in done.stderr
+    assert "terminate called" not in done.stderr
