@@ -20,14 +20,16 @@ from launch.preemption import Preemption
 from seq.command_line import check_world_size, config_and_overrides, exit_code, training_parser
 from seq.config import Config
 from seq.config_file import load_config
-from seq.data.corpus import Corpus, prepare_corpus
+from seq.data.corpus import Corpus
 from seq.data.dataset import SequenceDataset
 from seq.data.loader import make_loader, make_sampler, run_steps
 from seq.models.language_model import LanguageModel
+from seq.report.write import report_at_end
 from seq.training.bad_steps import BadSteps
 from seq.training.console import print_evaluation, print_result
 from seq.training.evaluation import evaluate
 from seq.training.export import export_model
+from seq.training.initial import corpus_for
 from seq.training.judging import Judge
 from seq.training.ledger import Ledger
 from seq.training.logger import open_logger
@@ -35,7 +37,7 @@ from seq.training.memory import warm_up_largest
 from seq.training.optimizer import lr_at, set_lr
 from seq.training.precision import fix_arithmetic_of
 from seq.training.progress import Speed
-from seq.training.result import make_result
+from seq.training.result import describe_result, make_result
 from seq.training.run_directory import RunDirectory
 from seq.training.saving import CheckpointSaver
 from seq.training.state import Checkpoint, TrainState, describe_run, fingerprint, load_for_resume
@@ -54,13 +56,15 @@ def main(arguments: list[str]) -> None:
     directory.check(config)
     if (result := directory.read_result()) and result["status"] == "finished":
         return print_result(directory.path, result, launch.is_main, already=True)
-    corpus = prepare_corpus(config.data, config.task)
+    corpus = corpus_for(config)
     with directory.locked_by(launch.is_main):
         resumed_from = load_for_resume(directory.to_resume_from(), config, corpus)
         fix_arithmetic_of(config, device_of(launch))
         limit = config.run.timeout_seconds
         with process_group(launch, timeout_seconds=limit, position=ledger.position) as device:
-            train(config, corpus, resumed_from, directory, launch, device, ledger)
+            finished = train(config, corpus, resumed_from, directory, launch, device, ledger)
+        if finished and launch.is_main:
+            report_at_end(directory.path)
 
 
 def train(
@@ -71,7 +75,8 @@ def train(
     launch: Launch,
     device: torch.device,
     ledger: Ledger,
-) -> None:
+) -> bool:
+    """True if the run is finished, False if a signal stopped it before."""
     # ---- model and data -------------------------------------------------------------------------------------------
     state = TrainState.create(config, corpus, device)
     dataset = SequenceDataset(corpus.splits["train"])
@@ -159,15 +164,17 @@ def train(
         logger.evaluation(progress.step, split, newest)
     result = make_result(state, newest, split, stopped_by, launch.world_size, sampler.steps_per_epoch)
     logger.event("stop" if stopped_by else "finish", progress.step, params_sha256=result["params_sha256"])
+    if launch.is_main and not stopped_by:
+        export_model(directory.path / "model", state.model, description, result)
     logger.close(result | ledger.figures())
     reduction.close()
     preemption.close()
     if launch.is_main:
-        if not stopped_by:
-            export_model(directory.path / "model", state.model, description)
-        directory.write_result(result | ledger.figures())
+        about = describe_result(state, newest, split, corpus, launch, device)
+        directory.write_result(result | ledger.figures() | about)
         print_evaluation(f"{config.run.name}: {split}", newest, corpus.labels)
         print_result(directory.path, result | ledger.figures())
+    return not stopped_by
 
 
 def is_due(step: int, every: int, total_steps: int) -> bool:

@@ -6,15 +6,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
-
 from launch.context import describe_launch
 from launch.group import explain_lost_connection
 from seq.config_file import describe_keys
 from seq.errors import RunError, UserError
-from seq.training.checkpoint import checkpoints_in
-from seq.training.run_directory import RunDirectory
-from seq.training.state import TrainedModel, load_trained
 
 
 def training_parser() -> argparse.ArgumentParser:
@@ -38,18 +33,6 @@ def config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
         raise UserError(f"one config at a time, not {' and '.join(files)}")
     default = Path(__file__).parent.parent / "configs" / "names.yaml"
     return Path(files[0]) if files else default, [word for word in words if "=" in word]
-
-
-def load_run(run: Path, checkpoint: str | None) -> TrainedModel:
-    """The model of a run directory's newest checkpoint, or of the one named, on the GPU if there is one."""
-    folder = RunDirectory(run).checkpoints
-    names = [path.name for path in checkpoints_in(folder)]
-    if not names:
-        raise UserError(f"{run}: no run with a checkpoint; train one first: torchrun train_ddp.py CONFIG")
-    if checkpoint is not None and checkpoint not in names:
-        raise UserError(f"{run}: no checkpoint {checkpoint}; it has {', '.join(names)}")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return load_trained(folder / (checkpoint or names[-1]), device)
 
 
 def check_world_size(world_size: int, shards: int) -> None:

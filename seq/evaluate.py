@@ -6,7 +6,7 @@ from pathlib import Path
 
 from launch.context import describe_launch
 from launch.group import process_group
-from seq.command_line import check_world_size, exit_code, load_run
+from seq.command_line import check_world_size, exit_code
 from seq.config_file import override_config
 from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
@@ -14,6 +14,7 @@ from seq.identity import identity
 from seq.training.console import print_evaluation
 from seq.training.evaluation import evaluate
 from seq.training.precision import fix_arithmetic_of
+from seq.training.trained import load_run
 
 TRAINED = ("model.", "optimizer.", "train.epochs", "train.steps", "data.tokenizer", "data.lowercase", "data.min_count")
 """Keys that an evaluation cannot change."""

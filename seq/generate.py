@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 from launch.seeding import derive_seed
-from seq.command_line import exit_code, load_run
+from seq.command_line import exit_code
 from seq.config import GenerationConfig
 from seq.config_file import override_config
 from seq.errors import UserError
 from seq.models.language_model import LanguageModel
-from seq.training.state import TrainedModel
 from seq.training.text import Writer
+from seq.training.trained import load_run
 
 GIVEN = ("length", "temperature", "top_k", "top_p", "repetition_penalty", "stop")
 """Options that stand for keys of the section `generation`."""
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     overrides = [f"generation.{name}={json.dumps(value)}" for name, value in given.items()]
     config = override_config(trained.config, overrides, where="command line").generation
     writer = Writer(trained.model, trained.tokenizer, trained.config.data.unit)
-    label = _label_id(options.label, trained)
+    label = trained.label_id(options.label)
     prompt = options.prime if options.prime_file is None else _read(options.prime_file)
     if options.interactive:
         return _interact(writer, config, options.seed, label)
@@ -66,17 +66,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--num", type=int, default=1, help="texts to write, together (default 1)")
     parser.add_argument("--checkpoint", metavar="NAME", help="such as step-00000500.pt (default: the newest)")
     return parser
-
-
-def _label_id(label: str | None, trained: TrainedModel) -> int | None:
-    if trained.config.task != "write_by_label":
-        if label is not None:
-            raise UserError("--label: the model was not trained by label (model.condition=label)")
-        return None
-    if label not in trained.labels:
-        given = "is missing" if label is None else f"{label!r} is none of the training data"
-        raise UserError(f"--label {given}; there are {', '.join(trained.labels)}")
-    return trained.labels.index(label)
 
 
 def _read(file: str) -> str:

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seq.command_line import exit_code, load_run
+from seq.command_line import exit_code
 from seq.data.ragged import slices
 from seq.data.tokenizer import frame
 from seq.errors import UserError
 from seq.models.classifier import Classifier
-from seq.training.state import TrainedModel
+from seq.training.trained import TrainedModel, load_run
 
 ROWS = 256
 """Texts that go through the model together."""

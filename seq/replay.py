@@ -18,11 +18,12 @@ from launch.lockstep import OrderedReduction
 from seq.command_line import exit_code
 from seq.config import Config
 from seq.config_file import load_config
-from seq.data.corpus import Corpus, prepare_corpus
+from seq.data.corpus import Corpus
 from seq.data.dataset import SequenceDataset
 from seq.data.loader import make_loader, make_sampler, run_steps
 from seq.errors import UserError
 from seq.training.checkpoint import checkpoints_in
+from seq.training.initial import corpus_for
 from seq.training.inspection import inspect_step
 from seq.training.optimizer import lr_at, set_lr
 from seq.training.precision import fix_arithmetic_of
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> int:
     launch = describe_launch()
     if launch.launcher != "python":
         raise UserError("a replay runs on one process: start it with plain python")
-    corpus = prepare_corpus(config.data, config.task)
+    corpus = corpus_for(config)
     earlier = [path for path in checkpoints_in(directory.checkpoints) if path < directory.checkpoint_at(options.step)]
     checkpoint = load_for_resume(earlier[::-1], config, corpus)
     fix_arithmetic_of(config, device_of(launch))

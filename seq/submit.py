@@ -14,8 +14,8 @@ from launch.slurm import Job, SlurmError, seconds, submit
 from seq.command_line import check_world_size, config_and_overrides, exit_code
 from seq.config import Config
 from seq.config_file import load_config
-from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
+from seq.training.initial import corpus_for
 from seq.training.run_directory import RunDirectory, write_atomically
 
 
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     directory.check(config)
     if (result := directory.read_result()) and result["status"] == "finished":
         raise UserError(f"{directory.path}: already finished; choose another run.name")
-    prepare_corpus(config.data, config.task)
+    corpus_for(config)
     script = job.script([str(path.absolute()), *overrides])
     if options.dry_run:
         print(script, end="")

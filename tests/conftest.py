@@ -1,10 +1,14 @@
 """The tests share the machine with the user's runs, but not the user's caches."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+
+from tests.helpers import train
+from tests.runs import words
 
 torch.set_num_threads(1)
 
@@ -18,3 +22,28 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["HF_HOME"] = str(tmp_path_factory.mktemp("hf"))
     os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+# A small run of each kind, made once for all tests that look at one.
+
+
+@pytest.fixture(scope="session")
+def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _run(tmp_path_factory, "names", "logging.wandb=offline", "logging.artifacts=all", world_size=2)
+
+
+@pytest.fixture(scope="session")
+def speeches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _run(tmp_path_factory, "speeches", "logging.wandb=offline", "logging.tensorboard=true")
+
+
+@pytest.fixture(scope="session")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _run(tmp_path_factory, "name_generator", world_size=2)
+
+
+def _run(factory: pytest.TempPathFactory, kind: str, *settings: str, world_size: int = 1) -> Path:
+    folder = factory.mktemp("runs")
+    done = train(*words(folder, kind, f"run.name={kind}", *settings), world_size=world_size)
+    assert done.returncode == 0, done.stderr
+    return folder / kind

@@ -23,7 +23,8 @@ from seq.errors import UserError
 from seq.training.checkpoint import load_checkpoint, serialize
 from seq.training.recorded import RecordedSteps
 from seq.training.run_directory import RunDirectory
-from seq.training.state import TrainState, describe_run, load_for_resume, load_trained
+from seq.training.state import TrainState, describe_run, load_for_resume
+from seq.training.trained import load_trained
 from tests.helpers import ROOT
 
 SHARE = 1.0 if os.environ.get("LOCKSTEP_FUZZ") == "full" else 0.1

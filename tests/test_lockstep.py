@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers import run, train
-from tests.test_train_ddp import metrics, result, words
+from tests.runs import metrics, result, words
 
 pytestmark = pytest.mark.slow
 

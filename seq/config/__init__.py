@@ -93,6 +93,10 @@ class LoggingConfig(Section):
     """Record a digest of every gradient at every step (`digests.jsonl`), for `python -m seq.replay`."""
     project: str = "lockstep"
     """W&B project."""
+    artifacts: Literal["none", "model", "all"] = "none"
+    """What W&B keeps a copy of: the exported model, or `all`: that and the newest checkpoint."""
+    tensorboard: bool = False
+    """Write TensorBoard's files too, into `tensorboard/` (needs the package `tensorboard`)."""
 
 
 class Config(Section):

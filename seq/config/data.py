@@ -1,8 +1,9 @@
 """Where the text comes from, and how it becomes sequences."""
 
+import codecs
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from seq.config.section import Positive, Section
 
@@ -27,6 +28,8 @@ class DataConfig(Section):
     files: FilesConfig = FilesConfig()
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """Column separator of csv files."""
+    encoding: str = "utf-8"
+    """Of csv, text and json files, by Python's name for it: `latin-1`, `cp1252`, `utf-16`, ..."""
     text: str = "text"
     """Column that holds the text."""
     label: str = "label"
@@ -55,3 +58,12 @@ class DataConfig(Section):
     or the end of a text that is one or a few documents."""
     cache_dir: str | None = None
     """Where prepared data are kept; the default is `$XDG_CACHE_HOME/lockstep` or `~/.cache/lockstep`."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str) -> str:
+        try:
+            codecs.lookup(encoding)
+        except (LookupError, ValueError):
+            raise ValueError(f"Python knows no encoding {encoding!r}; such as utf-8, latin-1, cp1252, utf-16") from None
+        return encoding

@@ -32,6 +32,9 @@ class TrainConfig(Section):
     """Passes over the training data."""
     steps: Positive | None = None
     """Stop after this many steps, whatever `epochs` says."""
+    init_from: str | None = None
+    """Begin with the weights of this run (`runs/NAME`) and read text as it does: same `model`, same characters. Labels
+    that it does not know begin anew."""
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     """Arithmetic of forward and backward; weights, sums and updates are fp32 always. `tf32`: fp32 whose products have
     short mantissas, on GPUs."""

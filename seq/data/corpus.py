@@ -19,10 +19,10 @@ from seq.data.limits import check_split
 from seq.data.line import Line
 from seq.data.ragged import Ints, RaggedArray
 from seq.data.sources import identify, load_splits
-from seq.data.tokenizer import Tokenizer
+from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import UserError
 
-FORMAT = 5
+FORMAT = 6
 """Raise when the same source and config would be prepared otherwise."""
 
 
@@ -71,14 +71,14 @@ class Corpus:
 
 
 def prepare_corpus(
-    config: DataConfig, task: Task, *, tokenizer: Tokenizer | None = None, labels: Sequence[str] = ()
+    config: DataConfig, task: Task, *, tokenizer: Tokenizer | None = None, labels: Sequence[str] | None = None
 ) -> Corpus:
     """Open the prepared corpus; whichever process comes first prepares it while the others wait at the lock.
 
-    `tokenizer` and `labels`: those of a trained model; without them, those of the training split.
+    `tokenizer` and `labels`: those of a trained model; where they are None, those of the training split.
     UserError for anything that is wrong with the data, on every rank alike, before a process group exists.
     """
-    vocabulary = (None if tokenizer is None else tokenizer.to_dict(), list(labels))
+    vocabulary = (None if tokenizer is None else tokenizer.to_dict(), labels and list(labels))
     about = [FORMAT, task, config.model_dump(mode="json", exclude={"cache_dir"}), vocabulary, identify(config)]
     key = hashlib.sha256(json.dumps(about).encode()).hexdigest()
     root = _cache_root(config)
@@ -107,18 +107,26 @@ def _cache_root(config: DataConfig) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lockstep"
 
 
-def _write(folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | None, labels: Sequence[str]) -> None:
+def _write(
+    folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | None, labels: Sequence[str] | None
+) -> None:
     """Write everything beside `folder`, then rename: a killed preparation leaves nothing that looks whole."""
     notes: list[str] = []
-    loaded = load_splits(config, labelled=task != "write", need_train=tokenizer is None)
+    loaded = load_splits(config, labelled=task != "write", need_train=tokenizer is None or labels is None)
     splits = {name: check_split(split, config, notes) for name, split in loaded.items()}
     if "validation" not in splits and "train" in splits:
         splits |= cut_rows(splits["train"], config.validation_fraction)
     if tokenizer is None:
-        texts, given = splits["train"].texts, splits["train"].labels or ()
+        texts = splits["train"].texts
         tokenizer = Tokenizer.train(config.tokenizer, texts, lowercase=config.lowercase, min_count=config.min_count)
-        labels = sorted(set(given))
+    if labels is None:
+        labels = sorted(set(splits["train"].labels or ()))
     encoded = encode_splits(splits, tokenizer, labels, config, notes)
+    for name, (sequences, _) in encoded.items():
+        if unknown := int((sequences.values == UNKNOWN).sum()):
+            notes.append(
+                f"{name}: {unknown} of {len(sequences.values)} tokens are characters that the vocabulary lacks"
+            )
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))
     try:
         _save(temporary, encoded, tokenizer, labels, notes, task)

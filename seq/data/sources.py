@@ -1,7 +1,9 @@
 """Where text comes from: the built-in sets, or anything that `datasets.load_dataset` reads."""
 
+import codecs
 import glob
 import hashlib
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -90,7 +92,7 @@ def _load_with_datasets(config: DataConfig) -> Mapping[str, Any]:
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # faults are told below, in one line
     files = local_files(config)
     for path in (path for paths in files.values() for path in paths if path.suffix != ".parquet"):
-        _check_utf8(path)
+        _check_encoding(path, config.encoding)
     try:
         loaded = datasets.load_dataset(**_arguments(config, files))
     except Exception as error:
@@ -123,20 +125,35 @@ def _arguments(config: DataConfig, files: dict[str, list[Path]]) -> dict[str, An
         arguments |= {"sep": config.delimiter, "keep_default_na": False, "converters": as_text}
     if kind == "text":
         arguments |= {"sample_by": "document"}
+    if kind != "parquet":
+        arguments |= {"encoding": _codec(config.encoding)}
     return {"path": kind} | arguments
 
 
-def _check_utf8(path: Path) -> None:
-    with path.open(encoding="utf-8", newline="") as lines:
-        number = 0
-        try:
-            for _ in lines:
-                number += 1
-        except UnicodeDecodeError as error:
-            byte = error.object[error.start]
-            raise UserError(
-                f"{path}: not UTF-8 after line {number} (byte 0x{byte:02x}); convert it: iconv -f latin1 -t utf-8"
-            ) from None
+def _codec(encoding: str) -> str:
+    """Spreadsheets put a byte order mark in front of UTF-8; it is not part of the first column's name."""
+    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+
+
+def _check_encoding(path: Path, encoding: str) -> None:
+    try:
+        with path.open(encoding=encoding, newline="") as lines:
+            deque(lines, maxlen=0)
+    except UnicodeError:
+        with path.open("rb") as file:
+            place = next((number for number, line in enumerate(file, 1) if not _decodes(line, encoding)), 1)
+            file.seek(0)
+            utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        likely = "utf-16" if utf16 else "cp1252 (Windows) or latin-1"
+        raise UserError(f"{path}: line {place} is not {encoding}; set data.encoding, such as {likely}") from None
+
+
+def _decodes(line: bytes, encoding: str) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeError:
+        return False
+    return True
 
 
 def _examples(split: str, table: Any, config: DataConfig, label: str | None) -> Examples:

@@ -32,7 +32,7 @@ class GRU(nn.Module):
         valid one (L * D, B, H): forward after the row's own last step, backward after its first.
         """
         if hidden is None:
-            hidden = inputs.new_zeros(len(self.layers) * self.directions, len(inputs), self.hidden_size)
+            hidden = inputs.new_zeros(len(self.layers) * self.directions, inputs.shape[0], self.hidden_size)
         path = choose_path(inputs, lengths, self.directions) if self.path == "auto" else self.path
         return PATHS[path](self.layers, inputs, lengths, hidden, self.dropout)
 
@@ -66,4 +66,4 @@ class LockedDropout(nn.Module):
 
     def draw(self, like: Tensor) -> Tensor:
         """A mask (B, 1, E) for rows such as `like` (B, T, E); ones outside training."""
-        return nn.functional.dropout(like.new_ones(len(like), 1, like.shape[2]), self.probability, self.training)
+        return nn.functional.dropout(like.new_ones(like.shape[0], 1, like.shape[2]), self.probability, self.training)

@@ -7,6 +7,9 @@ a GRU slowly. N-grams are hashed into buckets (Weinberger and others, 2009), so 
 import torch
 from torch import Tensor, nn
 
+MULTIPLIER, MODULUS = 1103515245, 2**31 - 1
+"""Of a polynomial hash: the tokens are the digits of a number, taken modulo a prime."""
+
 
 class NgramLogits(nn.Module):
     """One logit a class for each n-gram of 1 to `orders` tokens; those of a text are added, over sqrt(length)."""
@@ -24,11 +27,11 @@ class NgramLogits(nn.Module):
         hashed, offset = torch.zeros_like(inputs), 0
         places, inside = [], []
         for before, size in enumerate(self.sizes):
-            # Tokens further on are shifted in from the right; int64 wraps around.
-            hashed = hashed * 0x5851F42D4C957F2D + nn.functional.pad(
-                inputs[:, before:], (0, min(before, inputs.shape[1]))
-            )
-            bucket = inputs if before == 0 else (hashed ^ (hashed >> 29)).remainder(size)
+            # Tokens further on are shifted in from the right. The products stay below 2^62: nothing wraps around, so
+            # that other programs, which the model is exported to, find the same buckets.
+            shifted = nn.functional.pad(inputs, (0, before))[:, before:]
+            hashed = (hashed * MULTIPLIER + shifted).remainder(MODULUS)
+            bucket = inputs if before == 0 else hashed.remainder(size)
             places.append(bucket + offset)
             inside.append(ends + before <= lengths)
             offset += size

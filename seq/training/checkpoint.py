@@ -4,6 +4,8 @@ import hashlib
 import io
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from torch import nn
 
 from seq.errors import UserError
 
-FORMAT = 3
+FORMAT = 4
 """Raise when older checkpoints can no longer be read."""
 
 
@@ -60,6 +62,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise DamagedError(f"{path}: not a checkpoint of this version of lockstep (format {FORMAT})")
     return state
+
+
+@contextmanager
+def complaining_about(path: Path) -> Iterator[None]:
+    """A file that is a checkpoint, but not one of ours, fails in many ways."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise DamagedError(f"{path}: not a checkpoint of this version of lockstep ({str(error)[:100]})") from None
 
 
 def _verify(path: Path) -> None:

@@ -90,4 +90,8 @@ def open_logger(
         from seq.training.wandb_sink import WandbSink  # its import takes a while, and only rank 0 needs it
 
         sinks.append(WandbSink(folder, config, corpus.labels, start))
+    if config.logging.tensorboard:
+        from seq.training.tensorboard_sink import TensorBoardSink
+
+        sinks.append(TensorBoardSink(folder, start))
     return Logger(sinks)

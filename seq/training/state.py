@@ -1,8 +1,6 @@
 """What a run is made of while it trains, and what a checkpoint therefore holds."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,12 @@ from launch.seeding import derive_seed
 from seq.config import Config
 from seq.config_file import parse_config
 from seq.data.corpus import Corpus
-from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 from seq.identity import identity
 from seq.models.build import Model, build_model
 from seq.training.carried import CarriedState
-from seq.training.checkpoint import DamagedError, load_checkpoint
+from seq.training.checkpoint import DamagedError, complaining_about, load_checkpoint
+from seq.training.initial import copy_initial_weights
 from seq.training.optimizer import make_optimizer
 from seq.training.precision import grad_scaler
 from seq.training.progress import Progress
@@ -37,6 +35,7 @@ class TrainState:
     @classmethod
     def create(cls, config: Config, corpus: Corpus, device: torch.device) -> "TrainState":
         model = build_model(config, vocab_size=corpus.tokenizer.vocab_size, num_labels=len(corpus.labels)).to(device)
+        copy_initial_weights(model, config, corpus.labels)
         optimizer = make_optimizer(model, config.optimizer)
         scaler = grad_scaler(config.train.precision, device)
         return cls(model, optimizer, scaler, Progress(), CarriedState(config, device))
@@ -108,38 +107,3 @@ def _load_of_this_run(path: Path, config: Config, corpus: Corpus) -> dict[str, A
             "or start over with --fresh"
         )
     return state
-
-
-@contextmanager
-def complaining_about(path: Path) -> Iterator[None]:
-    """A file that is a checkpoint, but not one of ours, fails in many ways."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise DamagedError(f"{path}: not a checkpoint of this version of lockstep ({str(error)[:100]})") from None
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A model read back for use, in eval mode."""
-
-    model: Model
-    config: Config
-    tokenizer: Tokenizer
-    labels: tuple[str, ...]
-    step: int
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
-
-
-def load_trained(path: Path, device: torch.device) -> TrainedModel:
-    """The model of the checkpoint `path`."""
-    state = load_checkpoint(path)
-    with complaining_about(path):
-        config, tokenizer = parse_config(state["config"], where=str(path)), Tokenizer(**state["tokenizer"])
-        model = build_model(config, vocab_size=tokenizer.vocab_size, num_labels=len(state["labels"]))
-        model.load_state_dict(state["model"])
-        step = int(state["progress"]["step"])
-    return TrainedModel(model.to(device).eval(), config, tokenizer, tuple(state["labels"]), step)

@@ -13,6 +13,7 @@ from seq.config import Config
 from seq.errors import warn
 from seq.training.json_lines import read_lines
 from seq.training.metrics import Evaluation
+from seq.training.wandb_media import artifacts, class_table, confusion_chart
 
 ONLINE_TIMEOUT_SECONDS = 10
 CURVES = ("train", "judge")
@@ -60,10 +61,8 @@ class WandbSink:
     def evaluation(self, step: int, split: str, result: Evaluation) -> None:
         logged = _prefixed(split, result.figures)
         if result.confusion is not None:
-            cells = [
-                [self.labels[true], self.labels[predicted], int(count)] for (true, predicted), count in _cells(result)
-            ]
-            logged[f"{split}/confusion"] = wandb.Table(columns=["true", "predicted", "count"], data=cells)
+            logged[f"{split}/confusion"] = confusion_chart(f"{split} confusion", result.confusion, self.labels)
+            logged[f"{split}/classes"] = class_table(result.confusion, self.labels)
         self._log(step, logged)
 
     def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
@@ -82,6 +81,10 @@ class WandbSink:
                 self._begin_anew(result["step"])
             about = ("status", "params_sha256", "padding_fraction", "goodput")
             self.run.summary.update(_prefixed(result["split"], result["eval"]) | {name: result[name] for name in about})
+            for kind, path in artifacts(self.folder, self.config.logging.artifacts):
+                artifact = wandb.Artifact(f"{self.config.run.name}-{kind}", type=kind)
+                artifact.add_dir(str(path)) if path.is_dir() else artifact.add_file(str(path))
+                self.run.log_artifact(artifact)
             self.run.finish()
         except Exception as error:
             warn(f"W&B: its record of this start is not complete ({error}); metrics.jsonl has everything")
@@ -124,13 +127,6 @@ def _set_aside(folder: Path) -> None:
         earlier.rename(folder / f"superseded-{earlier.name}")
 
 
-def _cells(result: Evaluation) -> list[tuple[tuple[int, ...], int]]:
-    """The filled cells only: a thousand classes have a million."""
-    assert result.confusion is not None
-    filled = zip(*result.confusion.nonzero(), strict=True)
-    return [((int(row), int(column)), int(result.confusion[row, column])) for row, column in filled]
-
-
 def _init(folder: Path, config: Config) -> Any:
     mode = config.logging.wandb
     if mode == "online":
@@ -147,7 +143,6 @@ def _start(mode: Any, folder: Path, config: Config) -> Any:
     settings = wandb.Settings(
         console="off",
         silent=True,
-        x_disable_stats=True,
         init_timeout=ONLINE_TIMEOUT_SECONDS,
         login_timeout=ONLINE_TIMEOUT_SECONDS,
         x_transaction_log_flush_interval=1.0,  # the default, 15 s, is what a killed run would lose

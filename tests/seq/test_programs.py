@@ -8,37 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from seq.command_line import load_run
 from seq.predict import predict, probabilities
-from tests.helpers import run, train
-from tests.test_train_ddp import metrics, result, words
+from seq.training.trained import load_run
+from tests.helpers import run
+from tests.runs import metrics, result
 from tests.wandb_file import wandb_history, wandb_records
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    done = train(*words(folder, "names", "run.name=names", "logging.wandb=offline"), world_size=2)
-    assert done.returncode == 0, done.stderr
-    return folder / "names"
-
-
-@pytest.fixture(scope="module")
-def speeches(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    done = train(*words(folder, "speeches", "run.name=speeches", "logging.wandb=offline"))
-    assert done.returncode == 0, done.stderr
-    return folder / "speeches"
-
-
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    done = train(*words(folder, "name_generator", "run.name=generator"), world_size=2)
-    assert done.returncode == 0, done.stderr
-    return folder / "generator"
 
 
 def test_predict(names: Path) -> None:
@@ -127,8 +103,8 @@ def test_names_are_written_by_label(generator: Path) -> None:
     assert len(ten.stdout.splitlines()) == 10
     missing = run(*command, "--label", "Elvish")
     assert missing.returncode == 2
-    assert "--label 'Elvish' is none of the training data; there are Arabic, Chinese" in missing.stderr
-    assert "--label is missing" in run(*command).stderr
+    assert "label 'Elvish' is none of the training data; there are Arabic, Chinese" in missing.stderr
+    assert "a label is missing" in run(*command).stderr
     samples = [json.loads(line) for line in (generator / "samples.jsonl").read_text().splitlines()]
     assert {sample["label"] for sample in samples} > {"Irish", "Polish"}
     judged = metrics(generator, "judge")
@@ -158,7 +134,7 @@ def test_programs_refuse_in_one_line(names: Path, speeches: Path, tmp_path: Path
         (("predict", tmp_path, "x"), "no run with a checkpoint"),
         (("predict", speeches, "x"), "is a language model; use python -m seq.generate"),
         (("generate", names), "is a classifier; use python -m seq.predict"),
-        (("generate", speeches, "--label", "x"), "--label: the model was not trained by label"),
+        (("generate", speeches, "--label", "x"), "label 'x': the model was not trained by label"),
         (("generate", speeches, "--prime-file", "none.txt"), "--prime-file none.txt: cannot be read"),
         (("generate", speeches, "--top-p", "2"), "generation.top_p: must be less than or equal to 1"),
         (("generate", speeches, "--num", "0"), "--num 0: must be at least 1"),
@@ -179,8 +155,11 @@ def test_exported_model(names: Path) -> None:
     assert weights.keys() == trained.keys()
     assert all(torch.equal(weights[name], trained[name]) for name in weights)
     about = json.loads((names / "model" / "config.json").read_text())
-    assert about["model"]["hidden_size"] == 8
+    assert about["config"]["model"]["hidden_size"] == 8
     assert len(about["labels"]) == 18
+    card = (names / "model" / "README.md").read_text()
+    assert f"accuracy {result(names)['eval']['accuracy']:.4g}" in card
+    assert "Not for decisions about people" in card
 
 
 def test_wandb_has_what_metrics_jsonl_has(names: Path, speeches: Path) -> None:
@@ -191,12 +170,17 @@ def test_wandb_has_what_metrics_jsonl_has(names: Path, speeches: Path) -> None:
         assert logged == {line["step"]: line["loss"] for line in metrics(folder, "train")}
         (final,) = [row for row in history if row["step"] == 12 and f"{split}/loss" in row]
         assert final[f"{split}/loss"] == result(folder)["eval"]["loss"]
-        key = "samples/path" if folder is speeches else "test/confusion/path"
+        key = "samples/path" if folder is speeches else "test/confusion_table/path"
         tables = [folder / "wandb" / "latest-run" / "files" / row[key] for row in history if key in row]
         assert len(tables) == (2 if folder is speeches else 1)
         cells = json.loads(tables[-1].read_text())["data"]
         if folder is names:
             assert sum(count for _, _, count in cells) == 5696
+            (classes,) = [row["test/classes/path"] for row in history if "test/classes/path" in row]
+            rows = json.loads((folder / "wandb" / "latest-run" / "files" / classes).read_text())["data"]
+            assert sum(support for *_, support, _ in rows) == 5696
+            kept = [record.artifact.name for record in records if record.WhichOneof("record_type") == "artifact"]
+            assert {"names-model", "names-checkpoint"} <= set(kept)
         else:
             samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
             assert cells == [[sample["step"], "", sample["prompt"], sample["text"]] for sample in samples]

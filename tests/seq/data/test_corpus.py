@@ -212,8 +212,8 @@ def test_faults_of_files(tmp_path: Path) -> None:
     assert "columns are name" in _fault(tmp_path, "e.csv", b"name\nA\n")
     assert "column 'origin' (data.label) is empty" in _fault(tmp_path, "f.csv", b"name,origin\nA,\n")
     latin = _fault(tmp_path, "g.csv", "name,origin\nMüller,German\n".encode("latin1"))
-    assert "not UTF-8 after line" in latin
-    assert "iconv" in latin
+    assert "line 2 is not utf-8; set data.encoding, such as cp1252" in latin
+    assert "such as utf-16" in _fault(tmp_path, "n.csv", "name,origin\nA,b\n".encode("utf-16"))
     assert "cannot be loaded" in _fault(tmp_path, "h.csv", b'name,origin\n"A,b\n1,2,3,4\n5,6\n')
     assert "cannot be loaded" in _fault(tmp_path, "i.parquet", b"PAR1 no parquet at all")
     assert "no row with text" in _fault(tmp_path, "j.txt", b" \n ", text="text")

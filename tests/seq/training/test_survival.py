@@ -28,7 +28,7 @@ from seq.training.saving import CheckpointSaver
 from seq.training.state import TrainState, describe_run, load_for_resume
 from seq.training.wandb_sink import _history
 from tests.helpers import run
-from tests.test_train_ddp import result, words
+from tests.runs import result, words
 
 
 @given(st.lists(st.integers(0, 200), max_size=12), st.data())

@@ -1,0 +1,147 @@
+"""See what a config will do, before training: python -m seq.inspect [CONFIG] [section.key=value ...].
+
+Rows, classes, lengths and characters; what is dropped or cut; batches, padding, steps; memory and time, from a few steps
+of real training on this machine, whose result is thrown away.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from launch.context import describe_launch, device_of
+from launch.group import process_group
+from seq.command_line import config_and_overrides, exit_code
+from seq.config import Config
+from seq.config_file import load_config
+from seq.data.corpus import Corpus
+from seq.data.dataset import SequenceDataset
+from seq.data.loader import make_sampler
+from seq.data.plan import Pieces
+from seq.data.sampler import ShardSampler
+from seq.training.initial import corpus_for
+from seq.training.precision import fix_arithmetic_of
+from seq.training.result import describe_split
+from seq.training.trial import Trial, try_steps
+
+MOST_STEPS = 2000
+"""Steps of the first epoch that are looked at."""
+MOST_CLASSES = 40
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m seq.inspect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", metavar="CONFIG | section.key=value", help="default: configs/names.yaml")
+    config = load_config(*config_and_overrides(parser.parse_intermixed_args(arguments).words))
+    corpus, launch, console = corpus_for(config), describe_launch(), Console(highlight=False)
+    for table in _data_tables(corpus):
+        console.print(table)
+    fix_arithmetic_of(config, device_of(launch))
+    with process_group(launch, timeout_seconds=config.run.timeout_seconds) as device:
+        dataset = SequenceDataset(corpus.splits["train"])
+        sampler = make_sampler(dataset, config.batch, seed=config.run.seed)
+        for line in (*_about_text(corpus), *_about_batches(config, sampler)):
+            console.print(escape(line), soft_wrap=True)
+        trial = try_steps(config, corpus, dataset, sampler, device)
+    for line in _about_cost(config, sampler, trial, device):
+        console.print(escape(line), soft_wrap=True)
+
+
+def _data_tables(corpus: Corpus) -> Iterator[Table]:
+    """Splits, classes and the lengths of the training split."""
+    splits = Table("split", title=f"data: {corpus.fingerprint[:12]}", title_justify="left")
+    for name in ("rows", "tokens", "shortest", "median", "longest"):
+        splits.add_column(name, justify="right")
+    for name, split in corpus.splits.items():
+        lengths = split.lengths
+        figures = (len(split), lengths.sum(), lengths.min(), int(np.median(lengths)), lengths.max())
+        splits.add_row(name, *(f"{figure:,}" for figure in figures))
+    yield splits
+    if corpus.labels:
+        yield _class_table(corpus)
+    yield _length_table(corpus)
+
+
+def _class_table(corpus: Corpus) -> Table:
+    table = Table("class", title=f"{len(corpus.labels)} classes, the largest first", title_justify="left")
+    counts = {
+        name: np.bincount(split.labels, minlength=len(corpus.labels))
+        for name, split in corpus.splits.items()
+        if split.labels is not None
+    }
+    for name in counts:
+        table.add_column(name, justify="right")
+    for place in np.argsort(-counts["train"], kind="stable")[:MOST_CLASSES]:
+        table.add_row(escape(corpus.labels[place]), *(f"{count[place]:,}" for count in counts.values()))
+    return table
+
+
+def _length_table(corpus: Corpus) -> Table:
+    """A bar for each bin, as long as its share of the fullest."""
+    about = describe_split(corpus.splits["train"])
+    table = Table("time steps", "rows", "", title="training rows by length", title_justify="left")
+    most = max(about["lengths"])
+    for (first, stop), rows in zip(pairwise(about["edges"]), about["lengths"], strict=True):
+        span = str(first) if stop == first + 1 else f"{first} - {stop - 1}"
+        table.add_row(span, f"{rows:,}", "#" * -(-40 * rows // most))
+    return table
+
+
+def _about_text(corpus: Corpus) -> Iterator[str]:
+    tokenizer = corpus.tokenizer
+    yield from (f"data: {note}" for note in corpus.notes)
+    if tokenizer.kind == "bytes":
+        yield "vocabulary: 256 bytes and 4 markers"
+    else:
+        yield f"vocabulary: {len(tokenizer.characters)} characters and 4 markers: {tokenizer.characters!r}"
+
+
+def _about_batches(config: Config, sampler: ShardSampler) -> Iterator[str]:
+    steps = min(sampler.steps_per_epoch, MOST_STEPS)
+    pieces = [shard.pieces for shard in sampler.shards(range(steps), range(1))]
+    rows, tokens, padded = (np.stack([getattr(piece, name) for piece in pieces]) for name in Pieces._fields)
+    imbalance = (tokens.max(1) / tokens.mean(1) - 1).mean()
+    yield (
+        f"batches: {sampler.steps_per_epoch:,} steps an epoch, {total_steps(config, sampler):,} in all; a step has "
+        f"{config.batch.shards} shards, {rows.sum(1).mean():,.1f} rows and {tokens.sum(1).mean():,.0f} tokens on average"
+    )
+    yield (
+        f"padding: {1 - tokens.sum() / padded.sum():.2%} of what is computed; the fullest shard has {imbalance:.1%} more "
+        f"tokens than the mean; {len(np.unique(padded)):,} sizes of shards, the largest of {padded.max():,} tokens"
+    )
+
+
+def _about_cost(config: Config, sampler: ShardSampler, trial: Trial, device: torch.device) -> Iterator[str]:
+    steps = total_steps(config, sampler)
+    measured = "measured" if device.type == "cuda" else "estimated"
+    yield (
+        f"model: {trial.num_parameters:,} parameters; memory {measured}: {trial.bytes_for_weights / 1e6:,.0f} MB for weights, "
+        f"gradients and AdamW's averages, {trial.bytes_for_a_shard / 1e6:,.0f} MB for the largest shard"
+    )
+    yield (
+        f"time: {trial.seconds_a_step * 1000:,.1f} ms a step on one process on {device} ({trial.steps} steps tried): "
+        f"{duration(trial.seconds_a_step * steps)} for the run, without evaluations; W processes need more than 1/W of that"
+    )
+
+
+def total_steps(config: Config, sampler: ShardSampler) -> int:
+    return config.train.steps or config.train.epochs * sampler.steps_per_epoch
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(lambda: main(sys.argv[1:])))

@@ -1,0 +1,93 @@
+"""Charts as SVG that fits any width and follows the page's colours."""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = ("#3b82d6", "#e0812f", "#2fa36b", "#b061c7", "#c49a1a", "#d64f4f", "#3aa5b0", "#a3684f", "#8a8f98")
+"""Of lines: readable on light and on dark ground."""
+_INK = "#010203"
+"""Stands for the page's text colour, and is replaced by it."""
+MOST_POINTS = 300
+"""A curve of more points is drawn through as many, evenly chosen."""
+
+_STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text: it can be searched, and the page's font draws it
+    "text.parse_math": False,  # a `$` in a name is a dollar
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.4,
+    "grid.alpha": 0.25,
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), _INK
+    ),
+    "grid.color": _INK,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: str
+    marked: bool = False
+    """With a mark at each point: evaluations are few."""
+
+
+def line_chart(title: str, xlabel: str, curves: Sequence[Curve], *, log: bool = False) -> str:
+    """Curves without points are left out; an empty string if none is left."""
+    drawn = [curve for curve in curves if len(curve.x)]
+    if not drawn:
+        return ""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _canvas(title, xlabel)
+        for curve in drawn:
+            every = max(1, -(-len(curve.x) // MOST_POINTS))
+            style: Any = {"marker": "o", "markersize": 3.5, "linewidth": 1.6} if curve.marked else {"linewidth": 1.1}
+            # Backwards, so that the last point is always among those drawn.
+            x, y = list(curve.x)[::-1][::every], list(curve.y)[::-1][::every]
+            axes.plot(x, y, color=curve.colour, label=curve.label, **style)
+        if log and all(value > 0 for curve in drawn for value in curve.y):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")  # the default writes powers as formulas
+            axes.yaxis.set_minor_formatter("{x:g}")
+        if len(drawn) > 1:
+            axes.legend(frameon=False, fontsize=8)
+        return _svg(figure, title)
+
+
+def bar_chart(title: str, xlabel: str, edges: Sequence[float], heights: Sequence[float]) -> str:
+    """A histogram: `heights[i]` from `edges[i]` to `edges[i + 1]`."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _canvas(title, xlabel)
+        axes.stairs(heights, edges, fill=True, color=COLOURS[0], alpha=0.8)
+        return _svg(figure, title)
+
+
+def _canvas(title: str, xlabel: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.4, 2.7), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_xlabel(xlabel)
+    axes.grid(visible=True)
+    return figure, axes
+
+
+def _svg(figure: Figure, title: str) -> str:
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": title}):  # the same run gives the same page
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    return re.sub(r'(<svg\b[^>]*?) width="[^"]*"', r'\1 role="img"', svg, count=1)

@@ -1,0 +1,108 @@
+"""The page: figures, curves and tables of the runs, put into the template, which escapes all text."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from seq.report.charts import COLOURS, Curve, bar_chart, line_chart
+from seq.report.record import AXES, RunRecord, differing_keys
+
+MOST_CLASSES = 25
+"""A confusion matrix of more classes shows the largest."""
+MOST_SAMPLES = 60
+"""The newest; the others are in samples.jsonl."""
+HEADLINES = ("accuracy", "macro_f1", "bits_per_char", "window_bits_per_char", "perplexity", "loss", "window_loss")
+LINES = {"loss": "training", "grad_norm": "gradient norm", "lr": "learning rate", "tokens_per_second": "tokens / s"}
+CAUSES = ("compute", "data", "sync", "evaluation", "sampling", "checkpoint", "startup", "lost", "other")
+
+
+def render(records: list[RunRecord]) -> str:
+    """One self-contained HTML page."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "share": lambda value: f"{value:.1%}"}
+    several = len(records) > 1
+    return environment.get_template("page.html").render(
+        title=" / ".join(record.name for record in records),
+        records=records,
+        runs=[_run(record) for record in records],
+        axes=AXES,
+        charts={axis: [Markup(chart) for chart in charts(records, axis) if chart] for axis in AXES},
+        differing=differing_keys(records) if several else {},
+        headlines=[name for name in HEADLINES if any(name in record.final for record in records)],
+    )
+
+
+def charts(records: list[RunRecord], axis: str) -> list[str]:
+    """The same set of charts over steps, tokens or time. One run: a colour for each split; several: one for each run."""
+    evaluated = dict.fromkeys(name for record in records for line in record.evaluations for name in line)
+    figures = [name for name in HEADLINES if name in evaluated and name not in ("loss", "perplexity", "window_loss")]
+    loss = [_curves(records, "loss", axis, split) for split in (None, "validation")]
+    drawn = [line_chart("loss, nats", AXES[axis], [*loss[0], *loss[1]])]
+    for name in figures:
+        drawn.append(line_chart(f"validation {name}", AXES[axis], _curves(records, name, axis, "validation")))
+    for name, title in itertools.islice(LINES.items(), 1, None):
+        drawn.append(line_chart(title, AXES[axis], _curves(records, name, axis, None), log=name == "grad_norm"))
+    return drawn
+
+
+def _curves(records: list[RunRecord], figure: str, axis: str, split: str | None) -> list[Curve]:
+    found = []
+    for colour, record in zip(itertools.cycle(COLOURS), records, strict=False):
+        x, y = record.curve(figure, axis, split)
+        alone = len(records) == 1
+        label = (split or "train") if alone else f"{record.name} {split or ''}".strip()
+        shade = COLOURS[1] if alone and split else colour
+        found.append(Curve(label=label, x=x, y=y, colour=shade, marked=split is not None))
+    return found
+
+
+def _run(record: RunRecord) -> dict[str, Any]:
+    """What the template shows of one run."""
+    result, ledger = record.result, record.result.get("ledger", {})
+    return {
+        "record": record,
+        "result": result,
+        "config": yaml.safe_dump(record.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        "matrix": _matrix(record),
+        "ledger": [(cause, ledger[cause], COLOURS[place % len(COLOURS)]) for place, cause in _causes(ledger)],
+        "lengths": [Markup(chart) for chart in _length_charts(result.get("data", {}))],
+        "samples": [
+            (step, list(rows))
+            for step, rows in itertools.groupby(record.samples[:MOST_SAMPLES], lambda row: row["step"])
+        ],
+    }
+
+
+def _causes(ledger: dict[str, float]) -> list[tuple[int, str]]:
+    return [(place, cause) for place, cause in enumerate(CAUSES) if ledger.get(cause, 0) > 0]
+
+
+def _length_charts(data: dict[str, Any]) -> list[str]:
+    return [
+        bar_chart(f"{name}: {split['rows']:,} rows by length", "time steps", split["edges"], split["lengths"])
+        for name, split in data.items()
+    ]
+
+
+def _matrix(record: RunRecord) -> list[list[tuple[int, float]]]:
+    """(count, share of its row) of the largest classes, in the order of `record.classes`."""
+    shown = [row["place"] for row in record.classes[:MOST_CLASSES]]
+    cells = record.result.get("confusion") or []
+    return [[(cells[true][guess], cells[true][guess] / max(1, sum(cells[true]))) for guess in shown] for true in shown]
+
+
+def number(value: Any) -> str:
+    """As people read it: 1,234,567; 0.7511; 12.3."""
+    if not isinstance(value, float) or value.is_integer():
+        return f"{value:,.0f}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"

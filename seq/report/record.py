@@ -1,0 +1,97 @@
+"""What a run directory says about its run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seq.config import Config
+from seq.config_file import load_config
+from seq.errors import UserError
+from seq.identity import flatten
+from seq.training.json_lines import read_lines
+from seq.training.metrics import per_class
+from seq.training.run_directory import RunDirectory
+
+Line = dict[str, Any]
+AXES = {"step": "step", "tokens": "tokens seen", "time": "minutes"}
+"""What a curve may be drawn over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    name: str
+    config: Config
+    result: dict[str, Any]
+    """`result.json`; empty while the run has not ended."""
+    train: list[Line]
+    evaluations: list[Line]
+    judged: list[Line]
+    samples: list[Line]
+    bad_steps: list[str]
+    """Names of the files about them."""
+
+    @classmethod
+    def read(cls, path: Path) -> "RunRecord":
+        """UserError if there is no run. Of two lines about a step (a resumed run repeats some) the later counts."""
+        directory = RunDirectory(path)
+        if not directory.config_file.is_file():
+            raise UserError(f"{path}: no run (no config.yaml); give a run directory, such as runs/names")
+        lines, written = read_lines(path / "metrics.jsonl"), read_lines(path / "samples.jsonl")
+        newest = {(line["step"], line.get("prompt"), line.get("label")): line for line in written}
+        return cls(
+            name=path.resolve().name,
+            config=load_config(directory.config_file),
+            result=directory.read_result() or {},
+            train=_later(lines, "train"),
+            evaluations=_later(lines, "eval"),
+            judged=_later(lines, "judge"),
+            samples=sorted(newest.values(), key=lambda line: -line["step"]),
+            bad_steps=sorted(file.name for file in directory.bad_steps.glob("*.json")),
+        )
+
+    def curve(self, figure: str, axis: str, split: str | None = None) -> tuple[list[float], list[float]]:
+        """x and y of a figure of the training lines, or of the evaluations of `split`; gaps are left out."""
+        lines = self.train if split is None else [line for line in self.evaluations if line.get("split") == split]
+        known = [line for line in lines if isinstance(line.get(figure), int | float)]
+        return [self._place(line, axis) for line in known], [float(line[figure]) for line in known]
+
+    def _place(self, line: Line, axis: str) -> float:
+        if axis == "tokens":
+            # Evaluations do not say it; between two training lines it grows evenly.
+            seen = [(other["step"], other["tokens_seen"]) for other in self.train] or [(0, 0)]
+            steps, tokens = zip(*seen, strict=True)
+            return float(np.interp(line["step"], steps, tokens))
+        return float(line["step"]) if axis == "step" else line.get("wall_seconds", 0.0) / 60
+
+    @property
+    def final(self) -> dict[str, float]:
+        """Figures of the run's last evaluation."""
+        found: dict[str, float] = self.result.get("eval", {})
+        return found
+
+    @property
+    def classes(self) -> list[dict[str, Any]]:
+        """A row for each class of the final confusion matrix, the largest first; `place` is its row there."""
+        if not self.result.get("confusion"):
+            return []
+        rows = per_class(np.array(self.result["confusion"]))
+        named = [
+            row | {"label": label, "place": place}
+            for place, (label, row) in enumerate(zip(self.result["labels"], rows, strict=True))
+        ]
+        return sorted(named, key=lambda row: -row["support"])
+
+
+def _later(lines: list[Line], event: str) -> list[Line]:
+    newest = {(line["step"], line.get("split")): line for line in lines if line.get("event") == event}
+    return sorted(newest.values(), key=lambda line: line["step"])
+
+
+def differing_keys(records: list[RunRecord]) -> dict[str, list[Any]]:
+    """Config keys whose values are not the same in all runs, with the value in each."""
+    trees = [flatten(record.config.model_dump(mode="json")) for record in records]
+    keys = dict.fromkeys(key for tree in trees for key in tree)
+    found = {key: [tree.get(key, "") for tree in trees] for key in keys if not key.startswith("run.")}
+    return {key: values for key, values in found.items() if any(value != values[0] for value in values)}

@@ -1,0 +1,51 @@
+"""TensorBoard, for those who have it open already: curves and samples in `tensorboard/`."""
+
+from pathlib import Path
+from typing import Any
+
+from seq.errors import UserError
+from seq.training.metrics import Evaluation
+
+
+class TensorBoardSink:
+    """`start`: the step that the run goes on from; what an earlier start wrote about later ones is hidden."""
+
+    def __init__(self, folder: Path, start: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+
+    def event(self, event: str, step: int, values: dict[str, Any]) -> None:
+        if event in ("train", "judge"):
+            self._scalars(event, step, values)
+
+    def evaluation(self, step: int, split: str, result: Evaluation) -> None:
+        self._scalars(split, step, result.figures)
+
+    def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
+        for number, sample in enumerate(samples):
+            text = f"{sample.get('label', '')} {sample['prompt']}{sample['text']}"
+            self._writer.add_text(f"sample/{number}", _verbatim(text), step)
+
+    def digests(self, step: int, digests: dict[str, str]) -> None:
+        """Not shown."""
+
+    def close(self, result: dict[str, Any]) -> None:
+        self._writer.close()
+
+    def _scalars(self, prefix: str, step: int, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(f"{prefix}/{name}", value, step)
+
+
+def require_tensorboard() -> None:
+    """UserError where the package is missing, before the processes join."""
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError:
+        raise UserError('logging.tensorboard needs the package: pip install ".[tensorboard]"') from None
+
+
+def _verbatim(text: str) -> str:
+    """TensorBoard reads Markdown; an indented block stays as it is."""
+    return "\n".join(f"    {line}" for line in text.splitlines())
