@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from launch.allreduce import PlainReduction
 from launch.collectives import check_agreement, sum_over_ranks
-from launch.context import Launch, describe_launch, device_of
+from launch.context import Launch, describe_launch, device_of, hints
 from launch.digest import check_ranks_agree
 from launch.group import process_group
 from launch.lockstep import OrderedReduction
@@ -23,6 +23,7 @@ from seq.config_file import load_config
 from seq.data.corpus import Corpus
 from seq.data.dataset import SequenceDataset
 from seq.data.loader import make_loader, make_sampler, run_steps
+from seq.errors import warn
 from seq.models.language_model import LanguageModel
 from seq.report.write import report_at_end
 from seq.training.bad_steps import BadSteps
@@ -42,6 +43,7 @@ from seq.training.run_directory import RunDirectory
 from seq.training.saving import CheckpointSaver
 from seq.training.state import Checkpoint, TrainState, describe_run, fingerprint, load_for_resume
 from seq.training.step import accumulate_gradients, update
+from seq.training.tensorboard_sink import require_tensorboard
 from seq.training.text import Writer, write_samples
 
 
@@ -52,11 +54,15 @@ def main(arguments: list[str]) -> None:
     config = load_config(*config_and_overrides(options.words))
     launch = describe_launch()
     check_world_size(launch.world_size, config.batch.shards)
+    if config.logging.tensorboard:
+        require_tensorboard()
     directory = RunDirectory.of(config, fresh=options.fresh)
     directory.check(config)
     if (result := directory.read_result()) and result["status"] == "finished":
         return print_result(directory.path, result, launch.is_main, already=True)
     corpus = corpus_for(config)
+    for hint in hints(launch) if launch.is_main else ():
+        warn(hint)
     with directory.locked_by(launch.is_main):
         resumed_from = load_for_resume(directory.to_resume_from(), config, corpus)
         fix_arithmetic_of(config, device_of(launch))

@@ -1,9 +1,14 @@
 """Who am I? torchrun, srun or a plain `python`: one description, whatever the launcher."""
 
 import os
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,3 +54,31 @@ def device_of(launch: Launch) -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", launch.local_rank % torch.cuda.device_count())
+
+
+def restart_command(launch: Launch, words: Sequence[str]) -> str:
+    """What to type to start this program again; `words` is `sys.argv`. Of several hosts, on each of them."""
+    program, env = shlex.join(words), os.environ
+    if launch.launcher == "torchrun":
+        hosts = env.get("GROUP_WORLD_SIZE", "1")
+        how = "--standalone" if hosts == "1" else f"--nnodes={hosts} ..."
+        return f"torchrun {how} --nproc_per_node={env.get('LOCAL_WORLD_SIZE', launch.world_size)} {program}"
+    return f"srun --ntasks={launch.world_size} python {program}" if launch.launcher == "srun" else f"python {program}"
+
+
+def hints(launch: Launch) -> Iterator[str]:
+    """What is allowed, but seldom meant: GPUs that are not used, or not by one process each."""
+    if not torch.cuda.is_available():
+        if NVIDIA_DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "all") != "":
+            why = (
+                "this torch is a CPU build"
+                if torch.version.cuda is None
+                else "its driver may be too old for this torch"
+            )
+            yield f"this machine has an NVIDIA GPU, but torch cannot use it ({why}); computing on the CPU"
+        return
+    gpus, local = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if launch.launcher == "python" and gpus > 1:
+        yield f"one process uses one of {gpus} GPUs; all: torchrun --standalone --nproc_per_node={gpus} train_ddp.py ..."
+    if local > gpus:
+        yield f"{local} processes share {gpus} GPU(s), which is slow; start one a GPU: --nproc_per_node={gpus}"

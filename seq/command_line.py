@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from launch.context import describe_launch
 from launch.group import explain_lost_connection
@@ -12,10 +13,17 @@ from seq.config_file import describe_keys
 from seq.errors import RunError, UserError
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(
+            f"{message}; settings are written section.key=value, such as optimizer.lr=3e-3 (--help has all)"
+        )
+
+
 def training_parser() -> argparse.ArgumentParser:
     """`train_ddp.py [CONFIG] [section.key=value ...] [--fresh]`."""
     keys = "\n".join(f"  {key}  (default {default})\n      {meaning}" for key, default, meaning in describe_keys())
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="train_ddp.py",
         description="Train a GRU sequence model. The config describes the run; the launch decides how fast it goes.",
         epilog=f"config keys, written section.key=value:\n{keys}",
@@ -28,6 +36,8 @@ def training_parser() -> argparse.ArgumentParser:
 
 def config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     """The word without `=` is the config, the others are overrides."""
+    if any(word.startswith("=") or word.endswith("=") for word in words):
+        raise UserError("a setting is one word, section.key=value, without spaces around the `=`")
     files = [word for word in words if "=" not in word]
     if len(files) > 1:
         raise UserError(f"one config at a time, not {' and '.join(files)}")

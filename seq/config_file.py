@@ -76,7 +76,9 @@ def read_tree(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        tabs = " (indent with spaces, not with tabs)" if "'\\t'" in str(error) else ""
+        reason = " ".join(str(error).split()).replace('in "<unicode string>", ', "")
+        raise UserError(f"{path}: not valid YAML{tabs}: {reason}") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     if tree is None:
@@ -92,8 +94,11 @@ def dump_config(config: Config) -> str:
 
 
 def _neighbours(path: Path) -> str:
-    near = sorted(path.parent.glob("*.yaml"))
-    return f"; that folder has {', '.join(file.name for file in near)}" if near else ""
+    here = Path("configs") / f"{path.stem}.yaml"
+    if here != path and here.is_file():
+        return f"; did you mean {here}?"
+    near = sorted(path.parent.glob("*.yaml")) or sorted(Path("configs").glob("*.yaml"))
+    return f"; there are {', '.join(map(str, near))}" if near else "; start in the root of the repository"
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -121,6 +126,9 @@ def _describe(fault: Any) -> str:
     given = fault["input"]
     if fault["type"] == "extra_forbidden":
         return f"  {path}: unknown key{_nearest(path)}"
+    if fault["type"] == "string_pattern_mismatch":
+        meaning = next(meaning for key, _, meaning in describe_keys() if key == path)
+        return f"  {path}: {meaning.rstrip('.')} (got {json.dumps(given)[:80]})"
     message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "must")
     if fault["type"] == "value_error":
         return f"  {path + ': ' if path else ''}{message}"
@@ -131,7 +139,8 @@ def _nearest(path: str) -> str:
     known = [key for key, _, _ in describe_keys()]
     section, _, leaf = path.rpartition(".")
     if not section and path not in Config.model_fields:
-        near = difflib.get_close_matches(path, Config.model_fields, n=1)
+        inside = [key for key in known if key.rpartition(".")[2] == path]
+        near = inside or difflib.get_close_matches(path, Config.model_fields, n=1)
         return f"; did you mean {near[0]}?" if near else f"; sections are {', '.join(Config.model_fields)}"
     if path in known:
         return "; it belongs to the other model.kind"

@@ -20,6 +20,8 @@ class GRUConfig(Section):
     """Stacked GRU layers."""
     dropout: Dropout = 0.0
     """Dropout between stacked layers."""
+    token_dropout: Dropout = 0.0
+    """Share of the tokens that are read as unknown in training (a classifier's n-grams see all)."""
     embedding_dropout: Dropout = 0.0
     """Dropout of embedding features, one mask for a whole sequence (locked)."""
     output_dropout: Dropout = 0.0

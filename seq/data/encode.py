@@ -74,7 +74,8 @@ def _label_ids(split: Examples, labels: Sequence[str]) -> Ints:
         if label not in ids:
             raise UserError(
                 f"{split.origin} row {row}: label {label!r} does not occur in the training data "
-                f"({len(labels)} labels: {', '.join(labels[:8])}{', ...' if len(labels) > 8 else ''})"
+                f"({len(labels)} labels: {', '.join(labels[:8])}{', ...' if len(labels) > 8 else ''}); correct it, or give "
+                "that label rows to train on"
             )
     return np.array([ids[label] for label in split.labels], np.int32)
 

@@ -93,8 +93,9 @@ def _load_with_datasets(config: DataConfig) -> Mapping[str, Any]:
     files = local_files(config)
     for path in (path for paths in files.values() for path in paths if path.suffix != ".parquet"):
         _check_encoding(path, config.encoding)
+    arguments = _arguments(config, files)
     try:
-        loaded = datasets.load_dataset(**_arguments(config, files))
+        loaded = datasets.load_dataset(**arguments)
     except Exception as error:
         # The library wraps what went wrong; the innermost cause is the one that helps.
         while error.__cause__ is not None:
@@ -159,7 +160,10 @@ def _decodes(line: bytes, encoding: str) -> bool:
 def _examples(split: str, table: Any, config: DataConfig, label: str | None) -> Examples:
     for key, column in (("data.text", config.text), ("data.label", label)):
         if column is not None and column not in table.column_names:
-            raise UserError(f"{split}: no column {column!r} ({key}); columns are {', '.join(table.column_names)}")
+            names = table.column_names
+            likely = next((mark for mark in ";\t|," if len(names) == 1 and mark in names[0]), None)
+            advice = f"; is data.delimiter={likely!r} meant?" if likely else ""
+            raise UserError(f"{split}: no column {column!r} ({key}); columns are {', '.join(names)}{advice}")
     texts = [_text(split, row, config.text, value) for row, value in enumerate(table[config.text], 1)]
     if label is None:
         return make_examples(split, [text.replace("\r\n", "\n") for text in texts], None)

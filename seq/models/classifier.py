@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 
 from seq.config import ClassifierConfig
-from seq.models.gru import GRU, LockedDropout
+from seq.models.dropout import LockedDropout, TokenDropout
+from seq.models.gru import GRU
 from seq.models.ngrams import NgramLogits
 
 
@@ -13,6 +14,7 @@ class Classifier(nn.Module):
     def __init__(self, config: ClassifierConfig, vocab_size: int, num_labels: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, config.embedding_dim, padding_idx=0)
+        self.token_dropout = TokenDropout(config.token_dropout)
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.gru = GRU(config.embedding_dim, config, bidirectional=config.bidirectional)
         self.output_dropout = nn.Dropout(config.output_dropout)
@@ -23,7 +25,7 @@ class Classifier(nn.Module):
     def forward(self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`inputs` (B, T) token ids, `lengths` (B,) on the CPU, `hidden` (L * D, B, H), zeros if None -> logits
         (B, num_labels), and the last states (L * D, B, H)."""
-        embedded = self.embedding_dropout(self.embedding(inputs))
+        embedded = self.embedding_dropout(self.embedding(self.token_dropout(inputs)))
         _, last = self.gru(embedded, lengths, hidden)
         # (D, B, H) of the top layer -> (B, D * H): with `last[-1]` alone, the forward direction would be thrown away.
         top = last[-self.gru.directions :].transpose(0, 1).flatten(1)

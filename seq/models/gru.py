@@ -51,19 +51,3 @@ def _initialise(layer: nn.Module) -> None:
                 nn.init.xavier_uniform_(gate)
         if name.startswith("bias_ih"):
             nn.init.ones_(update)
-
-
-class LockedDropout(nn.Module):
-    """Dropout of whole features: one mask for all time steps of a row (Gal and Ghahramani, 2016)."""
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`inputs` (B, T, E); `mask` (B, 1, E), from `draw`, for a caller that has one row's steps in several calls."""
-        return inputs * (self.draw(inputs) if mask is None else mask)
-
-    def draw(self, like: Tensor) -> Tensor:
-        """A mask (B, 1, E) for rows such as `like` (B, T, E); ones outside training."""
-        return nn.functional.dropout(like.new_ones(like.shape[0], 1, like.shape[2]), self.probability, self.training)

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from seq.config import LanguageModelConfig
-from seq.models.gru import GRU, LockedDropout
+from seq.models.dropout import LockedDropout, TokenDropout
+from seq.models.gru import GRU
 
 
 class LanguageModel(nn.Module):
@@ -17,6 +18,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.teacher_forcing = teacher_forcing
         self.embedding = nn.Embedding(vocab_size, config.embedding_dim, padding_idx=0)
+        self.token_dropout = TokenDropout(config.token_dropout)
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.gru = GRU(config.embedding_dim, config, bidirectional=False)
         self.output_dropout = nn.Dropout(config.output_dropout)
@@ -44,7 +46,7 @@ class LanguageModel(nn.Module):
     def _read(
         self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        embedded = self.embedding_dropout(self.embedding(inputs), mask)
+        embedded = self.embedding_dropout(self.embedding(self.token_dropout(inputs)), mask)
         states, last = self.gru(embedded, lengths, hidden)
         return self.output(self.output_dropout(states)), last
 

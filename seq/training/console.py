@@ -1,6 +1,7 @@
 """The run on a terminal: a progress line where there is one, plain lines in a log, and the final table."""
 
 import atexit
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from launch.context import describe_launch, restart_command
 from seq.training.metrics import Evaluation, per_class
 
 MOST_CLASSES = 40
@@ -78,7 +80,7 @@ def print_result(folder: Path, result: dict[str, Any], is_main: bool = True, *, 
         figures = f"{result['split']} {_figures(result['eval'])}" if result["eval"] else "not yet evaluated"
         print(f"{folder}: {'already ' * already}{result['status']} at step {result['step']}: {figures}")
         if result["status"] == "preempted":
-            print(f"stopped by {result['stopped_by']}; the same command goes on from there")
+            print(f"stopped by {result['stopped_by']}; go on: {restart_command(describe_launch(), sys.argv)}")
         print(f"goodput {result.get('goodput', 0):.0%}: {_figures(result.get('ledger', {}))} (seconds)")
         print(f"params_sha256 {result['params_sha256']}")
 

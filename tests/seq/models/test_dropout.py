@@ -1,0 +1,30 @@
+"""Dropout of features and of tokens."""
+
+import torch
+
+from seq.data import tokenizer
+from seq.models import dropout
+from seq.models.dropout import LockedDropout, TokenDropout
+
+
+def test_a_locked_mask_is_the_same_at_all_steps() -> None:
+    torch.manual_seed(0)
+    values = LockedDropout(0.5)(torch.ones(3, 7, 40))
+    assert (values == values[:, :1]).all()
+    assert set(values.unique().tolist()) == {0.0, 2.0}
+    assert not torch.equal(values[0], values[1])
+
+
+def test_tokens_become_unknown_but_markers_and_padding_stay() -> None:
+    assert dropout.UNKNOWN == tokenizer.UNKNOWN == tokenizer.RESERVED - 1
+    inputs = torch.tensor([[1, 4, 5, 6, 7, 2, 0, 0]]).repeat(2000, 1)
+    torch.manual_seed(0)
+    module = TokenDropout(0.25)
+    read = module(inputs)
+    assert torch.equal(read[:, [0, 5, 6, 7]], inputs[:, [0, 5, 6, 7]])
+    changed = read != inputs
+    assert (read[changed] == dropout.UNKNOWN).all()
+    assert 0.22 < changed[:, 1:5].float().mean().item() < 0.28
+    assert torch.equal(module.eval()(inputs), inputs)
+    torch.manual_seed(0)
+    assert torch.equal(module.train()(inputs), read)

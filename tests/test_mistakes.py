@@ -1,0 +1,195 @@
+"""Mistakes that newcomers make: each gives one line that says what is wrong, where, and what to do, and exit code 2.
+
+The table is the list. A config with several faults gives a line for each; everything else gives one.
+"""
+
+import importlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+
+import train_ddp
+from launch import context
+from launch.context import Launch, hints
+from seq.command_line import check_world_size, exit_code
+from seq.errors import RunError, UserError
+from seq.training.memory import naming_what_does_not_fit
+from tests.helpers import ROOT
+
+Program = Callable[[list[str]], int | None]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    what: str
+    command: str
+    says: str
+    """A part of the message, with what to do."""
+    files: dict[str, bytes | str] = field(default_factory=dict)
+
+
+ROWS = "name,origin\n" + "Sloan,Irish\nAdylov,Russian\n" * 5
+CSV = "data.source=csv data.files.train=rows.csv data.text=name data.label=origin"
+
+
+def csv(content: bytes | str) -> dict[str, bytes | str]:
+    return {"rows.csv": content}
+
+
+MISTAKES = [
+    # the command line
+    Mistake("typo in a key", "train optimizer.lrr=1", "optimizer.lrr: unknown key; did you mean optimizer.lr?"),
+    Mistake("key without its section", "train lr=0.1", "lr: unknown key; did you mean optimizer.lr?"),
+    Mistake("key in another section", "train train.lr=0.1", "did you mean optimizer.lr?"),
+    Mistake("option instead of a setting", "train --lr 0.1", "written section.key=value, such as optimizer.lr=3e-3"),
+    Mistake("spaces around =", "train optimizer.lr = 0.1", "without spaces around the `=`"),
+    Mistake("decimal comma", "train optimizer.lr=0,1", 'optimizer.lr: must be a valid number (got "0,1")'),
+    Mistake("number as text", 'train train.steps="ten"', 'train.steps: must be a valid integer (got "ten")'),
+    Mistake("out of range", "train model.output_dropout=1.5", "model.output_dropout: must be less than 1 (got 1.5)"),
+    Mistake("unknown choice", "train train.precision=fp8", "train.precision: must be 'fp32', 'tf32', 'bf16' or 'fp16'"),
+    Mistake("wrong path of the config", "train config/names.yaml", "did you mean configs/names.yaml?"),
+    Mistake("config by its name", "train names", "did you mean configs/names.yaml?"),
+    Mistake("two configs", "train configs/names.yaml configs/speeches.yaml", "one config at a time"),
+    Mistake("not YAML", "train bad.yaml", "bad.yaml: not valid YAML", {"bad.yaml": "train: {steps: [1"}),
+    Mistake("tab in YAML", "train bad.yaml", "indent with spaces, not with tabs", {"bad.yaml": "train:\n\tsteps: 1\n"}),
+    Mistake("key twice", "train bad.yaml", "line 3: key 'steps' is given twice; keep one", {"bad.yaml": "train:\n  steps: 1\n  steps: 2\n"}),
+    Mistake("a key of the other kind of model", "train model.kind=language_model model.bidirectional=true", "model.bidirectional: unknown key; it belongs to the other model.kind"),
+    Mistake("name with a slash", "train run.name=a/b", "run.name: Name of the run directory: letters, digits"),
+    Mistake("shards no power of two", "train batch.shards=3", "shards must be a power of two (1, 2, 4, 8, ...), not 3"),
+    Mistake("tied, of two sizes", "train configs/speeches.yaml model.tie_weights=true", "tie_weights needs embedding_dim (64) = hidden_size (512)"),
+    Mistake("free running for a classifier", "train train.teacher_forcing=0.5", "is for model.kind=language_model only; leave it at 1.0"),
+    Mistake("stream order of paragraphs", "train configs/speeches.yaml data.unit=paragraph", "set data.unit=document"),
+    Mistake("batch below one sequence", "train batch.tokens=8", "batch.tokens (8) must hold one sequence"),
+    Mistake("compressed, but ordered", "train sync.compress=bf16", "compress needs reduction=allreduce"),
+    Mistake("unknown encoding", "train data.encoding=utf9", "Python knows no encoding 'utf9'; such as utf-8, latin-1"),
+    # hardware
+    Mistake("tf32 without a GPU", "train train.precision=tf32", "needs a GPU; on a CPU use fp32"),
+    # the data
+    Mistake("file instead of source", "train data.files.train=rows.csv", "is not read with data.source=names", csv(ROWS)),
+    Mistake("path as the source", "train data.source=rows.csv", "write data.source=csv data.files.train=rows.csv", csv(ROWS)),
+    Mistake("no such file", "train data.source=csv data.files.train=none.csv", "none.csv: there is no such file (looked in"),
+    Mistake("no file at all", "train data.source=csv", "needs data.files.train"),
+    Mistake("empty file", f"train {CSV}", "the file is empty", csv("")),
+    Mistake("only a header", f"train {CSV}", "no row with text", csv("name,origin\n")),
+    Mistake("wrong column", f"train {CSV} data.text=surname", "no column 'surname' (data.text); columns are name, origin", csv(ROWS)),
+    Mistake("no label column", f"train {CSV} data.label=country", "no column 'country' (data.label)", csv(ROWS)),
+    Mistake("semicolons", f"train {CSV}", "is data.delimiter=';' meant?", csv(ROWS.replace(",", ";"))),
+    Mistake("Latin-1", f"train {CSV}", "line 2 is not utf-8; set data.encoding, such as cp1252", csv("name,origin\nM\u00fcller,German\n".encode("latin-1"))),
+    Mistake("UTF-16", f"train {CSV}", "such as utf-16", csv(ROWS.encode("utf-16"))),
+    Mistake("empty text", f"train {CSV}", "row 2: the text is empty (1 such rows); data.empty=drop", csv("name,origin\nA,b\n,b\n")),
+    Mistake("empty label", f"train {CSV}", "row 2: column 'origin' (data.label) is empty", csv("name,origin\nA,b\nA,\n")),
+    Mistake("too long", f"train {CSV} data.max_length=4", "raise data.max_length, or set data.too_long=truncate or drop", csv(ROWS)),
+    Mistake("label only in the test file", f"train {CSV} data.files.test=test.csv", "test row 1: label 'Elvish' does not occur in the training data", csv(ROWS) | {"test.csv": "name,origin\nA,Elvish\n"}),
+    Mistake("broken quotes", f"train {CSV}", "cannot be loaded", csv('name,origin\n"A,b\n1,2,3,4\n5,6\n')),
+    Mistake("two formats in a folder", "train data.source=mixed", "error: data.source=mixed: the folder must hold files of one format, it has csv and text", {"mixed/a.csv": ROWS, "mixed/b.txt": "x"}),
+    Mistake("speeches for a classifier", "train data.source=speeches", "has no labels; use model.kind=language_model"),
+    Mistake("unknown subset", "train configs/speeches.yaml data.subset=since-2020", "has the subsets since-1790 to since-2014"),
+    # runs
+    Mistake("another config in the same run", "train train.epochs=3 run.output_dir=. run.name=old", "choose another run.name, or start over with --fresh", {"old/config.yaml": "train: {epochs: 2}\n"}),
+    Mistake("folder that is no run", "train run.output_dir=. run.name=old", "holds files, but no run", {"old/thesis.txt": "x"}),
+    Mistake("damaged result", "train run.output_dir=. run.name=old", "damaged; delete it", {"old/result.json": "{", "old/config.yaml": "SAME"}),
+    Mistake("output in a file", "train run.output_dir=rows.csv", "cannot be written; choose another run.output_dir", csv(ROWS)),
+    Mistake("not yet trained", "predict runs/none Sloan", "no run with a checkpoint; train one first: torchrun train_ddp.py CONFIG"),
+    Mistake("no report of nothing", "report runs/none", "give a run directory, such as runs/names"),
+    Mistake("damaged checkpoint", "predict old Sloan", "damaged or no checkpoint of lockstep", {"old/checkpoints/step-00000001.pt": b"PK\x03\x04 and no more"}),
+    Mistake("init_from nothing", "train train.init_from=runs/none", "runs/none: no run with a checkpoint"),
+    Mistake("too short a job", "submit --time 0:01:00", "leaves no time to train before the warning"),
+    Mistake("inspect a typo", "inspect data.sauce=csv", "data.sauce: unknown key; did you mean data.source?"),
+]  # fmt: skip
+
+
+def program(name: str) -> Program:
+    if name == "train":
+        return train_ddp.main
+    main: Program = importlib.import_module(f"seq.{name}" + ".__main__" * (name == "report")).main
+    return main
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.what)
+def test_one_line_says_what_to_do(
+    mistake: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    for name, content in mistake.files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        content = (ROOT / "configs" / "names.yaml").read_text() if content == "SAME" else content
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    name, *arguments = mistake.command.split()
+    assert exit_code(lambda: program(name)(arguments)) == 2
+    message = capsys.readouterr().err
+    print(message)
+    assert message.startswith("error: ")
+    assert mistake.says in message
+    assert "Traceback" not in message
+    lines = message.strip().splitlines()
+    assert len(lines) == 1 or all(line.startswith("  ") for line in lines[1:])
+    assert all(len(line) < 400 for line in lines)
+
+
+def test_there_are_forty() -> None:
+    assert len({mistake.what for mistake in MISTAKES}) == len(MISTAKES) >= 40
+
+
+def test_three_processes() -> None:
+    with pytest.raises(
+        UserError, match=r"world size 3 does not divide batch\.shards=4; start one of 1, 2, 4 processes"
+    ):
+        check_world_size(3, 4)
+
+
+def test_out_of_memory() -> None:
+    from seq.data.dataset import Batch
+    from seq.data.plan import Pieces
+
+    batch = Batch(torch.zeros(8, 30), torch.ones(8), torch.ones(8), 4, 1, 8, Pieces(*[torch.ones(1).numpy()] * 3))
+    with pytest.raises(RunError, match=r"8 rows x 30 time steps; lower batch\.tokens"), naming_what_does_not_fit(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_missing_packages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert exit_code(lambda: train_ddp.main(["logging.tensorboard=true"])) == 2
+    assert 'pip install ".[tensorboard]"' in capsys.readouterr().err
+
+
+GPUS = {
+    "forgotten torchrun": (4, "python", {}, "torchrun --standalone --nproc_per_node=4"),
+    "more processes than GPUs": (2, "torchrun", {"LOCAL_WORLD_SIZE": "4"}, "4 processes share 2 GPU(s)"),
+    "old driver": (0, "python", {}, "torch cannot use it"),
+}
+
+
+@pytest.mark.parametrize("case", GPUS)
+def test_gpus_that_are_not_used(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus, launcher, environment, says = GPUS[case]
+    driver = tmp_path / "version"
+    monkeypatch.setattr(context, "NVIDIA_DRIVER", driver)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    launch = Launch(launcher=launcher, rank=0, local_rank=0, world_size=1)
+    assert list(hints(launch)) == [] or gpus
+    driver.write_text("NVRM version 470")
+    (hint,) = hints(launch)
+    assert says in hint
+
+
+@pytest.mark.slow
+def test_not_logged_in_to_wandb(tmp_path: Path) -> None:
+    from tests.helpers import train
+    from tests.runs import words
+
+    home = {"HOME": str(tmp_path), "WANDB_API_KEY": "", "NETRC": str(tmp_path / "netrc")}
+    done = train(*words(tmp_path, "names", "run.name=a", "logging.wandb=online", "train.steps=2"), env=home)
+    assert done.returncode == 0, done.stderr
+    assert "wandb login" in done.stdout
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["status"] == "finished"
