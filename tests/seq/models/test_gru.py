@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from seq.config import ClassifierConfig, GRUConfig, LanguageModelConfig
 from seq.config.model import Path
 from seq.models.classifier import Classifier
-from seq.models.gru import GRU, LockedDropout
+from seq.models.dropout import LockedDropout
+from seq.models.gru import GRU
 from seq.models.language_model import LanguageModel
 
 Lengths = st.lists(st.integers(1, 7), min_size=1, max_size=5)
