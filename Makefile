@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test check chaos fuzz slurm-test venv format
+.PHONY: train test check chaos fuzz slurm-test demo-report venv format
 .DEFAULT_GOAL := train
 
 train: venv
@@ -26,6 +26,11 @@ chaos: venv
 
 fuzz: venv
 	LOCKSTEP_FUZZ=full $(BIN)/pytest -q tests/test_fuzz.py
+
+demo-report: venv
+	$(BIN)/python train_ddp.py run.name=demo train.steps=400 evaluation.every_steps=50 logging.wandb=disabled
+	@echo "open $(CURDIR)/runs/demo/report.html"
+	@test -z "$$DISPLAY$$WAYLAND_DISPLAY" || $(BIN)/python -m webbrowser "file://$(CURDIR)/runs/demo/report.html"
 
 format: venv
 	$(BIN)/ruff check --fix .

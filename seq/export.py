@@ -2,7 +2,8 @@
 
 All formats take any number of texts of any length: `inputs` (B, T) token ids, zero after each text's end, `lengths` (B,).
 A classifier gives `logits` (B, classes). A language model also takes the state `hidden` (layers, B, hidden_size), zeros at a
-text's beginning, and gives `logits` (B, T, vocabulary) and the state to go on from.
+text's beginning, and gives `logits` (B, T, vocabulary) and the state to go on from. For one that writes by label, the states to
+begin with are written beside it, as `*.labels.safetensors`: `states` (labels, layers, hidden_size), in the order of config.json.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_model
+from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 
 from seq.command_line import exit_code
@@ -53,6 +54,8 @@ def main(arguments: list[str]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         export(trained, options.format, path)
+        if trained.config.task == "write_by_label":
+            print(_write_label_states(trained, path))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None
     print(path)
@@ -94,6 +97,14 @@ def _to_onnx(traceable: Traceable, example: dict[str, Tensor], path: Path) -> No
         opset_version=OPSET,
         dynamo=False,
     )
+
+
+def _write_label_states(trained: TrainedModel, path: Path) -> Path:
+    assert isinstance(trained.model, LanguageModel)
+    states = trained.model.label_states(torch.arange(len(trained.labels))).transpose(0, 1).contiguous()
+    beside = path.with_suffix(".labels.safetensors")
+    save_file({"states": states.detach()}, str(beside))
+    return beside
 
 
 def _example(model: Model) -> dict[str, Tensor]:

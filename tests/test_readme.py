@@ -41,12 +41,16 @@ def test_every_command_works(tmp_path: Path) -> None:
         short = " ".join(SHORT) if trains else ""
         if "seq.doctor" in command:
             short = "data.source=csv data.files.train=rows.csv data.text=name data.label=origin model.hidden_size=8"
-        command = command.replace("--step 2352", "--step 6")
+        command = command.replace("--step 3360", "--step 6")
         done = run("bash", "-c", f"set -o pipefail; {command} {short}", cwd=tmp_path, timeout=200)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         assert done.stdout
         ran += 1
-    assert ran >= 12
+    assert ran >= 20
+    for snippet in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
+        done = run("python", "-c", snippet, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
 
 
 def test_make_targets_exist() -> None:

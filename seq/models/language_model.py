@@ -37,11 +37,15 @@ class LanguageModel(nn.Module):
         row's last token (L, B, H). It begins with the state `hidden` (L, B, H), or with that of its label (B,); with
         zeros if both are None."""
         if labels is not None:
-            states = torch.tanh(self.label_embedding(labels)).view(len(labels), -1, self.gru.hidden_size)
-            hidden = states.transpose(0, 1).contiguous()
+            hidden = self.label_states(labels)
         if self.training and self.teacher_forcing < 1:
             return self._free_running(inputs, hidden)
         return self._read(inputs, lengths, hidden, None)
+
+    def label_states(self, labels: Tensor) -> Tensor:
+        """The states (L, B, H) that texts of `labels` (B,) begin with."""
+        states = torch.tanh(self.label_embedding(labels)).view(len(labels), -1, self.gru.hidden_size)
+        return states.transpose(0, 1).contiguous()
 
     def _read(
         self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None, mask: Tensor | None

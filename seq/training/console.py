@@ -80,7 +80,8 @@ def print_result(folder: Path, result: dict[str, Any], is_main: bool = True, *, 
         figures = f"{result['split']} {_figures(result['eval'])}" if result["eval"] else "not yet evaluated"
         print(f"{folder}: {'already ' * already}{result['status']} at step {result['step']}: {figures}")
         if result["status"] == "preempted":
-            print(f"stopped by {result['stopped_by']}; go on: {restart_command(describe_launch(), sys.argv)}")
+            words = [word for word in sys.argv if word != "--fresh"]
+            print(f"stopped by {result['stopped_by']}; go on: {restart_command(describe_launch(), words)}")
         print(f"goodput {result.get('goodput', 0):.0%}: {_figures(result.get('ledger', {}))} (seconds)")
         print(f"params_sha256 {result['params_sha256']}")
 

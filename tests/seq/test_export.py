@@ -11,7 +11,7 @@ from seq.config import ClassifierConfig, Config, GRUConfig, LanguageModelConfig
 from seq.data.tokenizer import Tokenizer
 from seq.export import export
 from seq.models.build import build_model
-from seq.training.trained import TrainedModel
+from seq.training.trained import TrainedModel, load_run
 from tests.helpers import run
 
 CASES = {
@@ -87,3 +87,17 @@ def test_the_program(names: Path, tmp_path: Path) -> None:
     nowhere = run("python", "-m", "seq.export", names, "--output", "/proc/none/x")
     assert nowhere.returncode == 2
     assert "cannot be written" in nowhere.stderr
+
+
+@pytest.mark.slow
+def test_a_model_by_label_comes_with_its_states(generator: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    done = run("python", "-m", "seq.export", generator, "--output", tmp_path / "generator.onnx")
+    assert done.returncode == 0, done.stderr
+    model = load_run(generator).model
+    states = load_file(tmp_path / "generator.labels.safetensors")["states"]
+    inputs, lengths = uneven([5, 3])
+    given = {"inputs": inputs, "lengths": lengths, "hidden": states[[4, 7]].transpose(0, 1).contiguous()}
+    want = model(inputs, lengths, labels=torch.tensor([4, 7]))
+    compare(_run_onnx(tmp_path / "generator.onnx", given), want, lengths)

@@ -7,12 +7,14 @@ from seq.models import dropout
 from seq.models.dropout import LockedDropout, TokenDropout
 
 
-def test_a_locked_mask_is_the_same_at_all_steps() -> None:
+def test_locked_dropout_keeps_one_mask_for_all_steps() -> None:
     torch.manual_seed(0)
-    values = LockedDropout(0.5)(torch.ones(3, 7, 40))
-    assert (values == values[:, :1]).all()
-    assert set(values.unique().tolist()) == {0.0, 2.0}
-    assert not torch.equal(values[0], values[1])
+    dropout = LockedDropout(0.5)
+    dropped = dropout(torch.ones(3, 4, 50))
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert not torch.equal(dropped[0], dropped[1])
+    assert torch.equal(dropout.eval()(torch.ones(3, 4, 50)), torch.ones(3, 4, 50))
 
 
 def test_tokens_become_unknown_but_markers_and_padding_stay() -> None:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from seq.config import ClassifierConfig, GRUConfig, LanguageModelConfig
 from seq.config.model import Path
 from seq.models.classifier import Classifier
-from seq.models.dropout import LockedDropout
 from seq.models.gru import GRU
 from seq.models.language_model import LanguageModel
 
@@ -158,16 +157,6 @@ def test_teacher_forcing_and_free_running() -> None:
     torch.manual_seed(1)
     assert torch.equal(model(inputs, lengths)[0], first)
     assert not torch.allclose(first, forced)
-
-
-def test_locked_dropout_keeps_one_mask_for_all_steps() -> None:
-    torch.manual_seed(0)
-    dropout = LockedDropout(0.5)
-    dropped = dropout(torch.ones(3, 4, 50))
-    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
-    assert set(dropped.unique().tolist()) == {0.0, 2.0}
-    assert not torch.equal(dropped[0], dropped[1])
-    assert torch.equal(dropout.eval()(torch.ones(3, 4, 50)), torch.ones(3, 4, 50))
 
 
 @pytest.mark.parametrize("layers", [1, 2])
