@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> None:
         limit = config.run.timeout_seconds
         with process_group(launch, timeout_seconds=limit, position=ledger.position) as device:
             finished = train(config, corpus, resumed_from, directory, launch, device, ledger)
-        if finished and launch.is_main:
+        if finished and launch.is_main and config.logging.report:
             report_at_end(directory.path)
 
 

@@ -44,6 +44,6 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _run(factory: pytest.TempPathFactory, kind: str, *settings: str, world_size: int = 1) -> Path:
     folder = factory.mktemp("runs")
-    done = train(*words(folder, kind, f"run.name={kind}", *settings), world_size=world_size)
+    done = train(*words(folder, kind, f"run.name={kind}", "logging.report=true", *settings), world_size=world_size)
     assert done.returncode == 0, done.stderr
     return folder / kind

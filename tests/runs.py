@@ -7,6 +7,7 @@ from typing import Any
 TINY = (
     *("batch.tokens=256", "batch.rows=8", "train.steps=12", "optimizer.warmup_steps=2", "logging.every_steps=1"),
     *("evaluation.every_steps=6", "checkpoint.every_steps=4", "model.hidden_size=8", "model.embedding_dim=8"),
+    "logging.report=false",
 )
 PROMPTS = 'generation.prompts=["My fellow"]'
 

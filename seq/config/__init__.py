@@ -89,6 +89,8 @@ class LoggingConfig(Section):
     """Steps between two lines of metrics."""
     wandb: Literal["offline", "online", "disabled"] = "offline"
     """Weights & Biases: `offline` needs neither account nor network; `online` falls back to it after 10 s."""
+    report: bool = True
+    """Write `report.html` at the end; `python -m seq.report RUN` does it at any time."""
     digests: bool = False
     """Record a digest of every gradient at every step (`digests.jsonl`), for `python -m seq.replay`."""
     project: str = "lockstep"

@@ -22,6 +22,6 @@ def load_speeches(subset: str | None, labelled: bool) -> dict[str, Examples]:
         raise UserError("data.source=speeches has no labels; use model.kind=language_model, or data.source=names")
     texts = speeches.chosen(subset)
     return {
-        split: make_examples(split, [text for name, text in texts.items() if speeches.split_of(name) == split], None)
+        split: make_examples(split, [text for name, text in texts if speeches.split_of(name) == split], None)
         for split in ("train", "validation", "test")
     }

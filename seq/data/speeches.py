@@ -9,6 +9,8 @@ import re
 from seq.errors import UserError
 
 TEST, VALIDATION = "2016-Obama-1", "2015-Obama-1"
+RECENT = ((2009, 3), (1997, 2))
+"""(first year, times an epoch) of the subsets `-recent`."""
 
 
 def documents() -> dict[str, str]:
@@ -18,15 +20,25 @@ def documents() -> dict[str, str]:
     return {file.stem: file.read_text("utf-8") for file in sorted(speeches, key=lambda file: file.stem)}
 
 
-def chosen(subset: str | None) -> dict[str, str]:
-    """All addresses, or with the subset `since-1934` those of that year and later."""
+def chosen(subset: str | None) -> list[tuple[str, str]]:
+    """(id, text) of all addresses, or with the subset `since-1981` of those of that year and later. With
+    `since-1981-recent`, recent ones train more than once: language changes, and the test is of 2016."""
     if subset is None:
-        return documents()
-    match = re.fullmatch(r"since-(\d{4})", subset)
+        return list(documents().items())
+    match = re.fullmatch(r"since-(\d{4})(-recent)?", subset)
     found = {name: text for name, text in documents().items() if match and int(name[:4]) >= int(match[1])}
-    if not {TEST, VALIDATION} < set(found):
-        raise UserError(f"data.subset={subset}: speeches has the subsets since-1790 to since-2014, such as since-1934")
-    return found
+    if match is None or not {TEST, VALIDATION} < set(found):
+        raise UserError(
+            f"data.subset={subset}: speeches has the subsets since-1790 to since-2014, such as since-1934, and with more "
+            "weight on recent years since-1934-recent"
+        )
+    return [(name, text) for name, text in found.items() for _ in range(_times(name) if match[2] else 1)]
+
+
+def _times(name: str) -> int:
+    """How often an address is read in an epoch; those of the splits that are measured count once."""
+    year = int(name[:4])
+    return 1 if split_of(name) != "train" else next((times for since, times in RECENT if year >= since), 1)
 
 
 def split_of(speech: str) -> str:
