@@ -22,7 +22,7 @@ from seq.config import Config
 from seq.config_file import load_config
 from seq.data.corpus import Corpus
 from seq.data.dataset import SequenceDataset
-from seq.data.loader import make_loader, make_sampler, run_steps
+from seq.data.loader import make_loader, make_sampler, run_steps, total_steps
 from seq.errors import warn
 from seq.models.language_model import LanguageModel
 from seq.report.write import report_at_end
@@ -30,7 +30,7 @@ from seq.training.bad_steps import BadSteps
 from seq.training.console import print_evaluation, print_result
 from seq.training.evaluation import evaluate
 from seq.training.export import export_model
-from seq.training.initial import corpus_for
+from seq.training.initial import corpus_for, keep_initial, load_initial
 from seq.training.judging import Judge
 from seq.training.ledger import Ledger
 from seq.training.logger import open_logger
@@ -45,6 +45,7 @@ from seq.training.state import Checkpoint, TrainState, describe_run, fingerprint
 from seq.training.step import accumulate_gradients, update
 from seq.training.tensorboard_sink import require_tensorboard
 from seq.training.text import Writer, write_samples
+from seq.training.trained import TrainedModel
 
 
 def main(arguments: list[str]) -> None:
@@ -60,7 +61,8 @@ def main(arguments: list[str]) -> None:
     directory.check(config)
     if (result := directory.read_result()) and result["status"] == "finished":
         return print_result(directory.path, result, launch.is_main, already=True)
-    corpus = corpus_for(config)
+    initial = load_initial(config, directory)
+    corpus = corpus_for(config, initial)
     for hint in hints(launch) if launch.is_main else ():
         warn(hint)
     with directory.locked_by(launch.is_main):
@@ -68,7 +70,7 @@ def main(arguments: list[str]) -> None:
         fix_arithmetic_of(config, device_of(launch))
         limit = config.run.timeout_seconds
         with process_group(launch, timeout_seconds=limit, position=ledger.position) as device:
-            finished = train(config, corpus, resumed_from, directory, launch, device, ledger)
+            finished = train(config, corpus, initial, resumed_from, directory, launch, device, ledger)
         if finished and launch.is_main and config.logging.report:
             report_at_end(directory.path)
 
@@ -76,6 +78,7 @@ def main(arguments: list[str]) -> None:
 def train(
     config: Config,
     corpus: Corpus,
+    initial: TrainedModel | None,
     resumed_from: Checkpoint | None,
     directory: RunDirectory,
     launch: Launch,
@@ -84,11 +87,11 @@ def train(
 ) -> bool:
     """True if the run is finished, False if a signal stopped it before."""
     # ---- model and data -------------------------------------------------------------------------------------------
-    state = TrainState.create(config, corpus, device)
+    state = TrainState.create(config, corpus, device, initial)
     dataset = SequenceDataset(corpus.splits["train"])
     sampler = make_sampler(dataset, config.batch, seed=config.run.seed)
     loader = make_loader(dataset, sampler, ahead=device.type == "cuda")
-    total_steps = config.train.steps or config.train.epochs * sampler.steps_per_epoch
+    last_step = total_steps(config.train, sampler)
     if config.train.warm_up_largest:
         warm_up_largest(state.model, dataset, sampler, config, device)
     ddp = DistributedDataParallel(state.model, gradient_as_bucket_view=True)
@@ -103,8 +106,9 @@ def train(
     ledger.step = start = progress.step
     if launch.is_main:
         directory.begin(config, resumed_from.path if resumed_from else None)
+        keep_initial(directory, initial)
         ledger.add_earlier(resumed_from.state["ledger"] if resumed_from else {}, directory.wall_seconds())
-    logger = open_logger(directory.path, config, corpus, ledger, start, total_steps, launch.is_main)
+    logger = open_logger(directory.path, config, corpus, ledger, start, last_step, launch.is_main)
     event = "resume" if resumed_from or ledger.spent("lost") else "start"
     logger.event(event, start, world_size=launch.world_size, device=str(device))
     saver = CheckpointSaver(directory, config.checkpoint, logger, launch.is_main)
@@ -114,9 +118,9 @@ def train(
     # ---- train ----------------------------------------------------------------------------------------------------
     speed, newest, stopped_by = Speed(progress.tokens_seen, ledger), None, None
     ledger.started()
-    for shards in ledger.each("data", run_steps(loader, sampler, start=start, stop=total_steps)):
+    for shards in ledger.each("data", run_steps(loader, sampler, start=start, stop=last_step)):
         with ledger("compute"):
-            lr = lr_at(progress.step, total_steps, config.optimizer)
+            lr = lr_at(progress.step, last_step, config.optimizer)
             set_lr(state.optimizer, lr)
             losses = accumulate_gradients(ddp, reduction, state, [shard.to(device) for shard in shards], config)
             preemption.ask()
@@ -124,9 +128,9 @@ def train(
         ledger.rebook("compute", "sync", reduction.waited)
         progress.advance(shards[0].pieces)
         bad_steps.note(progress.step, done)
-        stopped_by = preemption.answer() if progress.step < total_steps else None
+        stopped_by = preemption.answer() if progress.step < last_step else None
 
-        if is_due(progress.step, config.logging.every_steps, total_steps):
+        if is_due(progress.step, config.logging.every_steps, last_step):
             with ledger("compute"):
                 bad_steps.settle()
                 loss = sum_over_ranks(done.shard_losses).sum().item()
@@ -135,11 +139,11 @@ def train(
 
         if done.digests is not None:
             logger.digests(progress.step, done.digests)
-        if is_due(progress.step, config.sync.check_every, total_steps):
+        if is_due(progress.step, config.sync.check_every, last_step):
             with ledger("compute"):
                 check_ranks_agree(state.model.named_parameters(), progress.step, device)
 
-        if is_due(progress.step, config.evaluation.every_steps, total_steps):
+        if is_due(progress.step, config.evaluation.every_steps, last_step):
             with ledger("evaluation"):
                 newest = evaluate(state.model, corpus.splits["validation"], config, device)
                 logger.evaluation(progress.step, "validation", newest)
@@ -152,7 +156,7 @@ def train(
                     logger.event("judge", progress.step, **judged)
                     state.model.train()
 
-        if is_due(progress.step, config.checkpoint.every_steps, total_steps) or stopped_by:
+        if is_due(progress.step, config.checkpoint.every_steps, last_step) or stopped_by:
             with ledger("checkpoint"):
                 bad_steps.settle()
                 saver.save(progress.step, state.state_dict() | description | {"ledger": ledger.summary()})
@@ -176,7 +180,7 @@ def train(
     reduction.close()
     preemption.close()
     if launch.is_main:
-        about = describe_result(state, newest, split, corpus, launch, device)
+        about = describe_result(state, None if stopped_by else newest, split, corpus, launch, device)
         directory.write_result(result | ledger.figures() | about)
         print_evaluation(f"{config.run.name}: {split}", newest, corpus.labels)
         print_result(directory.path, result | ledger.figures())

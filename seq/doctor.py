@@ -78,7 +78,13 @@ def first_steps(path: Path, overrides: list[str], world_size: int, folder: Path)
     """Start the trainer as a user would, for 8 steps."""
     name = f"run-{len(list(folder.iterdir()))}"
     settings = [
-        *("logging.every_steps=1", "logging.digests=true", "logging.wandb=disabled", f"train.steps={STEPS}"),
+        *(
+            "logging.every_steps=1",
+            "logging.digests=true",
+            "logging.wandb=disabled",
+            "logging.report=false",
+            f"train.steps={STEPS}",
+        ),
         *("optimizer.warmup_steps=1", "sync.check_every=1", f"run.output_dir={folder}", f"run.name={name}"),
     ]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={world_size}"]

@@ -7,19 +7,21 @@ begin with are written beside it, as `*.labels.safetensors`: `states` (labels, l
 """
 
 import argparse
+import io
 import logging
 import sys
 import warnings
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file, save_model
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from seq.command_line import exit_code
 from seq.errors import UserError
 from seq.models.build import Model
 from seq.models.language_model import LanguageModel
+from seq.training.export import save_weights
 from seq.training.trained import TrainedModel, load_run
 
 SUFFIXES = {"onnx": "onnx", "torchscript": "pt", "safetensors": "safetensors"}
@@ -50,22 +52,28 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--checkpoint", metavar="NAME", help="such as step-00000500.pt (default: the newest)")
     options = parser.parse_args(arguments)
     trained = load_run(options.run, options.checkpoint)
-    path = options.output or options.run / "model" / f"model.{SUFFIXES[options.format]}"
+    path = options.output or _default_path(options.run, options.checkpoint, SUFFIXES[options.format])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         export(trained, options.format, path)
         if trained.config.task == "write_by_label":
             print(_write_label_states(trained, path))
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --output") from None
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another --output") from None
     print(path)
+
+
+def _default_path(run: Path, checkpoint: str | None, suffix: str) -> Path:
+    """`model/model.SUFFIX` is the run's final model; one of another checkpoint has its name."""
+    folder = run if (run / "model.safetensors").is_file() else run / "model"
+    return folder / f"{'model' if checkpoint is None else Path(checkpoint).stem}.{suffix}"
 
 
 def export(trained: TrainedModel, kind: str, path: Path) -> None:
     """UserError where a package that the format needs is missing."""
     model = trained.model.cpu()
     if kind == "safetensors":
-        save_model(model, str(path))
+        save_weights(model, path)
         return
     # Both exporters are the old ones: the new one (torch.export) makes the length of a GRU's input a constant.
     with warnings.catch_warnings():
@@ -75,7 +83,9 @@ def export(trained: TrainedModel, kind: str, path: Path) -> None:
 
 
 def _to_torchscript(traceable: Traceable, example: dict[str, Tensor], path: Path) -> None:
-    torch.jit.trace(traceable, tuple(example.values()), check_trace=False).save(str(path))  # type: ignore[no-untyped-call]
+    buffer = io.BytesIO()  # its own way to write a file ends the process on a full disk
+    torch.jit.save(torch.jit.trace(traceable, tuple(example.values()), check_trace=False), buffer)  # type: ignore[no-untyped-call]
+    path.write_bytes(buffer.getvalue())
 
 
 def _to_onnx(traceable: Traceable, example: dict[str, Tensor], path: Path) -> None:
@@ -87,16 +97,18 @@ def _to_onnx(traceable: Traceable, example: dict[str, Tensor], path: Path) -> No
     axes = {"inputs": {0: "batch", 1: "time"}, "lengths": {0: "batch"}, "logits": {0: "batch"}}
     if "hidden" in example:
         axes |= {"hidden": {1: "batch"}, "logits": {0: "batch", 1: "time"}, "last": {1: "batch"}}
+    buffer = io.BytesIO()
     torch.onnx.export(
         traceable,
         tuple(example.values()),
-        str(path),
+        buffer,  # type: ignore[arg-type]  # the old exporter takes a file, too
         input_names=list(example),
         output_names=["logits", "last"] if "hidden" in example else ["logits"],
         dynamic_axes=axes,
         opset_version=OPSET,
         dynamo=False,
     )
+    path.write_bytes(buffer.getvalue())
 
 
 def _write_label_states(trained: TrainedModel, path: Path) -> Path:

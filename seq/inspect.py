@@ -22,12 +22,14 @@ from seq.config import Config
 from seq.config_file import load_config
 from seq.data.corpus import Corpus
 from seq.data.dataset import SequenceDataset
-from seq.data.loader import make_sampler
+from seq.data.loader import make_sampler, total_steps
 from seq.data.plan import Pieces
 from seq.data.sampler import ShardSampler
-from seq.training.initial import corpus_for
+from seq.errors import UserError
+from seq.training.initial import corpus_for, load_initial
 from seq.training.precision import fix_arithmetic_of
 from seq.training.result import describe_split
+from seq.training.run_directory import RunDirectory
 from seq.training.trial import Trial, try_steps
 
 MOST_STEPS = 2000
@@ -41,7 +43,10 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("words", nargs="*", metavar="CONFIG | section.key=value", help="default: configs/names.yaml")
     config = load_config(*config_and_overrides(parser.parse_intermixed_args(arguments).words))
-    corpus, launch, console = corpus_for(config), describe_launch(), Console(highlight=False)
+    launch, console = describe_launch(), Console(highlight=False)
+    if launch.launcher != "python":
+        raise UserError("an inspection runs on one process: start it with plain python")
+    corpus = corpus_for(config, load_initial(config, RunDirectory.of(config)))
     for table in _data_tables(corpus):
         console.print(table)
     fix_arithmetic_of(config, device_of(launch))
@@ -110,7 +115,7 @@ def _about_batches(config: Config, sampler: ShardSampler) -> Iterator[str]:
     rows, tokens, padded = (np.stack([getattr(piece, name) for piece in pieces]) for name in Pieces._fields)
     imbalance = (tokens.max(1) / tokens.mean(1) - 1).mean()
     yield (
-        f"batches: {sampler.steps_per_epoch:,} steps an epoch, {total_steps(config, sampler):,} in all; a step has "
+        f"batches: {sampler.steps_per_epoch:,} steps an epoch, {total_steps(config.train, sampler):,} in all; a step has "
         f"{config.batch.shards} shards, {rows.sum(1).mean():,.1f} rows and {tokens.sum(1).mean():,.0f} tokens on average"
     )
     yield (
@@ -120,7 +125,7 @@ def _about_batches(config: Config, sampler: ShardSampler) -> Iterator[str]:
 
 
 def _about_cost(config: Config, sampler: ShardSampler, trial: Trial, device: torch.device) -> Iterator[str]:
-    steps = total_steps(config, sampler)
+    steps = total_steps(config.train, sampler)
     measured = "measured" if device.type == "cuda" else "estimated"
     yield (
         f"model: {trial.num_parameters:,} parameters; memory {measured}: {trial.bytes_for_weights / 1e6:,.0f} MB for weights, "
@@ -130,10 +135,6 @@ def _about_cost(config: Config, sampler: ShardSampler, trial: Trial, device: tor
         f"time: {trial.seconds_a_step * 1000:,.1f} ms a step on one process on {device} ({trial.steps} steps tried): "
         f"{duration(trial.seconds_a_step * steps)} for the run, without evaluations; W processes need more than 1/W of that"
     )
-
-
-def total_steps(config: Config, sampler: ShardSampler) -> int:
-    return config.train.steps or config.train.epochs * sampler.steps_per_epoch
 
 
 def duration(seconds: float) -> str:

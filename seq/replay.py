@@ -20,10 +20,10 @@ from seq.config import Config
 from seq.config_file import load_config
 from seq.data.corpus import Corpus
 from seq.data.dataset import SequenceDataset
-from seq.data.loader import make_loader, make_sampler, run_steps
+from seq.data.loader import make_loader, make_sampler, run_steps, total_steps
 from seq.errors import UserError
 from seq.training.checkpoint import checkpoints_in
-from seq.training.initial import corpus_for
+from seq.training.initial import corpus_for, load_initial
 from seq.training.inspection import inspect_step
 from seq.training.optimizer import lr_at, set_lr
 from seq.training.precision import fix_arithmetic_of
@@ -49,12 +49,13 @@ def main(arguments: list[str]) -> int:
     launch = describe_launch()
     if launch.launcher != "python":
         raise UserError("a replay runs on one process: start it with plain python")
-    corpus = corpus_for(config)
+    initial = load_initial(config, directory)
+    corpus = corpus_for(config, initial)
     earlier = [path for path in checkpoints_in(directory.checkpoints) if path < directory.checkpoint_at(options.step)]
     checkpoint = load_for_resume(earlier[::-1], config, corpus)
     fix_arithmetic_of(config, device_of(launch))
     with process_group(launch, timeout_seconds=config.run.timeout_seconds) as device:
-        state = TrainState.create(config, corpus, device)
+        state = TrainState.create(config, corpus, device, initial)
         if checkpoint is not None:
             state.load_state_dict(checkpoint.state)
         print(
@@ -80,13 +81,13 @@ def replay(
     dataset = SequenceDataset(corpus.splits["train"])
     sampler = make_sampler(dataset, config.batch, seed=config.run.seed)
     loader = make_loader(dataset, sampler, ahead=False)
-    total_steps = config.train.steps or config.train.epochs * sampler.steps_per_epoch
+    last_step = total_steps(config.train, sampler)
     differing = 0
     for step, batches in enumerate(
         run_steps(loader, sampler, start=state.progress.step, stop=stop), state.progress.step + 1
     ):
         shards = [batch.to(device) for batch in batches]
-        set_lr(state.optimizer, lr_at(step - 1, total_steps, config.optimizer))
+        set_lr(state.optimizer, lr_at(step - 1, last_step, config.optimizer))
         if inspect and step == stop:
             inspect_step(ddp, reduction, state, shards, config, corpus)
             break

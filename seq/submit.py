@@ -15,7 +15,7 @@ from seq.command_line import check_world_size, config_and_overrides, exit_code
 from seq.config import Config
 from seq.config_file import load_config
 from seq.errors import UserError
-from seq.training.initial import corpus_for
+from seq.training.initial import corpus_for, load_initial
 from seq.training.run_directory import RunDirectory, write_atomically
 
 
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     directory.check(config)
     if (result := directory.read_result()) and result["status"] == "finished":
         raise UserError(f"{directory.path}: already finished; choose another run.name")
-    corpus_for(config)
+    corpus_for(config, load_initial(config, directory))
     script = job.script([str(path.absolute()), *overrides])
     if options.dry_run:
         print(script, end="")

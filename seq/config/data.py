@@ -1,6 +1,5 @@
 """Where the text comes from, and how it becomes sequences."""
 
-import codecs
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -64,7 +63,7 @@ class DataConfig(Section):
     @classmethod
     def _known(cls, encoding: str) -> str:
         try:
-            codecs.lookup(encoding)
+            "".encode(encoding)
         except (LookupError, ValueError):
             raise ValueError(f"Python knows no encoding {encoding!r}; such as utf-8, latin-1, cp1252, utf-16") from None
         return encoding

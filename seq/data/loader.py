@@ -6,7 +6,7 @@ from itertools import islice
 from torch.utils.data import DataLoader
 
 from launch.preemption import ignore_signals
-from seq.config import BatchConfig
+from seq.config import BatchConfig, TrainConfig
 from seq.data.dataset import Batch, SequenceDataset
 from seq.data.sampler import BucketedDistributedSampler, ShardSampler
 from seq.data.stream import StreamDistributedSampler
@@ -29,6 +29,11 @@ def make_loader(dataset: SequenceDataset, sampler: ShardSampler, *, ahead: bool)
         pin_memory=ahead,
         worker_init_fn=ignore_signals,
     )
+
+
+def total_steps(train: TrainConfig, sampler: ShardSampler) -> int:
+    """Of the whole run."""
+    return train.steps or train.epochs * sampler.steps_per_epoch
 
 
 def epoch_steps(loader: DataLoader[Batch], shards_per_rank: int) -> Iterator[list[Batch]]:

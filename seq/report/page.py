@@ -16,7 +16,7 @@ MOST_CLASSES = 25
 MOST_SAMPLES = 60
 """The newest; the others are in samples.jsonl."""
 HEADLINES = ("accuracy", "macro_f1", "bits_per_char", "window_bits_per_char", "perplexity", "loss", "window_loss")
-LINES = {"loss": "training", "grad_norm": "gradient norm", "lr": "learning rate", "tokens_per_second": "tokens / s"}
+LINES = {"grad_norm": "gradient norm", "lr": "learning rate", "tokens_per_second": "tokens / s"}
 CAUSES = ("compute", "data", "sync", "evaluation", "sampling", "checkpoint", "startup", "lost", "other")
 
 
@@ -50,7 +50,7 @@ def charts(records: list[RunRecord], axis: str) -> list[str]:
     drawn = [line_chart("loss, nats", AXES[axis], [*loss[0], *loss[1]])]
     for name in figures:
         drawn.append(line_chart(f"validation {name}", AXES[axis], _curves(records, name, axis, "validation")))
-    for name, title in itertools.islice(LINES.items(), 1, None):
+    for name, title in LINES.items():
         drawn.append(line_chart(title, AXES[axis], _curves(records, name, axis, None), log=name == "grad_norm"))
     return drawn
 

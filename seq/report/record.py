@@ -1,6 +1,7 @@
 """What a run directory says about its run."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ from seq.training.run_directory import RunDirectory
 Line = dict[str, Any]
 AXES = {"step": "step", "tokens": "tokens seen", "time": "minutes"}
 """What a curve may be drawn over."""
+
+REQUIRED = {
+    *("split", "epoch", "tokens_seen", "padding_fraction", "imbalance", "num_parameters", "wall_seconds", "goodput"),
+    *("world_size", "bad_steps", "params_sha256", "ledger", "labels", "confusion", "data"),
+}
+"""Keys of `result.json` that the page cannot do without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +46,13 @@ class RunRecord:
         if not directory.config_file.is_file():
             raise UserError(f"{path}: no run (no config.yaml); give a run directory, such as runs/names")
         lines, written = read_lines(path / "metrics.jsonl"), read_lines(path / "samples.jsonl")
-        newest = {(line["step"], line.get("prompt"), line.get("label")): line for line in written}
+        newest = {
+            (line["step"], str(line.get("prompt")), str(line.get("label"))): line for line in written if "text" in line
+        }
         return cls(
             name=path.resolve().name,
             config=load_config(directory.config_file),
-            result=directory.read_result() or {},
+            result=_complete(directory.result_file, directory.read_result()),
             train=_later(lines, "train"),
             evaluations=_later(lines, "eval"),
             judged=_later(lines, "judge"),
@@ -54,16 +63,19 @@ class RunRecord:
     def curve(self, figure: str, axis: str, split: str | None = None) -> tuple[list[float], list[float]]:
         """x and y of a figure of the training lines, or of the evaluations of `split`; gaps are left out."""
         lines = self.train if split is None else [line for line in self.evaluations if line.get("split") == split]
-        known = [line for line in lines if isinstance(line.get(figure), int | float)]
-        return [self._place(line, axis) for line in known], [float(line[figure]) for line in known]
+        known = [line for line in lines if _is_number(line.get(figure))]
+        return self._places(known, axis), [float(line[figure]) for line in known]
 
-    def _place(self, line: Line, axis: str) -> float:
-        if axis == "tokens":
-            # Evaluations do not say it; between two training lines it grows evenly.
-            seen = [(other["step"], other["tokens_seen"]) for other in self.train] or [(0, 0)]
-            steps, tokens = zip(*seen, strict=True)
-            return float(np.interp(line["step"], steps, tokens))
-        return float(line["step"]) if axis == "step" else line.get("wall_seconds", 0.0) / 60
+    def _places(self, lines: list[Line], axis: str) -> list[float]:
+        if axis == "time":
+            return [float(line.get("wall_seconds") or 0) / 60 for line in lines]
+        steps = [float(line["step"]) for line in lines]
+        seen = [line for line in self.train if _is_number(line.get("tokens_seen"))]
+        if axis == "step" or not seen:
+            return steps
+        # Evaluations do not say how many tokens were seen; between two training lines the number grows evenly.
+        at = np.interp(steps, [line["step"] for line in seen], [line["tokens_seen"] for line in seen])
+        return [float(place) for place in at]
 
     @property
     def final(self) -> dict[str, float]:
@@ -71,7 +83,7 @@ class RunRecord:
         found: dict[str, float] = self.result.get("eval", {})
         return found
 
-    @property
+    @cached_property
     def classes(self) -> list[dict[str, Any]]:
         """A row for each class of the final confusion matrix, the largest first; `place` is its row there."""
         if not self.result.get("confusion"):
@@ -84,8 +96,22 @@ class RunRecord:
         return sorted(named, key=lambda row: -row["support"])
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _complete(path: Path, result: Any) -> dict[str, Any]:
+    """UserError for a result that lacks what the report shows."""
+    missing = sorted(REQUIRED - result.keys()) if result else []
+    if missing:
+        raise UserError(
+            f"{path}: has no {missing[0]}: it is damaged, or of an earlier release of lockstep; run it again"
+        )
+    return result or {}
+
+
 def _later(lines: list[Line], event: str) -> list[Line]:
-    newest = {(line["step"], line.get("split")): line for line in lines if line.get("event") == event}
+    newest = {(line["step"], str(line.get("split"))): line for line in lines if line.get("event") == event}
     return sorted(newest.values(), key=lambda line: line["step"])
 
 
@@ -93,5 +119,5 @@ def differing_keys(records: list[RunRecord]) -> dict[str, list[Any]]:
     """Config keys whose values are not the same in all runs, with the value in each."""
     trees = [flatten(record.config.model_dump(mode="json")) for record in records]
     keys = dict.fromkeys(key for tree in trees for key in tree)
-    found = {key: [tree.get(key, "") for tree in trees] for key in keys if not key.startswith("run.")}
+    found = {key: [tree.get(key, "") for tree in trees] for key in keys if key not in ("run.name", "run.output_dir")}
     return {key: values for key, values in found.items() if any(value != values[0] for value in values)}

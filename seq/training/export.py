@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_model
 
+from seq.config_file import parse_config
 from seq.models.build import Model
 from seq.training.run_directory import explaining
 
@@ -45,19 +47,28 @@ model = seq.load("{folder}")
 {limits}
 Weights: params_sha256 `{digest}`.
 """
+CAUTION = """
+Where the texts are names or words of people, a guess about a text is no knowledge of the person: do not decide about
+people by it.
+"""
+WRITES = (
+    "To study and to play: it writes text in the style of its training data. What it writes is made up, and may repeat\n"
+    "passages of the training text word for word (`copied` in the report)."
+)
 TEXTS = {
-    "classifier": (
+    "classify": (
         "classifier",
         'print(model.predict(["..."]))',
         "To label short texts of the kind that it was trained on.",
     ),
-    "language_model": (
-        "character language model",
-        'print(model.generate("...", length=200)[0])',
-        "To study and to play: it writes text in the style of its training data. What it writes is made up, and may repeat\n"
-        "passages of the training text word for word (`copied` in the report).",
+    "write": ("character language model", 'print(model.generate("...", length=200)[0])', WRITES),
+    "write_by_label": (
+        "character language model by label",
+        "print(model.generate(label=model.labels[0], num=10))",
+        WRITES,
     ),
 }
+"""By task: what the model is, an example, what it is for."""
 
 
 def export_model(folder: Path, model: Model, description: dict[str, Any], result: dict[str, Any]) -> None:
@@ -65,21 +76,37 @@ def export_model(folder: Path, model: Model, description: dict[str, Any], result
 
     `description`: see `describe_run`; `result`: see `make_result`.
     """
-    about = {key: description[key] for key in ("config", "labels", "data")} | {"step": result["step"]}
     with explaining(folder):
         folder.mkdir(exist_ok=True)
-        save_model(model, str(folder / "model.safetensors"))
-        (folder / "config.json").write_text(json.dumps(about, indent=1))
-        (folder / "tokenizer.json").write_text(json.dumps(description["tokenizer"], indent=1))
+        write_model(folder, model, description, result["step"])
         (folder / "README.md").write_text(model_card(folder, description, result), encoding="utf-8")
 
 
+def write_model(folder: Path, model: Model, description: dict[str, Any], step: int) -> None:
+    """The files that `load_exported` reads. OSError where that fails."""
+    about = {key: description[key] for key in ("config", "labels")} | {"step": step}
+    save_weights(model, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(about, indent=1))
+    (folder / "tokenizer.json").write_text(json.dumps(description["tokenizer"], indent=1))
+
+
+def save_weights(model: Model, path: Path) -> None:
+    """As safetensors. OSError where that fails."""
+    try:
+        save_model(model, str(path))
+    except SafetensorError as error:
+        raise OSError(str(error)) from None
+
+
 def model_card(folder: Path, description: dict[str, Any], result: dict[str, Any]) -> str:
-    """As Markdown. For the built-in names it says what such a model must not be used for."""
+    """As Markdown. It says what a classifier must not be used for."""
     config, tokenizer = description["config"], description["tokenizer"]
-    kind, usage, use = TEXTS[config["model"]["kind"]]
+    task = parse_config(config, where="config").task
+    kind, usage, use = TEXTS[task]
     characters = f"{len(tokenizer['characters'])} characters" if tokenizer["kind"] == "characters" else "256 bytes"
-    limits = f"\nClasses: {', '.join(description['labels'])}.\n" if description["labels"] else ""
+    limits = f"\nLabels: {', '.join(description['labels'])}.\n" if description["labels"] else ""
+    if task == "classify":
+        limits += NOT_FOR_PEOPLE if config["data"]["source"] == "names" else CAUTION
     return CARD.format(
         name=config["run"]["name"],
         kind=kind,
@@ -95,6 +122,6 @@ def model_card(folder: Path, description: dict[str, Any], result: dict[str, Any]
         folder=folder,
         usage=usage,
         use=use,
-        limits=limits + (NOT_FOR_PEOPLE if config["data"]["source"] == "names" else ""),
+        limits=limits,
         digest=result["params_sha256"],
     )

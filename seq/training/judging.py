@@ -34,6 +34,8 @@ class Judge:
         that do (memorisation). `distinct_3`: share of different ones among all runs of three words (Li and others,
         2016).
         """
+        if not samples:
+            return [], {}
         texts = [sample["text"] for sample in samples]
         grams = [_grams(self._tokenizer.encode([text]).values) for text in texts]
         words = [_words(text) for text in texts]

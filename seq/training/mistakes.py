@@ -1,5 +1,6 @@
 """What a classifier confuses: the pairs of classes it takes for one another most often, with texts as examples."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,13 +8,15 @@ import torch
 from numpy.typing import NDArray
 
 from seq.data.corpus import Corpus
-from seq.data.dataset import SequenceDataset, decode_rows
+from seq.data.dataset import Batch, SequenceDataset, decode_rows
 from seq.data.plan import Pieces, Shard
 from seq.models.build import Model
 
 PAIRS, EXAMPLES = 12, 4
-ROWS, MOST_ROWS = 256, 20_000
-"""Rows looked at together, and at most."""
+MOST_CHARACTERS = 200
+"""Of an example."""
+ROWS, TOKENS, ALL_TOKENS = 256, 32_768, 200_000
+"""Rows and tokens looked at together, and tokens in all: the other ranks wait meanwhile."""
 
 
 def most_confused(confusion: NDArray[np.int64]) -> list[tuple[int, int, int]]:
@@ -32,17 +35,16 @@ def confused_examples(
     """For each of the most confused pairs `true`, `predicted`, `count` and up to EXAMPLES `texts`, the first of the
     split. On one rank; leaves the model in eval mode."""
     pairs = most_confused(confusion)
-    texts: dict[tuple[int, int], list[str]] = {(true, guess): [] for true, guess, _ in pairs}
-    dataset = SequenceDataset(corpus.splits[split])
+    wanted = {(true, guess): min(count, EXAMPLES) for true, guess, count in pairs}
+    texts: dict[tuple[int, int], list[str]] = {pair: [] for pair in wanted}
     model.eval()
-    for start in range(0, min(len(dataset), MOST_ROWS), ROWS):
-        if all(len(found) == EXAMPLES for found in texts.values()):
+    for batch in _batches(SequenceDataset(corpus.splits[split])):
+        if all(len(texts[pair]) == wanted[pair] for pair in wanted):
             break
-        batch = dataset[_rows(start, min(start + ROWS, len(dataset)))]
         guesses = model(**batch.to(device).arguments())[0].argmax(-1).tolist()
         for row, true, guess in zip(decode_rows(batch, corpus), batch.targets.tolist(), guesses, strict=True):
-            if len(found := texts.get((true, guess), [""] * EXAMPLES)) < EXAMPLES:
-                found.append(row["text"])
+            if len(texts.get((true, guess), [])) < wanted.get((true, guess), 0):
+                texts[true, guess].append(row["text"][:MOST_CHARACTERS])
     names = corpus.labels
     return [
         {"true": names[true], "predicted": names[guess], "count": count, "texts": texts[true, guess]}
@@ -50,7 +52,11 @@ def confused_examples(
     ]
 
 
-def _rows(start: int, stop: int) -> Shard:
-    """Rows of the data set as one shard."""
-    count = np.array([stop - start])
-    return Shard(0, 0, np.arange(start, stop), None, Pieces(count, count, count))
+def _batches(dataset: SequenceDataset) -> Iterator[Batch]:
+    """The first rows of the data set, in its own order."""
+    longest = int(dataset.line.length[0])
+    size = max(1, min(ROWS, TOKENS // longest))
+    for start in range(0, min(len(dataset), ALL_TOKENS // longest + 1), size):
+        rows = np.arange(start, min(start + size, len(dataset)))
+        count = np.array([len(rows)])
+        yield dataset[Shard(0, 0, rows, None, Pieces(count, count, count))]

@@ -27,7 +27,7 @@ class RunDirectory:
         self.path, self.fresh = path, fresh
         self.config_file = path / "config.yaml"
         self.result_file = path / "result.json"
-        self.checkpoints, self.bad_steps = path / "checkpoints", path / "bad_steps"
+        self.checkpoints, self.bad_steps, self.initial = path / "checkpoints", path / "bad_steps", path / "initial"
 
     @classmethod
     def of(cls, config: Config, *, fresh: bool = False) -> "RunDirectory":

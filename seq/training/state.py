@@ -20,6 +20,7 @@ from seq.training.initial import copy_initial_weights
 from seq.training.optimizer import make_optimizer
 from seq.training.precision import grad_scaler
 from seq.training.progress import Progress
+from seq.training.trained import TrainedModel
 
 
 @dataclass
@@ -33,9 +34,13 @@ class TrainState:
     carried: CarriedState
 
     @classmethod
-    def create(cls, config: Config, corpus: Corpus, device: torch.device) -> "TrainState":
+    def create(
+        cls, config: Config, corpus: Corpus, device: torch.device, initial: TrainedModel | None = None
+    ) -> "TrainState":
+        """At the beginning: random weights, or those of `initial`."""
         model = build_model(config, vocab_size=corpus.tokenizer.vocab_size, num_labels=len(corpus.labels)).to(device)
-        copy_initial_weights(model, config, corpus.labels)
+        if initial is not None:
+            copy_initial_weights(model, initial, corpus.labels)
         optimizer = make_optimizer(model, config.optimizer)
         scaler = grad_scaler(config.train.precision, device)
         return cls(model, optimizer, scaler, Progress(), CarriedState(config, device))

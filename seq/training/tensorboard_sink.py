@@ -1,9 +1,11 @@
 """TensorBoard, for those who have it open already: curves and samples in `tensorboard/`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seq.errors import UserError
+from seq.errors import UserError, warn
 from seq.training.metrics import Evaluation
 
 
@@ -14,6 +16,7 @@ class TensorBoardSink:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+        self._warned = False
 
     def event(self, event: str, step: int, values: dict[str, Any]) -> None:
         if event in ("train", "judge"):
@@ -23,19 +26,32 @@ class TensorBoardSink:
         self._scalars(split, step, result.figures)
 
     def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
-        for number, sample in enumerate(samples):
-            text = f"{sample.get('label', '')} {sample['prompt']}{sample['text']}"
-            self._writer.add_text(f"sample/{number}", _verbatim(text), step)
+        with self._surviving():
+            for number, sample in enumerate(samples):
+                text = f"{sample.get('label', '')} {sample['prompt']}{sample['text']}"
+                self._writer.add_text(f"sample/{number}", _verbatim(text), step)
 
     def digests(self, step: int, digests: dict[str, str]) -> None:
         """Not shown."""
 
     def close(self, result: dict[str, Any]) -> None:
-        self._writer.close()
+        with self._surviving():
+            self._writer.close()
 
     def _scalars(self, prefix: str, step: int, values: dict[str, Any]) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(f"{prefix}/{name}", value, step)
+        with self._surviving():
+            for name, value in values.items():
+                self._writer.add_scalar(f"{prefix}/{name}", value, step)
+
+    @contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """TensorBoard is told about the run; a full disk does not end it. metrics.jsonl keeps everything."""
+        try:
+            yield
+        except OSError as error:
+            if not self._warned:
+                warn(f"TensorBoard: {error}; its curves have a gap")
+            self._warned = True
 
 
 def require_tensorboard() -> None:

@@ -43,10 +43,10 @@ class TrainedModel:
         return self.labels.index(label)
 
 
-def load_run(run: Path, checkpoint: str | None = None) -> TrainedModel:
+def load_run(run: Path, checkpoint: str | None = None, device: torch.device | None = None) -> TrainedModel:
     """The model of a run directory's newest checkpoint, or of the one named; or of an exported `model/`, given itself
-    or left alone in the run directory. On the GPU if there is one. UserError if there is no model."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    or left alone in the run directory. On the GPU if there is one, or on `device`. UserError if there is no model."""
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     folder = RunDirectory(run).checkpoints
     names = [path.name for path in checkpoints_in(folder)]
     exported = [path for path in (run, run / "model") if (path / "model.safetensors").is_file()]

@@ -53,8 +53,8 @@ def try_steps(
         if times[-1] - begin > SECONDS and len(times) > UNTIMED:
             break
     reduction.close()
-    timed = times[min(UNTIMED, len(times)) - 1 :]
-    seconds = (timed[-1] - timed[0]) / (len(timed) - 1) if len(timed) > 1 else times[-1] - begin
+    timed = times[UNTIMED - 1 :]
+    seconds = (timed[-1] - timed[0]) / (len(timed) - 1)
     return Trial(len(times), seconds, parameters, weights, shard)
 
 

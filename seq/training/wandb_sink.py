@@ -81,7 +81,8 @@ class WandbSink:
                 self._begin_anew(result["step"])
             about = ("status", "params_sha256", "padding_fraction", "goodput")
             self.run.summary.update(_prefixed(result["split"], result["eval"]) | {name: result[name] for name in about})
-            for kind, path in artifacts(self.folder, self.config.logging.artifacts):
+            wanted = self.config.logging.artifacts if result["status"] == "finished" else "none"
+            for kind, path in artifacts(self.folder, wanted):
                 artifact = wandb.Artifact(f"{self.config.run.name}-{kind}", type=kind)
                 artifact.add_dir(str(path)) if path.is_dir() else artifact.add_file(str(path))
                 self.run.log_artifact(artifact)
@@ -144,6 +145,7 @@ def _start(mode: Any, folder: Path, config: Config) -> Any:
         console="off",
         silent=True,
         init_timeout=ONLINE_TIMEOUT_SECONDS,
+        finish_timeout=config.run.timeout_seconds / 2,  # the watchdog ends what takes longer
         login_timeout=ONLINE_TIMEOUT_SECONDS,
         x_transaction_log_flush_interval=1.0,  # the default, 15 s, is what a killed run would lose
     )

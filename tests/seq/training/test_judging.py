@@ -44,3 +44,8 @@ def test_repetition_and_memorisation_show(corpus: Corpus) -> None:
 def test_what_cannot_be_said_is_left_out(corpus: Corpus) -> None:
     assert judge(corpus, "") == {}
     assert judge(corpus, "fox") == {"known_words": 1.0}
+
+
+def test_no_samples_are_judged_as_nothing(corpus: Corpus) -> None:
+    """`generation.prompts=[]` asks for none."""
+    assert Judge(corpus).judge([]) == ([], {})
