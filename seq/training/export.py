@@ -9,6 +9,7 @@ from safetensors.torch import save_model
 
 from seq.config_file import parse_config
 from seq.models.build import Model
+from seq.training.checkpoint import params_sha256
 from seq.training.run_directory import explaining
 
 NOT_FOR_PEOPLE = """
@@ -85,6 +86,7 @@ def export_model(folder: Path, model: Model, description: dict[str, Any], result
 def write_model(folder: Path, model: Model, description: dict[str, Any], step: int) -> None:
     """The files that `load_exported` reads. OSError where that fails."""
     about = {key: description[key] for key in ("config", "labels")} | {"step": step}
+    about |= {"params_sha256": params_sha256(model)}  # safetensors has no checksum of its own
     save_weights(model, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(about, indent=1))
     (folder / "tokenizer.json").write_text(json.dumps(description["tokenizer"], indent=1))

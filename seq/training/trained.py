@@ -13,7 +13,7 @@ from seq.config_file import parse_config
 from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 from seq.models.build import Model, build_model
-from seq.training.checkpoint import DamagedError, checkpoints_in, complaining_about, load_checkpoint
+from seq.training.checkpoint import DamagedError, checkpoints_in, complaining_about, load_checkpoint, params_sha256
 from seq.training.run_directory import RunDirectory
 
 
@@ -79,7 +79,10 @@ def load_exported(folder: Path, device: torch.device) -> TrainedModel:
         if about["config"]["model"].get("tie_weights"):  # safetensors keeps what two modules share once
             (shared,) = (weights[name] for name in ("embedding.weight", "output.weight") if name in weights)
             weights |= {"embedding.weight": shared, "output.weight": shared}
-        return _build(folder, about, tokenizer, weights, int(about["step"]), device)
+        trained = _build(folder, about, tokenizer, weights, int(about["step"]), device)
+        if params_sha256(trained.model) != about["params_sha256"]:
+            raise DamagedError(f"{folder}: model.safetensors is damaged (its weights are not those that were written)")
+        return trained
 
 
 def _build(
