@@ -91,6 +91,7 @@ def _length_charts(data: dict[str, Any]) -> list[str]:
     return [
         bar_chart(f"{name}: {split['rows']:,} rows by length", "time steps", split["edges"], split["lengths"])
         for name, split in data.items()
+        if len(split["edges"]) > 2  # one bar says nothing
     ]
 
 
