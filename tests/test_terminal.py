@@ -5,6 +5,7 @@ import pty
 import re
 import select
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +30,15 @@ def on_a_terminal(*command: str, env: dict[str, str], until: Callable[[bytes], b
         command, stdin=other, stdout=other, stderr=other, cwd=ROOT, env=os.environ | env, start_new_session=True
     )
     os.close(other)
+    try:
+        seen = _read_until_it_ends(main, process, until)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+    return seen
+
+
+def _read_until_it_ends(main: int, process: subprocess.Popen[bytes], until: Callable[[bytes], bool]) -> bytes:
     seen, typed, end = b"", False, time.monotonic() + 120
     while time.monotonic() < end:
         if not select.select([main], [], [], 1)[0]:
@@ -38,9 +48,8 @@ def on_a_terminal(*command: str, env: dict[str, str], until: Callable[[bytes], b
         except OSError:  # Linux's way to say that the other side is closed
             break
         if not typed and until(seen):
-            os.killpg(process.pid, 2)  # as the terminal does to all of its processes
+            os.killpg(process.pid, signal.SIGINT)  # as the terminal does to all of its processes
             typed = True
-    assert process.wait(10) == 0
     return seen
 
 
