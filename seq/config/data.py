@@ -21,8 +21,8 @@ class DataConfig(Section):
     """Built in: `names`, `speeches`. Otherwise what `datasets.load_dataset` takes first: `csv`, `text`, `json`,
     `parquet`, a directory, or a hub id."""
     subset: str | None = None
-    """Configuration name of a hub data set; for `speeches`, `since-YEAR`, or `since-YEAR-recent`: those of the last
-    twenty years more than once."""
+    """Configuration name of a hub data set; for `speeches`, `since-YEAR`, or `since-YEAR-recent`: from 1981 on two to four
+    times an epoch."""
     revision: str | None = None
     """Git revision of a hub data set. Pin it: prepared data are kept by this name."""
     files: FilesConfig = FilesConfig()

@@ -22,7 +22,7 @@ from seq.data.sources import identify, load_splits
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import UserError
 
-FORMAT = 6
+FORMAT = 7
 """Raise when the same source and config would be prepared otherwise."""
 
 

@@ -31,12 +31,12 @@ def test_speeches() -> None:
 
 
 def test_recent_speeches_train_more_than_once_and_are_measured_once() -> None:
-    once, more = (speeches.chosen(subset) for subset in ("since-1981", "since-1981-recent"))
+    once, more = (speeches.chosen(subset) for subset in ("since-1960", "since-1960-recent"))
     assert len(dict(once)) == len(once)
     assert dict(more) == dict(once)
     counts = Counter(name for name, _ in more)
-    assert {counts[name] for name in counts if int(name[:4]) < 1997} == {1}
-    assert {counts[name] for name in counts if 1997 <= int(name[:4]) < 2009} == {2}
+    assert {counts[name] for name in counts if int(name[:4]) < 1981} == {1}
+    assert {counts[name] for name in counts if 1997 <= int(name[:4]) < 2009} == {3}
     measured = {name: counts[name] for name in counts if speeches.split_of(name) != "train"}
     assert measured == {speeches.TEST: 1, speeches.VALIDATION: 1}
-    assert counts["2010-Obama-1"] == 3
+    assert counts["2010-Obama-1"] == 4
