@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 COLOURS = ("#3b82d6", "#e0812f", "#2fa36b", "#b061c7", "#c49a1a", "#d64f4f", "#3aa5b0", "#a3684f", "#8a8f98")
 """Of lines: readable on light and on dark ground."""
@@ -59,7 +60,7 @@ def line_chart(title: str, xlabel: str, curves: Sequence[Curve], *, log: bool = 
         if log and all(value > 0 for curve in drawn for value in curve.y):
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")  # the default writes powers as formulas
-            axes.yaxis.set_minor_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.2, 0.5)))
         if len(drawn) > 1:
             axes.legend(frameon=False, fontsize=8)
         return _svg(figure, title)
