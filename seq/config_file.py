@@ -36,6 +36,12 @@ _FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
+class _Dumper(yaml.SafeDumper):
+    """Puts into quotes what the loader would read as something else than text: a run may be called `1e5`."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read `path`, apply `overrides` over it, validate. UserError lists every fault."""
     return _parse(read_tree(path), overrides, where=str(path))
@@ -90,7 +96,7 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 def dump_config(config: Config) -> str:
     """YAML that loads to an equal config: in ASCII, since YAML takes some other characters for line ends."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
 
 
 def _neighbours(path: Path) -> str:

@@ -96,6 +96,7 @@ def test_yaml_floats_and_precedence(tmp_path: Path) -> None:
     assert (config.optimizer.lr, config.optimizer.weight_decay, config.run.name) == (3e-4, 0.05, "x")
 
 
+@example(lr=1.0, prompts=[], steps=None, name="0E0")
 @example(lr=1.0, prompts=["\x85", "\u2028\r\n\ufeff"], steps=None, name="0")
 @given(
     lr=st.floats(1e-9, 10),
