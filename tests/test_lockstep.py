@@ -189,8 +189,8 @@ FLIP = """
 import sys, torch
 import train_ddp
 from seq.training import state
-def create(config, corpus, device, original=state.TrainState.create):
-    made, calls = original(config, corpus, device), []
+def create(config, corpus, device, initial, original=state.TrainState.create):
+    made, calls = original(config, corpus, device, initial), []
     def flip(gradient):
         calls.append(0)
         # Four shards on two ranks: two backward passes a step.
