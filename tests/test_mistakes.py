@@ -61,7 +61,7 @@ MISTAKES = [
     Mistake("a key of the other kind of model", "train model.kind=language_model model.bidirectional=true", "model.bidirectional: unknown key; it belongs to the other model.kind"),
     Mistake("name with a slash", "train run.name=a/b", "run.name: Name of the run directory: letters, digits"),
     Mistake("shards no power of two", "train batch.shards=3", "shards must be a power of two (1, 2, 4, 8, ...), not 3"),
-    Mistake("tied, of two sizes", "train configs/speeches.yaml model.tie_weights=true", "tie_weights needs embedding_dim (64) = hidden_size (512)"),
+    Mistake("tied, of two sizes", "train configs/speeches.yaml model.tie_weights=true", "tie_weights needs embedding_dim (64) = hidden_size (384)"),
     Mistake("free running for a classifier", "train train.teacher_forcing=0.5", "is for model.kind=language_model only; leave it at 1.0"),
     Mistake("stream order of paragraphs", "train configs/speeches.yaml data.unit=paragraph", "set data.unit=document"),
     Mistake("batch below one sequence", "train batch.tokens=8", "batch.tokens (8) must hold one sequence"),

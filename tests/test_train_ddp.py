@@ -44,7 +44,8 @@ def test_one_two_and_four_processes(tmp_path: Path, kind: str) -> None:
         assert {"train", "eval", "checkpoint"} <= set(events)
         assert len(list((folder / "checkpoints").iterdir())) == 2
         assert {path.name for path in (folder / "model").iterdir()} == {
-            *("model.safetensors", "config.json", "tokenizer.json")
+            "README.md",
+            *("model.safetensors", "config.json", "tokenizer.json"),
         }
     samples = [(runs[size] / "samples.jsonl").exists() for size in runs]
     assert samples == [kind == "speeches"] * 3
