@@ -47,15 +47,12 @@ class LoadedLanguageModel:
         unknown key or label."""
         overrides = [f"generation.{key}={json.dumps(value)}" for key, value in settings.items()]
         config = override_config(self.trained.config, overrides, where="generate").generation
-        return self._writer.generate(prompt, config, seed=seed, num=num, label=self.trained.label_id(label))
-
-    @property
-    def _writer(self) -> Writer:
         assert isinstance(self.trained.model, LanguageModel)
-        return Writer(self.trained.model, self.trained.tokenizer, self.trained.config.data.unit)
+        writer = Writer(self.trained.model, self.trained.tokenizer, self.trained.config.data.unit)
+        return writer.generate(prompt, config, seed=seed, num=num, label=self.trained.label_id(label))
 
 
 def load_model(run: Path) -> LoadedClassifier | LoadedLanguageModel:
     """The newest checkpoint of the run directory, or an exported `model/` folder. On the GPU if there is one."""
-    trained = load_run(run, None)
+    trained = load_run(run)
     return LoadedLanguageModel(trained) if isinstance(trained.model, LanguageModel) else LoadedClassifier(trained)

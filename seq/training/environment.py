@@ -19,7 +19,6 @@ def describe_environment(launch: Launch, device: torch.device) -> dict[str, Any]
     """As JSON; no host name and no user, since reports are passed on."""
     return {
         "launcher": launch.launcher,
-        "world_size": launch.world_size,
         "device": _device_name(device),
         "cpu": _cpu_name(),
         "cpu_cores": os.cpu_count(),
