@@ -2,6 +2,8 @@
 
 import os
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +60,18 @@ def device_of(launch: Launch) -> torch.device:
 
 def restart_command(launch: Launch, words: Sequence[str]) -> str:
     """What to type to start this program again; `words` is `sys.argv`. Of several hosts, on each of them."""
-    program, env = shlex.join(words), os.environ
     if launch.launcher == "torchrun":
-        hosts = env.get("GROUP_WORLD_SIZE", "1")
-        how = "--standalone" if hosts == "1" else f"--nnodes={hosts} ..."
-        return f"torchrun {how} --nproc_per_node={env.get('LOCAL_WORLD_SIZE', launch.world_size)} {program}"
-    return f"srun --ntasks={launch.world_size} python {program}" if launch.launcher == "srun" else f"python {program}"
+        hosts, processes = (os.environ.get(name) for name in ("GROUP_WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+        how = "--standalone" if hosts in (None, "1") else f"--nnodes={hosts} ..."
+        return f"{_torchrun()} {how} --nproc_per_node={processes} {shlex.join(words)}"
+    typed = shlex.join([sys.orig_argv[0], *words])
+    return f"srun --ntasks={launch.world_size} {typed}" if launch.launcher == "srun" else typed
+
+
+def _torchrun() -> str:
+    """By its path where the shell would not find this environment's: `make train` activates nothing."""
+    ours = Path(sys.executable).with_name("torchrun")
+    return "torchrun" if shutil.which("torchrun") == str(ours) or not ours.exists() else shlex.quote(str(ours))
 
 
 def hints(launch: Launch) -> Iterator[str]:

@@ -68,7 +68,7 @@ def test_progress_colours_and_ctrl_c(tmp_path: Path) -> None:
     assert b"Traceback" not in seen
     stopped = result(tmp_path / "long")
     assert stopped["status"] == "preempted"
-    found = re.search(r"stopped by SIGINT; go on: (python .*?)\r", seen.decode())
+    found = re.search(r"stopped by SIGINT; go on: (\S+ train_ddp.py .*?)\r", seen.decode())
     assert found
     assert "--fresh" not in found[1]
     # What it says to type goes on, from the step at which it stopped.
@@ -87,9 +87,14 @@ def test_the_command_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
         return restart_command(launch, ["train_ddp.py", "data.files.train=a b.txt"])
 
     words = "train_ddp.py 'data.files.train=a b.txt'"
-    assert command("python", 1) == f"python {words}"
-    assert command("srun", 4) == f"srun --ntasks=4 python {words}"
+    monkeypatch.setattr(sys, "orig_argv", [".venv/bin/python", "train_ddp.py"])
+    assert command("python", 1) == f".venv/bin/python {words}"
+    assert command("srun", 4) == f"srun --ntasks=4 .venv/bin/python {words}"
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    here = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", str(here))
     assert command("torchrun", 2) == f"torchrun --standalone --nproc_per_node=2 {words}"
     monkeypatch.setenv("GROUP_WORLD_SIZE", "3")
     assert command("torchrun", 6) == f"torchrun --nnodes=3 ... --nproc_per_node=2 {words}"
+    monkeypatch.setenv("PATH", "/nowhere")  # an environment that is not active
+    assert command("torchrun", 6).startswith(f"{here}/torchrun --nnodes=3")
