@@ -1,6 +1,8 @@
 # make train, make test: all that is needed on a machine with Python 3.11 and make.
 PYTHON ?= python3
 BIN := .venv/bin
+# Two files of tests at a time: most wait for processes, which two cores have room for.
+PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile
 
 .PHONY: train test check chaos fuzz slurm-test demo-report venv format
 .DEFAULT_GOAL := train
@@ -9,7 +11,7 @@ train: venv
 	$(BIN)/torchrun --standalone --nproc_per_node=2 train_ddp.py
 
 test: venv
-	$(BIN)/pytest -q -m "not slurm"
+	$(PYTEST) -m "not slurm"
 
 slurm-test: venv
 	bash tests/slurm/install.sh
@@ -19,7 +21,7 @@ check: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m "not slow and not slurm"
+	$(PYTEST) -m "not slow and not slurm"
 
 chaos: venv
 	$(BIN)/python -m tests.chaos --cases 34
