@@ -2,8 +2,9 @@
 
 All formats take any number of texts of any length: `inputs` (B, T) token ids, zero after each text's end, `lengths` (B,).
 A classifier gives `logits` (B, classes). A language model also takes the state `hidden` (layers, B, hidden_size), zeros at a
-text's beginning, and gives `logits` (B, T, vocabulary) and the state to go on from. For one that writes by label, the states to
-begin with are written beside it, as `*.labels.safetensors`: `states` (labels, layers, hidden_size), in the order of config.json.
+text's beginning, and gives `logits` (B, T, vocabulary) and the state to go on from. One with n-grams also takes the tokens before
+`inputs`, `preceding` (B, ngrams - 1), zeros where the text has none. For one that writes by label, the states to begin with are
+written beside it, as `*.labels.safetensors`: `states` (labels, layers, hidden_size), in the order of config.json.
 """
 
 import argparse
@@ -37,9 +38,13 @@ class Traceable(nn.Module):
         self.model = model
         self.model.gru.path = "dense"
 
-    def forward(self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        logits, last = self.model(inputs, lengths, hidden)
-        return (logits, last) if isinstance(self.model, LanguageModel) else logits
+    def forward(
+        self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None, preceding: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        if isinstance(self.model, LanguageModel):
+            logits, last = self.model(inputs, lengths, hidden, preceding=preceding)
+            return logits, last
+        return self.model(inputs, lengths)[0]  # type: ignore[no-any-return]
 
 
 def main(arguments: list[str]) -> None:
@@ -94,7 +99,12 @@ def _to_onnx(traceable: Traceable, example: dict[str, Tensor], path: Path) -> No
     except ImportError:
         raise UserError('--format onnx needs the package: pip install ".[export]"') from None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    axes = {"inputs": {0: "batch", 1: "time"}, "lengths": {0: "batch"}, "logits": {0: "batch"}}
+    axes = {
+        "inputs": {0: "batch", 1: "time"},
+        "lengths": {0: "batch"},
+        "logits": {0: "batch"},
+        "preceding": {0: "batch"},
+    }
     if "hidden" in example:
         axes |= {"hidden": {1: "batch"}, "logits": {0: "batch", 1: "time"}, "last": {1: "batch"}}
     buffer = io.BytesIO()
@@ -124,6 +134,8 @@ def _example(model: Model) -> dict[str, Tensor]:
     example = {"inputs": torch.tensor([[1, 4, 4, 2], [1, 2, 0, 0]]), "lengths": torch.tensor([4, 2])}
     if isinstance(model, LanguageModel):
         example["hidden"] = torch.zeros(len(model.gru.layers), 2, model.gru.hidden_size)
+        if model.reach:
+            example["preceding"] = torch.zeros(2, model.reach, dtype=torch.int64)
     return example
 
 

@@ -17,8 +17,7 @@ def words(folder: Path, kind: str, *more: str) -> list[str]:
     text = folder / "text.txt"
     text.write_text("".join(f"{n} bottles of beer on the wall.\n\n" for n in range(99, 0, -1)))
     source = ["data.source=names"] if kind != "speeches" else ["data.source=text", f"data.files.train={text}"]
-    if kind == "names":
-        source += ["model.ngram_buckets=64"]
+    source += ["model.ngram_buckets=64"]
     if kind == "speeches":
         source += [
             "data.subset=null",

@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, model_validator
 
 from seq.config.data import DataConfig, FilesConfig
-from seq.config.model import ClassifierConfig, GRUConfig, LanguageModelConfig, Task
+from seq.config.model import MAX_NGRAM, ClassifierConfig, GRUConfig, LanguageModelConfig, Task
 from seq.config.section import Count, Positive, Section
 from seq.config.training import BatchConfig, OptimizerConfig, SyncConfig, TrainConfig
 
 __all__ = [
+    "MAX_NGRAM",
     "BatchConfig",
     "CheckpointConfig",
     "ClassifierConfig",

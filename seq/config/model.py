@@ -11,6 +11,10 @@ Task = Literal["classify", "write", "write_by_label"]
 """What the data are prepared for: a label for a text; the next token; the next token of a text with a label."""
 
 
+MAX_NGRAM = 8
+"""Tokens of the longest n-gram that a model may look at."""
+
+
 class GRUConfig(Section):
     embedding_dim: Positive = 64
     """Size of a token's embedding."""
@@ -21,7 +25,7 @@ class GRUConfig(Section):
     dropout: Dropout = 0.0
     """Dropout between stacked layers."""
     token_dropout: Dropout = 0.0
-    """Share of the tokens that are read as unknown in training (a classifier's n-grams see all)."""
+    """Share of the tokens that are read as unknown in training (n-grams see all)."""
     embedding_dropout: Dropout = 0.0
     """Dropout of embedding features, one mask for a whole sequence (locked)."""
     output_dropout: Dropout = 0.0
@@ -36,7 +40,7 @@ class ClassifierConfig(GRUConfig):
     """One label for a sequence."""
     bidirectional: bool = True
     """Read the sequence in both directions."""
-    ngrams: Annotated[int, Field(ge=0, le=8)] = 0
+    ngrams: Annotated[int, Field(ge=0, le=MAX_NGRAM)] = 0
     """Add class logits of the n-grams of 1 to so many tokens (0: none); for short texts such as names."""
     ngram_buckets: Positive = 32768
     """Rows of their table for each order from 2 on: n-grams are hashed into them."""
@@ -47,6 +51,12 @@ class LanguageModelConfig(GRUConfig):
     """The next token at every position."""
     condition: Literal["none", "label"] = "none"
     """`label`: the data have labels, whose embedding is the state that a text begins with; texts are written by label."""
+    ngrams: Annotated[int, Field(ge=0, le=MAX_NGRAM)] = 0
+    """Add to a token's embedding those of the n-grams of 2 to so many tokens that end with it (0: none)."""
+    ngram_buckets: Positive = 8192
+    """Rows of their table for each order: n-grams are hashed into them."""
+    ngram_dropout: Dropout = 0.0
+    """Share of the n-grams whose embeddings are left out in training, each at each position by itself."""
     tie_weights: bool = False
     """Use the embedding as the output layer (needs embedding_dim = hidden_size)."""
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from seq.config import MAX_NGRAM
 from seq.data.corpus import Corpus, Split
 from seq.data.plan import Pieces, Shard
 from seq.data.ragged import Ints, pad_slices
@@ -15,7 +16,7 @@ IGNORE_INDEX = -100
 """A target that carries no loss: `cross_entropy`'s own default."""
 
 
-MOVED = ("inputs", "targets", "continues", "labels")
+MOVED = ("inputs", "targets", "continues", "preceding", "labels")
 """What of a batch the device needs."""
 
 
@@ -36,12 +37,16 @@ class Batch(NamedTuple):
     """Rows and tokens of all shards of the step."""
     continues: Tensor | None = None
     """(B,) bool, in stream order: the row goes on where it ended in the step before."""
+    preceding: Tensor | None = None
+    """(B, MAX_NGRAM - 1) int64, in stream order: the tokens before the row in its document, zero where there are none."""
     labels: Tensor | None = None
     """(B,) int64, for a language model that writes by label."""
 
     def arguments(self, hidden: Tensor | None = None) -> dict[str, Tensor]:
         """What a model is called with; `hidden`: the state to begin with."""
-        given = {"inputs": self.inputs, "lengths": self.lengths, "hidden": hidden, "labels": self.labels}
+        given = {name: getattr(self, name) for name in ("inputs", "lengths", "preceding", "labels")} | {
+            "hidden": hidden
+        }
         return {name: value for name, value in given.items() if value is not None}
 
     def to(self, device: torch.device) -> Self:
@@ -71,7 +76,7 @@ class SequenceDataset(Dataset[Batch]):
         inputs, lengths, targets = _next_tokens(_at_least(padded, 2), stored)
         continues = None if shard.windows is None else torch.from_numpy(shard.windows.continues)
         given = labels.clamp(min=0) if self.task == "write_by_label" else None
-        return Batch(inputs, lengths, targets, *common, continues, given)
+        return Batch(inputs, lengths, targets, *common, continues, self._preceding(shard), given)
 
     def _slices(self, shard: Shard) -> tuple[Ints, Ints]:
         """Where in the values its rows begin and end; one row of nothing if it has none."""
@@ -83,6 +88,14 @@ class SequenceDataset(Dataset[Batch]):
             starts = starts + windows.begin
             stops = starts + windows.length + 1
         return starts, stops
+
+    def _preceding(self, shard: Shard) -> Tensor | None:
+        if shard.windows is None:
+            return None
+        documents = self.sequences.offsets[shard.sequences][:, None]
+        places = documents + shard.windows.begin[:, None] + np.arange(1 - MAX_NGRAM, 0)
+        tokens = self.sequences.values.take(places, mode="clip").astype(np.int64)
+        return torch.from_numpy(tokens * (places >= documents))
 
     def _labels(self, rows: Ints) -> Tensor:
         if self.labels is None or len(rows) == 0:

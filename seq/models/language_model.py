@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from seq.config import LanguageModelConfig
 from seq.models.dropout import LockedDropout, TokenDropout
 from seq.models.gru import GRU
+from seq.models.ngrams import NgramEmbedding
 
 
 class LanguageModel(nn.Module):
@@ -18,6 +19,11 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.teacher_forcing = teacher_forcing
         self.embedding = nn.Embedding(vocab_size, config.embedding_dim, padding_idx=0)
+        self.reach = max(0, config.ngrams - 1)
+        if self.reach:
+            self.ngrams = NgramEmbedding(
+                config.embedding_dim, orders=config.ngrams, buckets=config.ngram_buckets, dropout=config.ngram_dropout
+            )
         self.token_dropout = TokenDropout(config.token_dropout)
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.gru = GRU(config.embedding_dim, config, bidirectional=False)
@@ -31,16 +37,25 @@ class LanguageModel(nn.Module):
             self.output.weight = self.embedding.weight
 
     def forward(
-        self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None, labels: Tensor | None = None
+        self,
+        inputs: Tensor,
+        lengths: Tensor,
+        hidden: Tensor | None = None,
+        labels: Tensor | None = None,
+        preceding: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, T, vocab_size), and the state after each
         row's last token (L, B, H). It begins with the state `hidden` (L, B, H), or with that of its label (B,); with
-        zeros if both are None."""
+        zeros if both are None. `preceding` (B, at least `reach`): the tokens before, which n-grams reach back to; zeros
+        (padding) where there are none, or if None."""
         if labels is not None:
             hidden = self.label_states(labels)
+        if preceding is None:
+            preceding = inputs.new_zeros(len(inputs), self.reach)
+        preceding = preceding[:, preceding.shape[1] - self.reach :]
         if self.training and self.teacher_forcing < 1:
-            return self._free_running(inputs, hidden)
-        return self._read(inputs, lengths, hidden, None)
+            return self._free_running(inputs, hidden, preceding)
+        return self._read(inputs, lengths, hidden, preceding, None)
 
     def label_states(self, labels: Tensor) -> Tensor:
         """The states (L, B, H) that texts of `labels` (B,) begin with."""
@@ -48,13 +63,15 @@ class LanguageModel(nn.Module):
         return states.transpose(0, 1).contiguous()
 
     def _read(
-        self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None, mask: Tensor | None
+        self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None, preceding: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        embedded = self.embedding_dropout(self.embedding(self.token_dropout(inputs)), mask)
-        states, last = self.gru(embedded, lengths, hidden)
+        embedded = self.embedding(self.token_dropout(inputs))
+        if self.reach:
+            embedded = embedded + self.ngrams(inputs, preceding)
+        states, last = self.gru(self.embedding_dropout(embedded, mask), lengths, hidden)
         return self.output(self.output_dropout(states)), last
 
-    def _free_running(self, inputs: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _free_running(self, inputs: Tensor, hidden: Tensor | None, preceding: Tensor) -> tuple[Tensor, Tensor]:
         forced = (torch.rand(inputs.shape) < self.teacher_forcing).to(inputs.device)
         mask = self.embedding_dropout.draw(self.embedding(inputs[:, :1]))
         one = torch.ones(len(inputs), dtype=torch.int64)
@@ -64,7 +81,8 @@ class LanguageModel(nn.Module):
             if time:
                 own = logits[-1].argmax(-1)
                 token = torch.where(forced[:, time : time + 1], inputs[:, time : time + 1], own)
-            step_logits, hidden = self._read(token, one, hidden, mask)
+            step_logits, hidden = self._read(token, one, hidden, preceding, mask)
+            preceding = torch.cat([preceding, token], dim=1)[:, 1:]
             logits.append(step_logits)
         assert hidden is not None
         return torch.cat(logits, dim=1), hidden

@@ -1,7 +1,9 @@
-"""Class logits from the n-grams of a text: the linear part of a wide and deep model (Cheng and others, 2016).
+"""What a few neighbouring tokens say by themselves: a table learns it at once, a GRU slowly.
 
-A short text is often told by a few letters ("-ski", "O'", "ette"), which a linear model of n-grams learns at once and
-a GRU slowly. N-grams are hashed into buckets (Weinberger and others, 2009), so the table does not grow with the data.
+A name is often told by a few letters ("-ski", "O'", "ette"): class logits of n-grams are the linear part of a wide and
+deep model (Cheng and others, 2016). The next letter depends most on the last few: embeddings of the n-grams that end at
+a position (Pagnoni and others, 2024, for bytes) leave to the GRU what goes further back. N-grams are hashed into
+buckets (Weinberger and others, 2009), so a table does not grow with the data.
 """
 
 import torch
@@ -9,6 +11,12 @@ from torch import Tensor, nn
 
 MULTIPLIER, MODULUS = 1103515245, 2**31 - 1
 """Of a polynomial hash: the tokens are the digits of a number, taken modulo a prime."""
+
+
+def hash_longer(hashed: Tensor, token: Tensor) -> Tensor:
+    """The hash of n-grams with one more `token` each. The products stay below 2^62: nothing wraps around, so that other
+    programs, which the model is exported to, find the same buckets."""
+    return (hashed * MULTIPLIER + token).remainder(MODULUS)
 
 
 class NgramLogits(nn.Module):
@@ -27,10 +35,7 @@ class NgramLogits(nn.Module):
         hashed, offset = torch.zeros_like(inputs), 0
         places, inside = [], []
         for before, size in enumerate(self.sizes):
-            # Tokens further on are shifted in from the right. The products stay below 2^62: nothing wraps around, so
-            # that other programs, which the model is exported to, find the same buckets.
-            shifted = nn.functional.pad(inputs, (0, before))[:, before:]
-            hashed = (hashed * MULTIPLIER + shifted).remainder(MODULUS)
+            hashed = hash_longer(hashed, nn.functional.pad(inputs, (0, before))[:, before:])
             bucket = inputs if before == 0 else hashed.remainder(size)
             places.append(bucket + offset)
             inside.append(ends + before <= lengths)
@@ -39,3 +44,27 @@ class NgramLogits(nn.Module):
         logits = self.table(torch.cat(places, dim=1).where(chosen, 0)) * chosen[:, :, None]
         total: Tensor = logits.sum(1) / lengths.sqrt()
         return total
+
+
+class NgramEmbedding(nn.Module):
+    """The sum of the embeddings of the n-grams of 2 to `orders` tokens that end at a position. In training each is left
+    out with probability `dropout`, so that the rare ones, which a text has once, are not learnt by heart."""
+
+    def __init__(self, dim: int, *, orders: int, buckets: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.reach, self.buckets, self.dropout = orders - 1, buckets, dropout
+        self.table = nn.Embedding(self.reach * buckets, dim)
+        nn.init.normal_(self.table.weight, std=0.1)
+
+    def forward(self, inputs: Tensor, preceding: Tensor) -> Tensor:
+        """`inputs` (B, T) token ids, and the tokens before them `preceding` (B, reach) -> (B, T, dim)."""
+        tokens = torch.cat([preceding, inputs], dim=1)
+        hashed, places = inputs, []
+        for back in range(1, self.reach + 1):
+            hashed = hash_longer(hashed, tokens[:, self.reach - back : tokens.shape[1] - back])
+            places.append(hashed.remainder(self.buckets) + (back - 1) * self.buckets)
+        embedded: Tensor = self.table(torch.stack(places, dim=2))
+        if self.training and self.dropout:
+            kept = nn.functional.dropout(embedded.new_ones(embedded.shape[:3]), self.dropout)
+            embedded = embedded * kept[:, :, :, None]
+        return embedded.sum(2)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from seq.config import GenerationConfig
+from seq.config import MAX_NGRAM, GenerationConfig
 from seq.models.language_model import LanguageModel
 
 RECENT = 64
@@ -36,6 +36,7 @@ def sample_tokens(
     logits, hidden = model(prompt[None].to(device), torch.tensor([len(prompt)]), labels=labels)
     logits, hidden = logits.expand(rows, -1, -1), hidden.expand(-1, rows, -1)
     recent = prompt[None, -RECENT:].expand(rows, -1)
+    preceding = torch.nn.functional.pad(prompt, (MAX_NGRAM, 0))[None, 1 - MAX_NGRAM :].expand(rows, -1)
     for _ in range(config.length):
         last = logits[:, -1].float().cpu().index_fill(1, forbidden, -torch.inf)
         token = _draw(penalise(last, recent, config.repetition_penalty), config, generator)
@@ -44,7 +45,9 @@ def sample_tokens(
         if len(unit_end):
             ended = (recent[:, -len(unit_end) :] == unit_end).all(1)
             hidden = hidden.masked_fill(ended[None, :, None].to(device), 0)
-        logits, hidden = model(token[:, None].to(device), one, hidden.contiguous())
+            preceding = preceding.masked_fill(ended[:, None], 0)
+        logits, hidden = model(token[:, None].to(device), one, hidden.contiguous(), preceding=preceding.to(device))
+        preceding = torch.cat([preceding, token[:, None]], dim=1)[:, 1:]
 
 
 def penalise(logits: Tensor, recent: Tensor, penalty: float) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from launch.collectives import sum_over_ranks
-from seq.config import Config
+from seq.config import MAX_NGRAM, Config
 from seq.data.corpus import Split
 from seq.data.dataset import IGNORE_INDEX, Batch, SequenceDataset
 from seq.data.loader import epoch_steps, make_loader
@@ -17,6 +17,7 @@ from seq.models.build import Model
 from seq.training.metrics import Evaluation, classifier_figures, language_model_figures
 from seq.training.objective import loss_sum
 from seq.training.precision import autocast
+from seq.training.tally import Tally
 
 ROWS, TOKENS = 256, 32768
 """Size of a shard: without gradients there is room for more than in training."""
@@ -45,8 +46,7 @@ def evaluate(model: Model, split: Split, config: Config, device: torch.device) -
     loader = make_loader(dataset, sampler, ahead=device.type == "cuda")
     ways: list[Way] = [_whole] if classify else [_carried, partial(_windows, window=config.evaluation.window)]
     table = torch.zeros(len(ways), sampler.steps_per_epoch, config.batch.shards, dtype=torch.float64, device=device)
-    classes = model.output.out_features if classify else 0
-    confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)
+    tally = Tally(model.output.out_features if classify else 0, device)
     model.eval()
     for shards in epoch_steps(loader, sampler.shards_per_rank):
         for batch in (shard.to(device) for shard in shards):
@@ -55,14 +55,14 @@ def evaluate(model: Model, split: Split, config: Config, device: torch.device) -
                     for logits, targets in way(model, batch):
                         table[number, batch.step, batch.shard] += loss_sum(logits, targets)
                         if classify:
-                            _count(confusion, logits, targets)
+                            tally.add(logits, targets)
     model.train()
     totals = [float(np.sum(part)) for part in sum_over_ranks(table).cpu().numpy()]
     if not classify:
         figures = language_model_figures(totals[0], totals[1], int(split.lengths.sum()), split.num_characters)
         return Evaluation(figures=figures)
-    matrix = sum_over_ranks(confusion).cpu().numpy()
-    return Evaluation(figures=classifier_figures(totals[0], matrix), confusion=matrix)
+    confusion, scores = (sum_over_ranks(counts).cpu().numpy() for counts in (tally.confusion, tally.scores))
+    return Evaluation(figures=classifier_figures(totals[0], confusion), confusion=confusion, scores=scores)
 
 
 def _whole(model: Model, batch: Batch) -> Predictions:
@@ -72,10 +72,12 @@ def _whole(model: Model, batch: Batch) -> Predictions:
 def _carried(model: Model, batch: Batch) -> Predictions:
     """Each row from its beginning to its end."""
     hidden: Tensor | None = None
+    padded = torch.nn.functional.pad(batch.inputs, (MAX_NGRAM, 0))
     for start in range(0, batch.inputs.shape[1], CHUNK):
         lengths = (batch.lengths - start).clamp(max=CHUNK)
         running, now = (lengths > 0).to(batch.inputs.device), slice(start, start + int(lengths.max()))
         before = {"labels": batch.labels} if hidden is None else {"hidden": hidden[:, running]}
+        before["preceding"] = padded[running, start : start + MAX_NGRAM]
         logits, last = model(batch.inputs[running, now], lengths[lengths > 0], **before)
         hidden = last.new_zeros(len(last), len(running), last.shape[2]) if hidden is None else hidden
         hidden[:, running] = last
@@ -95,10 +97,3 @@ def _windows(model: Model, batch: Batch, window: int) -> Predictions:
         places = rows.to(inputs.device)
         labels = None if batch.labels is None else batch.labels[places // count]
         yield model(inputs[places], lengths[rows], labels=labels)[0], targets[places]
-
-
-def _count(confusion: Tensor, logits: Tensor, targets: Tensor) -> None:
-    """Add to `confusion[true, predicted]`; the dummy row of an empty shard has no target."""
-    real = targets >= 0
-    cells = targets[real] * len(confusion) + logits[real].argmax(-1)
-    confusion += torch.bincount(cells, minlength=confusion.numel()).view_as(confusion)

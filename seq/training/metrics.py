@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What an evaluation found. `figures` are scalars; a classifier also has a (C, C) confusion matrix, true classes
-    by row."""
+    by row, and the `scores` of `seq.training.tally`."""
 
     figures: dict[str, float]
     confusion: NDArray[np.int64] | None = None
+    scores: NDArray[np.int64] | None = None
 
 
 def classifier_figures(loss_sum: float, confusion: NDArray[np.int64]) -> dict[str, float]:
@@ -53,3 +54,13 @@ def per_class(confusion: NDArray[np.int64]) -> list[dict[str, Any]]:
         }
         for hit, count, guesses in zip(hits, support, predicted, strict=True)
     ]
+
+
+def precision_recall(scores: NDArray[np.int64]) -> list[tuple[float, float]]:
+    """Recall and precision of one class, `scores` (2, LEVELS), if all rows of at least some probability are taken to be
+    of it: for each such threshold, from the highest. Empty for a class without rows."""
+    others, own = scores[:, ::-1].cumsum(1)
+    taken = own + others > 0
+    if not own[-1]:
+        return []
+    return [(float(o / own[-1]), float(o / (o + n))) for o, n in zip(own[taken], others[taken], strict=True)]

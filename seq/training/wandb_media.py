@@ -8,7 +8,10 @@ import wandb
 from numpy.typing import NDArray
 
 from seq.training.checkpoint import checkpoints_in
-from seq.training.metrics import per_class
+from seq.training.metrics import per_class, precision_recall
+
+MOST_CURVES = 20
+"""What W&B's chart has colours for."""
 
 
 def confusion_chart(title: str, confusion: NDArray[np.int64], labels: tuple[str, ...]) -> Any:
@@ -23,6 +26,25 @@ def confusion_chart(title: str, confusion: NDArray[np.int64], labels: tuple[str,
         vega_spec_name="wandb/confusion_matrix/v1",
         fields={str(name): name for name in names},
         string_fields={"title": title},
+    )
+
+
+def precision_recall_chart(
+    title: str, confusion: NDArray[np.int64], scores: NDArray[np.int64], labels: tuple[str, ...]
+) -> Any:
+    """W&B's own chart of precision against recall, a curve for each of the largest classes."""
+    largest = np.argsort(-confusion.sum(1), kind="stable")[:MOST_CURVES]
+    points = [
+        [labels[number], round(recall, 4), round(precision, 4)]
+        for number in largest
+        for recall, precision in precision_recall(scores[number])
+    ]
+    names: list[str | int] = ["class", "recall", "precision"]
+    return wandb.plot_table(
+        data_table=wandb.Table(columns=names, data=points),
+        vega_spec_name="wandb/area-under-curve/v0",
+        fields={"x": "recall", "y": "precision", "class": "class"},
+        string_fields={"title": title, "x-axis-title": "Recall", "y-axis-title": "Precision"},
     )
 
 

@@ -13,7 +13,7 @@ from seq.config import Config
 from seq.errors import warn
 from seq.training.json_lines import read_lines
 from seq.training.metrics import Evaluation
-from seq.training.wandb_media import artifacts, class_table, confusion_chart
+from seq.training.wandb_media import artifacts, class_table, confusion_chart, precision_recall_chart
 
 ONLINE_TIMEOUT_SECONDS = 10
 CURVES = ("train", "judge")
@@ -60,8 +60,11 @@ class WandbSink:
 
     def evaluation(self, step: int, split: str, result: Evaluation) -> None:
         logged = _prefixed(split, result.figures)
-        if result.confusion is not None:
+        if result.confusion is not None and result.scores is not None:
             logged[f"{split}/confusion"] = confusion_chart(f"{split} confusion", result.confusion, self.labels)
+            logged[f"{split}/precision_recall"] = precision_recall_chart(
+                f"{split} precision and recall", result.confusion, result.scores, self.labels
+            )
             logged[f"{split}/classes"] = class_table(result.confusion, self.labels)
         self._log(step, logged)
 

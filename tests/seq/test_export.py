@@ -18,6 +18,7 @@ CASES = {
     "names": ClassifierConfig(hidden_size=12, num_layers=2, ngrams=4, ngram_buckets=97, output_dropout=0.3),
     "one direction": ClassifierConfig(hidden_size=12, bidirectional=False),
     "speeches": LanguageModelConfig(hidden_size=12, num_layers=2, embedding_dropout=0.2),
+    "speeches with n-grams": LanguageModelConfig(hidden_size=12, ngrams=4, ngram_buckets=97),
     "tied": LanguageModelConfig(hidden_size=16, embedding_dim=16, tie_weights=True),
 }
 LENGTHS = ([9, 1, 4], [3], [2, 2, 2, 2], [40, 39, 7, 1, 1])
@@ -60,6 +61,8 @@ def test_formats_compute_the_same(tmp_path: Path, case: str, kind: str) -> None:
         given = {"inputs": inputs, "lengths": sizes}
         if language:
             given["hidden"] = torch.randn(model.config.model.num_layers, len(sizes), model.config.model.hidden_size)
+        if language and model.model.reach:
+            given["preceding"] = torch.randint(0, 24, (len(sizes), 3))
         got = _run_onnx(path, given) if kind == "onnx" else _run_torchscript(path, given)
         assert len(got) == (2 if language else 1)
         compare(got, reference.model(**given), sizes)

@@ -179,6 +179,10 @@ def test_wandb_has_what_metrics_jsonl_has(names: Path, speeches: Path) -> None:
             (classes,) = [row["test/classes/path"] for row in history if "test/classes/path" in row]
             rows = json.loads((folder / "wandb" / "latest-run" / "files" / classes).read_text())["data"]
             assert sum(support for *_, support, _ in rows) == 5696
+            (curves,) = [row[key] for row in history if (key := "test/precision_recall_table/path") in row]
+            points = json.loads((folder / "wandb" / "latest-run" / "files" / curves).read_text())["data"]
+            assert len({label for label, _, _ in points}) == 18
+            assert all(0 <= figure <= 1 for _, *pair in points for figure in pair)
             kept = [record.artifact.name for record in records if record.WhichOneof("record_type") == "artifact"]
             assert {"names-model", "names-checkpoint"} <= set(kept)
         else:

@@ -57,6 +57,11 @@ def test_lanes_read_the_text_exactly_once(lengths: list[int], shards: int, rows:
                 begins = inputs[0] - 1 in dataset.sequences.offsets
                 assert bool(one.continues[row]) == (before == inputs[0] and not begins)
                 lanes[one.shard, row] += targets
+                assert one.preceding is not None
+                document = int(dataset.sequences.offsets.searchsorted(inputs[0], side="right")) - 1
+                first = int(dataset.sequences.offsets[document])  # tokens are 1 more than their place
+                wanted = range(max(first + 1, inputs[0] - 7), inputs[0])
+                assert one.preceding[row].tolist() == [0] * (7 - len(wanted)) + list(wanted)
             seen += targets
         assert one.num_targets == one.pieces.tokens.sum()
         assert one.pieces.tokens[one.shard] == (one.targets >= 0).sum()

@@ -140,14 +140,15 @@ def _free_running(model: LanguageModel, inputs: Tensor) -> Tensor:
     return logits
 
 
-def test_teacher_forcing_and_free_running() -> None:
+@pytest.mark.parametrize("ngrams", [0, 3])
+def test_teacher_forcing_and_free_running(ngrams: int) -> None:
     torch.manual_seed(0)
-    config = LanguageModelConfig(hidden_size=8, embedding_dim=4, num_layers=2)
+    config = LanguageModelConfig(hidden_size=8, embedding_dim=4, num_layers=2, ngrams=ngrams)
     model = LanguageModel(config, 9, teacher_forcing=0.0).double()
     model.embedding.weight.data.mul_(3)
     inputs, lengths = padded_ids([7, 7, 7])
     torch.testing.assert_close(model(inputs, lengths)[0], _free_running(model, inputs))
-    forced = model._read(inputs, lengths, None, None)[0]
+    forced = model._read(inputs, lengths, None, inputs.new_zeros(3, model.reach), None)[0]
     assert not torch.allclose(model(inputs, lengths)[0], forced)
     # In evaluation the true tokens are given, whatever training does.
     torch.testing.assert_close(model.eval()(inputs, lengths)[0], forced)
@@ -173,4 +174,5 @@ def test_locked_dropout_is_locked_in_free_running_too() -> None:
     inputs, lengths = padded_ids([7, 7, 7])
     mask = torch.tensor([[[2.0, 0, 2, 0, 2, 2]]], dtype=torch.float64).expand(3, 1, 6)
     model.embedding_dropout.draw = lambda like: mask  # type: ignore[method-assign]
-    torch.testing.assert_close(model(inputs, lengths)[0], model._read(inputs, lengths, None, mask)[0])
+    nothing = inputs.new_zeros(3, 0)
+    torch.testing.assert_close(model(inputs, lengths)[0], model._read(inputs, lengths, None, nothing, mask)[0])

@@ -2,7 +2,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq.models.ngrams import NgramLogits
+from seq.config import LanguageModelConfig
+from seq.models.language_model import LanguageModel
+from seq.models.ngrams import NgramEmbedding, NgramLogits
 
 Rows = st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=7), min_size=1, max_size=5)
 
@@ -40,3 +42,59 @@ def test_position_and_padding_do_not_matter_and_order_does() -> None:
     torch.nn.init.normal_(model.table.weight)
     one, other = (model(torch.tensor([row]), torch.tensor([3])) for row in ([5, 6, 7], [7, 6, 5]))
     assert not torch.allclose(one, other)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.integers(2, 5), st.data())
+def test_embeddings_of_ngrams_wherever_a_text_is_cut(text: list[int], orders: int, data: st.DataObject) -> None:
+    """Each n-gram has an embedding, the same wherever it stands: a position's is the sum of those that end there."""
+    torch.manual_seed(0)
+    model = NgramEmbedding(3, orders=orders, buckets=1 << 16).double()
+    tokens = torch.tensor([[0] * model.reach + text])
+    alone = {
+        size: {tuple(gram): model.table(_places(model, gram)[size - 2]) for gram in _ngrams(tokens[0].tolist(), size)}
+        for size in range(2, orders + 1)
+    }
+    cut = data.draw(st.integers(0, len(text) - 1))
+    found = model(tokens[:, model.reach + cut :], tokens[:, cut : model.reach + cut])
+    for place in range(cut, len(text)):
+        end = model.reach + place + 1
+        grams = [tuple(tokens[0, end - size : end].tolist()) for size in alone]
+        want = sum(alone[len(gram)][gram] for gram in grams)
+        torch.testing.assert_close(found[0, place - cut], want)
+
+
+def _ngrams(tokens: list[int], size: int) -> list[list[int]]:
+    return [tokens[start : start + size] for start in range(len(tokens) - size + 1)]
+
+
+def _places(model: NgramEmbedding, gram: list[int]) -> list[torch.Tensor]:
+    """Rows of the table, by order, that a text which ends with `gram` reads: in plain integers."""
+    hashed, places = gram[-1], []
+    for order, token in enumerate(reversed(gram[:-1])):
+        hashed = (hashed * 1103515245 + token) % (2**31 - 1)
+        places.append(torch.tensor(hashed % model.buckets + order * model.buckets))
+    return places
+
+
+def test_a_language_model_reads_on_where_a_text_was_cut() -> None:
+    torch.manual_seed(0)
+    model = LanguageModel(LanguageModelConfig(hidden_size=7, ngrams=4, ngram_buckets=50), 9).double()
+    text = torch.randint(1, 9, (2, 11))
+    whole, _ = model(text, torch.tensor([11, 11]))
+    first, hidden = model(text[:, :5], torch.tensor([5, 5]))
+    second, _ = model(text[:, 5:], torch.tensor([6, 6]), hidden, preceding=text[:, :5])
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole)
+    fresh, _ = model(text[:, 5:], torch.tensor([6, 6]), hidden)
+    assert not torch.allclose(fresh, second)
+
+
+def test_dropout_leaves_out_single_ngrams() -> None:
+    torch.manual_seed(0)
+    model = NgramEmbedding(1, orders=4, buckets=30, dropout=0.25)
+    torch.nn.init.ones_(model.table.weight)
+    tokens, before = torch.randint(1, 9, (40, 50)), torch.zeros(40, 3, dtype=torch.int64)
+    left = model(tokens, before) * 0.75  # so many of the three
+    torch.testing.assert_close(left, left.round())
+    assert set(left.unique().round().tolist()) == {0, 1, 2, 3}
+    assert abs(left.mean() / 3 - 0.75) < 0.02
+    assert model.eval()(tokens, before).unique().tolist() == [3]

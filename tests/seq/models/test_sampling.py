@@ -34,7 +34,7 @@ def test_penalty_makes_recent_tokens_less_likely() -> None:
 
 def make_model() -> LanguageModel:
     torch.manual_seed(0)
-    return LanguageModel(LanguageModelConfig(hidden_size=8, embedding_dim=6), 10).eval()
+    return LanguageModel(LanguageModelConfig(hidden_size=8, embedding_dim=6, ngrams=4), 10).eval()
 
 
 def draw(

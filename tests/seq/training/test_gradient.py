@@ -27,7 +27,8 @@ LENGTHS = [2, 9, 3, 3, 7, 5, 1]
 
 
 def make_config(kind: str, shards: int) -> Config:
-    tree = {"model": {"kind": kind, "hidden_size": 6, "embedding_dim": 5}, "batch": {"shards": shards}}
+    sizes = {"hidden_size": 6, "embedding_dim": 5, "ngrams": 3, "ngram_buckets": 40}
+    tree = {"model": {"kind": kind} | sizes, "batch": {"shards": shards}}
     return parse_config(tree, where="test")
 
 

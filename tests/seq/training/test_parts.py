@@ -19,11 +19,12 @@ from seq.data.plan import Pieces
 from seq.errors import UserError
 from seq.training import precision
 from seq.training.ledger import Ledger
-from seq.training.metrics import classifier_figures, language_model_figures, per_class
+from seq.training.metrics import classifier_figures, language_model_figures, per_class, precision_recall
 from seq.training.objective import loss_sum
 from seq.training.optimizer import lr_at, make_optimizer
 from seq.training.precision import fix_arithmetic_of
 from seq.training.progress import Progress
+from seq.training.tally import LEVELS, Tally
 
 
 def test_loss_is_the_sum_over_real_targets() -> None:
@@ -106,6 +107,27 @@ def test_classifier_figures_are_those_of_torchmetrics(rows: list[list[int]]) -> 
     assert figures["accuracy"] == pytest.approx(accuracy.item(), abs=1e-6)
     assert figures["loss"] == 3.0 / confusion.sum()
     assert sum(row["support"] for row in per_class(confusion)) == len(pairs)
+
+
+def test_precision_and_recall_are_those_of_torchmetrics_at_each_threshold() -> None:
+    """In two batches, with the dummy row of an empty shard, and a class without rows."""
+    from torchmetrics.functional.classification import multiclass_precision_recall_curve
+
+    torch.manual_seed(0)
+    logits, targets, tally = 2 * torch.randn(60, 4), torch.randint(0, 3, (60,)), Tally(4, torch.device("cpu"))
+    tally.add(logits[:40], targets[:40])
+    tally.add(torch.cat([logits[40:], torch.randn(1, 4)]), torch.cat([targets[40:], torch.tensor([-100])]))
+    assert tally.confusion.sum() == 60
+    thresholds = torch.arange(LEVELS) / LEVELS
+    precision, recall, _ = multiclass_precision_recall_curve(
+        logits.softmax(-1), targets, num_classes=4, thresholds=thresholds
+    )
+    assert precision_recall(tally.scores[3].numpy()) == []
+    for number in range(3):
+        reached = int((thresholds <= logits.softmax(-1)[:, number].max()).sum())
+        want = torch.stack([recall[number][:reached], precision[number][:reached]], dim=1).flip(0)
+        assert reached > 10
+        np.testing.assert_allclose(precision_recall(tally.scores[number].numpy()), want, atol=1e-6)
 
 
 def test_language_model_figures() -> None:
