@@ -19,6 +19,9 @@ Line = dict[str, Any]
 AXES = {"step": "step", "tokens": "tokens seen", "time": "minutes"}
 """What a curve may be drawn over."""
 
+SAMPLE = ("step", "prompt", "label", "text")
+"""What tells a sample from another."""
+
 REQUIRED = {
     *("split", "epoch", "tokens_seen", "padding_fraction", "imbalance", "num_parameters", "wall_seconds", "goodput"),
     *("world_size", "bad_steps", "params_sha256", "ledger", "labels", "confusion", "data"),
@@ -46,9 +49,8 @@ class RunRecord:
         if not directory.config_file.is_file():
             raise UserError(f"{path}: no run (no config.yaml); give a run directory, such as runs/names")
         lines, written = read_lines(path / "metrics.jsonl"), read_lines(path / "samples.jsonl")
-        newest = {
-            (line["step"], str(line.get("prompt")), str(line.get("label"))): line for line in written if "text" in line
-        }
+        # A step that is done again writes the same texts again.
+        samples = {tuple(str(line.get(key)) for key in SAMPLE): line for line in written if "text" in line}
         return cls(
             name=path.resolve().name,
             config=load_config(directory.config_file),
@@ -56,7 +58,7 @@ class RunRecord:
             train=_later(lines, "train"),
             evaluations=_later(lines, "eval"),
             judged=_later(lines, "judge"),
-            samples=sorted(newest.values(), key=lambda line: -line["step"]),
+            samples=sorted(samples.values(), key=lambda line: -line["step"]),
             bad_steps=sorted(file.name for file in directory.bad_steps.glob("*.json")),
         )
 

@@ -148,6 +148,13 @@ def test_runs_side_by_side(run: Path, tmp_path: Path) -> None:
     assert write_report([run, other]) == run / "comparison.html"
 
 
+def test_two_samples_after_one_prompt_are_two(run: Path) -> None:
+    """And a step that a resumed run did again is there once."""
+    lines = [{"step": 3, "prompt": "We", "text": text} for text in (" one", " two", " one")]
+    (run / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [line["text"] for line in RunRecord.read(run).samples] == [" one", " two"]
+
+
 def test_curves_are_over_steps_tokens_and_time(run: Path) -> None:
     record = RunRecord.read(run)
     assert record.curve("accuracy", "step", "validation") == ([5.0, 10.0], [0.25, 0.25])
