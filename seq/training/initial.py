@@ -17,7 +17,7 @@ from seq.training.trained import TrainedModel, load_run
 
 CPU = torch.device("cpu")
 
-MAY_DIFFER = {"dropout", "token_dropout", "embedding_dropout", "output_dropout", "path"}
+MAY_DIFFER = {"dropout", "token_dropout", "embedding_dropout", "output_dropout", "ngram_dropout", "path"}
 """Keys of `model` that leave the shapes of its weights alone."""
 LABEL_AXES = {"classifier": {"output.weight": 0, "output.bias": 0, "ngrams.table.weight": 1}}
 LABEL_AXES["language_model"] = {"label_embedding.weight": 0}
