@@ -110,5 +110,6 @@ def test_a_model_by_label_comes_with_its_states(generator: Path, tmp_path: Path)
     states = load_file(tmp_path / "generator.labels.safetensors")["states"]
     inputs, lengths = uneven([5, 3])
     given = {"inputs": inputs, "lengths": lengths, "hidden": states[[4, 7]].transpose(0, 1).contiguous()}
+    given["preceding"] = torch.zeros(2, 3, dtype=torch.int64)  # the model's n-grams are of up to four tokens
     want = model(inputs, lengths, labels=torch.tensor([4, 7]))
     compare(_run_onnx(tmp_path / "generator.onnx", given), want, lengths)
