@@ -61,8 +61,9 @@ def device_of(launch: Launch) -> torch.device:
 def restart_command(launch: Launch, words: Sequence[str]) -> str:
     """What to type to start this program again; `words` is `sys.argv`. Of several hosts, on each of them."""
     if launch.launcher == "torchrun":
-        hosts, processes = (os.environ.get(name) for name in ("GROUP_WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-        how = "--standalone" if hosts in (None, "1") else f"--nnodes={hosts} ..."
+        hosts = os.environ.get("GROUP_WORLD_SIZE", "1")
+        processes = os.environ.get("LOCAL_WORLD_SIZE", launch.world_size)
+        how = "--standalone" if hosts == "1" else f"--nnodes={hosts} ..."
         return f"{_torchrun()} {how} --nproc_per_node={processes} {shlex.join(words)}"
     typed = shlex.join([sys.orig_argv[0], *words])
     return f"srun --ntasks={launch.world_size} {typed}" if launch.launcher == "srun" else typed

@@ -44,9 +44,8 @@ class Batch(NamedTuple):
 
     def arguments(self, hidden: Tensor | None = None) -> dict[str, Tensor]:
         """What a model is called with; `hidden`: the state to begin with."""
-        given = {name: getattr(self, name) for name in ("inputs", "lengths", "preceding", "labels")} | {
-            "hidden": hidden
-        }
+        own = {name: getattr(self, name) for name in ("inputs", "lengths", "preceding", "labels")}
+        given = own | {"hidden": hidden}
         return {name: value for name, value in given.items() if value is not None}
 
     def to(self, device: torch.device) -> Self:

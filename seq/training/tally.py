@@ -20,7 +20,7 @@ class Tally:
         """`logits` (B, C), `targets` (B,); the dummy row of an empty shard has no target."""
         logits, targets = logits[targets >= 0].float(), targets[targets >= 0]
         self.confusion += _count(targets * len(self.classes) + logits.argmax(-1), self.confusion)
-        level = (logits.softmax(-1) * LEVELS).long().clamp(max=LEVELS - 1)
+        level = (logits.softmax(-1) * LEVELS).long().clamp(0, LEVELS - 1)  # NaN is some integer
         own = targets[:, None] == self.classes
         self.scores += _count((self.classes * 2 + own) * LEVELS + level, self.scores)
 

@@ -130,6 +130,13 @@ def test_precision_and_recall_are_those_of_torchmetrics_at_each_threshold() -> N
         np.testing.assert_allclose(precision_recall(tally.scores[number].numpy()), want, atol=1e-6)
 
 
+def test_logits_that_are_not_numbers_are_counted_too() -> None:
+    tally = Tally(3, torch.device("cpu"))
+    tally.add(torch.tensor([[torch.nan, 0, 0], [torch.inf, torch.inf, 0]]), torch.tensor([1, 2]))
+    assert int(tally.confusion.sum()) == 2
+    assert int(tally.scores.sum()) == 6
+
+
 def test_language_model_figures() -> None:
     figures = language_model_figures(math.log(2) * 30, math.log(2) * 40, num_targets=11, num_characters=10)
     assert figures["bits_per_char"] == pytest.approx(3.0)
