@@ -1,1 +1,1 @@
-"""How processes run: torch.distributed, launchers and randomness. Nothing here knows what a sequence is."""
+"""How processes run: torch.distributed, launchers, reduction and randomness. Nothing here knows what a sequence is."""

@@ -1,4 +1,4 @@
-"""Plain DDP, for comparison: one all-reduce a bucket, in whatever order the backend adds."""
+"""Plain DDP, for comparison: one all-reduce for each bucket; the backend decides the order of the additions."""
 
 import time
 from typing import Literal
@@ -15,7 +15,7 @@ _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class PlainReduction:
-    """The interface of OrderedReduction. Earlier shards stay where autograd adds them up, in `grad`."""
+    """Same interface as OrderedReduction. Autograd adds the gradients of earlier shards in `grad`."""
 
     def __init__(self, model: DistributedDataParallel, *, compress: Compression) -> None:
         self._dtype, self.waited = _DTYPES.get(compress), 0.0
@@ -32,8 +32,8 @@ class PlainReduction:
         """Nothing to do."""
 
     def _hook(self, bucket: GradBucket) -> Future[Tensor]:
-        """The *sum* over the ranks, where DDP's default is the mean: the loss of each shard is divided by the targets
-        of the whole step, so nothing is left to divide. Compressed, half the bytes travel, with their rounding."""
+        """The *sum* over the ranks; DDP's default is the mean. The loss of each shard was already divided by the targets
+        of the whole step. With compression, half the bytes are sent, and values are rounded."""
         self._last_bucket = time.perf_counter()
         buffer = bucket.buffer()
         work = dist.all_reduce(buffer.to(self._dtype or buffer.dtype), async_op=True)

@@ -1,4 +1,7 @@
-"""The few collectives that a run needs. Each is called by every rank, and gives every rank the same answer."""
+"""Collectives that a run needs. Every rank calls them, and every rank gets the same answer."""
+
+import hashlib
+from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
@@ -8,8 +11,8 @@ from torch import Tensor
 def sum_over_ranks(values: Tensor) -> Tensor:
     """In-place sum of `values` over the ranks.
 
-    Where each element is non-zero on one rank alone, the sum is exact whatever the order (x + 0 = x): evaluation
-    relies on it to be the same at every world size.
+    If only one rank has a non-zero value at each place, the sum is exact in any order (x + 0 = x). Evaluation relies on
+    this to get the same result at every world size.
     """
     dist.all_reduce(values)
     return values
@@ -24,3 +27,28 @@ def check_agreement(what: str, value: int, device: torch.device) -> None:
         raise RuntimeError(
             f"ranks disagree on the {what}: {seen} (by rank); do all nodes have the same files and command?"
         )
+
+
+def tensor_digest(tensor: Tensor) -> str:
+    """16 hex digits of the tensor's bytes."""
+    content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    return hashlib.blake2b(content.tobytes(), digest_size=8).hexdigest()
+
+
+def check_ranks_agree(tensors: Iterable[tuple[str, Tensor]], step: int, device: torch.device) -> None:
+    """RuntimeError, on every rank, that names rank, step and tensor if the ranks' named tensors differ in any bit.
+
+    All ranks apply the same summed gradients, so only a fault of memory or hardware can make them differ.
+    """
+    named = list(tensors)
+    table = torch.zeros(dist.get_world_size(), len(named), dtype=torch.int64, device=device)
+    own = [int(tensor_digest(tensor), 16) >> 1 for _, tensor in named]
+    table[dist.get_rank()] = torch.tensor(own, dtype=torch.int64, device=device)
+    seen = sum_over_ranks(table).cpu()
+    usual = seen.mode(dim=0).values
+    for rank, row in enumerate(seen):
+        for place in (row != usual).nonzero().flatten().tolist():
+            raise RuntimeError(
+                f"step {step}: rank {rank} has another {named[place][0]} than the other ranks; its memory, its device "
+                "or its software is at fault. The newest checkpoint before this step goes on without it"
+            )

@@ -1,4 +1,4 @@
-"""Who am I? torchrun, srun or a plain `python`: one description, whatever the launcher."""
+"""How this process was started: by torchrun, by srun, or by plain `python`. One description for all three."""
 
 import os
 import shlex
@@ -51,32 +51,32 @@ def describe_launch() -> Launch:
     return Launch(launcher="python", rank=0, local_rank=0, world_size=1)
 
 
-def device_of(launch: Launch) -> torch.device:
+def device_of(process: Launch) -> torch.device:
     """The GPU of this local rank; several ranks share a GPU where there are more ranks than GPUs."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", launch.local_rank % torch.cuda.device_count())
+    return torch.device("cuda", process.local_rank % torch.cuda.device_count())
 
 
-def restart_command(launch: Launch, words: Sequence[str]) -> str:
-    """What to type to start this program again; `words` is `sys.argv`. Of several hosts, on each of them."""
-    if launch.launcher == "torchrun":
+def restart_command(process: Launch, words: Sequence[str]) -> str:
+    """The command that starts this program again, on each host; `words` is `sys.argv`."""
+    if process.launcher == "torchrun":
         hosts = os.environ.get("GROUP_WORLD_SIZE", "1")
-        processes = os.environ.get("LOCAL_WORLD_SIZE", launch.world_size)
+        processes = os.environ.get("LOCAL_WORLD_SIZE", process.world_size)
         how = "--standalone" if hosts == "1" else f"--nnodes={hosts} ..."
         return f"{_torchrun()} {how} --nproc_per_node={processes} {shlex.join(words)}"
     typed = shlex.join([sys.orig_argv[0], *words])
-    return f"srun --ntasks={launch.world_size} {typed}" if launch.launcher == "srun" else typed
+    return f"srun --ntasks={process.world_size} {typed}" if process.launcher == "srun" else typed
 
 
 def _torchrun() -> str:
-    """By its path where the shell would not find this environment's: `make train` activates nothing."""
+    """Its full path if the shell would not find it, as after `make train`, which activates no environment."""
     ours = Path(sys.executable).with_name("torchrun")
     return "torchrun" if shutil.which("torchrun") == str(ours) or not ours.exists() else shlex.quote(str(ours))
 
 
-def hints(launch: Launch) -> Iterator[str]:
-    """What is allowed, but seldom meant: GPUs that are not used, or not by one process each."""
+def launch_warnings(process: Launch) -> Iterator[str]:
+    """Warnings about GPUs that are not used, or are shared by several processes."""
     if not torch.cuda.is_available():
         if NVIDIA_DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "all") != "":
             why = (
@@ -87,7 +87,7 @@ def hints(launch: Launch) -> Iterator[str]:
             yield f"this machine has an NVIDIA GPU, but torch cannot use it ({why}); computing on the CPU"
         return
     gpus, local = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if launch.launcher == "python" and gpus > 1:
+    if process.launcher == "python" and gpus > 1:
         yield f"one process uses one of {gpus} GPUs; all: torchrun --standalone --nproc_per_node={gpus} train_ddp.py ..."
     if local > gpus:
         yield f"{local} processes share {gpus} GPU(s), which is slow; start one a GPU: --nproc_per_node={gpus}"

@@ -1,4 +1,4 @@
-"""The run's process group: joined by every process, a single one included, and left without leaving anyone behind."""
+"""The run's process group. A run of one process has one too."""
 
 import gc
 import os
@@ -17,54 +17,54 @@ from launch.rendezvous import attempt_store
 from launch.watchdog import Watchdog
 
 BACKSTOP_SECONDS = 60
-"""The collectives' own timeout is that much longer than the watchdog's, which can say who is stuck."""
+"""The collectives time out this much later than the watchdog, because the watchdog can name the rank that is stuck."""
 
 
 @contextmanager
 def process_group(
-    launch: Launch, *, timeout_seconds: float, position: Callable[[], str] | None = None
+    process: Launch, *, timeout_seconds: float, position: Callable[[], str] | None = None
 ) -> Iterator[torch.device]:
     """Join the run's process group and yield this rank's device.
 
-    NCCL joins GPUs, gloo joins CPUs (and ranks that share a GPU, which NCCL refuses). `position`, if given, says what
-    this rank is at; if it says the same for `timeout_seconds`, the watchdog ends the run. On an exception the group is left
-    without a further collective: the other ranks may never come to it.
+    NCCL connects GPUs; gloo connects CPUs and ranks that share a GPU, which NCCL refuses. `position`, if given, returns
+    what this rank is doing; if that does not change for `timeout_seconds`, the watchdog ends the run. After an exception
+    no further collective is called, because the other ranks may never reach it.
     """
-    device = device_of(launch)
+    device = device_of(process)
     timeout = timedelta(seconds=timeout_seconds + BACKSTOP_SECONDS)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    store = attempt_store(launch, timeout)
+    store = attempt_store(process, timeout)
     dist.init_process_group(
-        backend=_backend(launch, device, store),
+        backend=_backend(process, device, store),
         store=store,
-        rank=launch.rank,
-        world_size=launch.world_size,
+        rank=process.rank,
+        world_size=process.world_size,
         timeout=timeout,
     )
-    with Watchdog(store, launch, position, timeout_seconds) if position else nullcontext():
+    with Watchdog(store, process, position, timeout_seconds) if position else nullcontext():
         yield device
-        # DDP's reducer must be gone and every rank must be here before the group's worker threads end.
+        # DDP's reducer must be freed, and every rank must be here, before the group's worker threads end.
         gc.collect()
         dist.barrier()
     dist.destroy_process_group()
 
 
 def explain_lost_connection(error: RuntimeError) -> str | None:
-    """In words, if a collective failed because another rank has gone; otherwise None."""
+    """A message if a collective failed because another rank has gone; otherwise None."""
     text = " ".join(str(error).split())
     if not isinstance(error, dist.DistError) and not re.search("gloo|[Cc]onnection (closed|reset)|Broken pipe", text):
         return None
     return f"lost the other ranks; one that failed has said why, or was killed ({text[:160]})"
 
 
-def _backend(launch: Launch, device: torch.device, store: Store) -> str:
-    """NCCL where each rank has a GPU of its own. What a process calls `cuda:0` may be any card of the machine, so the
-    ranks compare the cards' own names."""
+def _backend(process: Launch, device: torch.device, store: Store) -> str:
+    """NCCL if every rank has its own GPU. `cuda:0` may be a different card in each process, so the ranks compare the
+    cards' UUIDs."""
     name = f"{socket.gethostname()} {os.getpid()}"
     if device.type == "cuda":
         name = str(torch.cuda.get_device_properties(device).uuid)
-    store.set(f"device/{launch.rank}", name)
-    names = {store.get(f"device/{rank}") for rank in range(launch.world_size)}
-    one_each = device.type == "cuda" and len(names) == launch.world_size
+    store.set(f"device/{process.rank}", name)
+    names = {store.get(f"device/{rank}") for rank in range(process.world_size)}
+    one_each = device.type == "cuda" and len(names) == process.world_size
     return "cpu:gloo,cuda:nccl" if one_each else "gloo"

@@ -1,15 +1,15 @@
-"""The lockstep reduction: gradients of V shards added in one fixed binary tree, whatever the number of ranks.
+"""The lockstep reduction: the gradients of V shards are added in one fixed binary tree at every number of ranks.
 
-Floating-point addition is not associative, so an ordinary all-reduce gives other bits on other world sizes. Here the
-tree over the shards 0 to V - 1 is part of the run:
+Floating-point addition is not associative, so an ordinary all-reduce gives different bits at different world sizes. Here
+the tree over the shards 0 to V - 1 is part of the run:
 
     ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))        V = 8
 
-Rank r of W owns the contiguous shards [r V/W, (r + 1) V/W), which is a subtree. A rank adds its own subtree as its
-shards come (a binary counter: at most log2(V/W) + 1 gradients are alive); the levels above are added across ranks, in
-a DDP communication hook: all-to-all, so that each rank has all ranks' values of its part of the bucket; tree sum;
-all-gather. That moves as many bytes as a ring does, and overlaps with the backward pass as DDP's own reduction does.
-Each element is added in the same tree wherever it stands, so buckets and their padding do not matter.
+Rank r of W owns the contiguous shards [r V/W, (r + 1) V/W), which form a subtree. A rank adds its own subtree as its
+shards come (a binary counter: at most log2(V/W) + 1 gradients exist at once). The upper levels are added across ranks in
+a DDP communication hook: an all-to-all gives each rank all ranks' values of its part of the bucket; the rank adds them in
+tree order; an all-gather collects the parts. This moves as many bytes as a ring, and overlaps with the backward pass like
+DDP's own reduction. Every element is added in the same tree, so buckets and their padding do not matter.
 """
 
 import time
@@ -50,8 +50,8 @@ def exchange_all_to_all(values: Tensor, group: ProcessGroup) -> Tensor:
 
 
 def exchange_by_halving(values: Tensor, group: ProcessGroup) -> Tensor:
-    """The same tree by send and receive alone, for backends without all-to-all: in round k, ranks that differ in bit k
-    swap the halves that the other will own, and add; the lower rank's values stand on the left."""
+    """The same tree with send and receive only, for backends without all-to-all. In round k, ranks that differ in bit k
+    swap the halves that the other will own, and add them."""
     rank, world_size = dist.get_rank(group), dist.get_world_size(group)
     parts, distance = values.view(world_size, -1), 1
     while distance < world_size:
@@ -64,31 +64,31 @@ def exchange_by_halving(values: Tensor, group: ProcessGroup) -> Tensor:
         ]
         for work in dist.batch_isend_irecv(swaps):
             work.wait()
-        # a + b = b + a to the last bit, so it need not be asked which of the two is the lower rank.
+        # a + b = b + a to the last bit, so the order of the two ranks does not matter.
         parts, distance = keep.add_(received), distance * 2
     return parts[0]
 
 
 class OrderedReduction:
-    """Takes the gradients of one step's local shards: `push` after each but the last, whose backward pass runs under
-    DDP with this reduction as its communication hook; `finish` after that. Then every `grad` is the sum over all V
-    shards, with the same bits on every rank and at every world size.
+    """Adds the gradients of one step's local shards. Call `push` after each shard but the last; the last shard's backward
+    pass runs under DDP with this reduction as its communication hook; then call `finish`. Every `grad` is then the sum
+    over all V shards, with the same bits on every rank and at every world size.
 
-    The hook owns the division, and there is none: the loss was divided by the targets of the whole step.
+    The sum is not divided: the loss was already divided by the targets of the whole step.
     """
 
     def __init__(self, model: DistributedDataParallel, *, exchange: Exchange | None = None) -> None:
-        # Parameters only: a reference to `model` would be a cycle through its hook, alive when the group ends.
+        # Parameters only: a reference to `model` would be a cycle through its hook and outlive the group.
         self._parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._stack: list[tuple[int, dict[Tensor, Tensor]]] = []
         self.waited = 0.0
-        # A group of its own: nothing else may come between the collectives of two buckets.
+        # A separate group, so that no other collective comes between those of two buckets.
         self._group: ProcessGroup | None = dist.new_group()
         device = self._parameters[0].device
         self._exchange = exchange or _choose_exchange(self._group, device)
         self._stream = _side_stream(self._group, device)
         self._alone = dist.get_world_size() == 1
-        # One thread: gloo's collectives block, and must come in the order of the buckets on every rank.
+        # One thread: gloo's collectives block, and every rank must call them in the order of the buckets.
         self._thread = ThreadPoolExecutor(1) if device.type == "cpu" else None
         model.register_comm_hook(self, OrderedReduction._hook)
 
@@ -102,8 +102,8 @@ class OrderedReduction:
         self._stack.append((level, gradients))
 
     def finish(self) -> None:
-        """The step's gradients are complete: forget the partial sums. With the last bucket the backward pass had ended;
-        the time since then went into waiting for the sums."""
+        """The step's gradients are complete: drop the partial sums. The backward pass ended with the last bucket; the time
+        since then was spent waiting for the sums."""
         self.waited = time.perf_counter() - self._last_bucket
         self._stack.clear()
 
@@ -114,7 +114,7 @@ class OrderedReduction:
         self._group = None
 
     def _hook(self, bucket: GradBucket) -> Future[Tensor]:
-        """The bucket holds the last shard's gradients alone. Complete the rank's subtree, then add across ranks."""
+        """The bucket holds only the last shard's gradients. Complete the rank's subtree, then add across ranks."""
         self._last_bucket = time.perf_counter()
         for _, partial in reversed(self._stack):
             lefts = [partial[parameter] for parameter in bucket.parameters()]
@@ -139,7 +139,7 @@ class OrderedReduction:
             future.set_exception(error)  # type: ignore[arg-type]  # its annotation is wrong
 
     def _reduce_on_stream(self, buffer: Tensor, stream: torch.cuda.Stream) -> Future[Tensor]:
-        """NCCL: the collectives queue up on a side stream, while the backward pass goes on."""
+        """NCCL: the collectives run on a side stream while the backward pass continues."""
         future: Future[Tensor] = Future(devices=[buffer.device])
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -147,7 +147,7 @@ class OrderedReduction:
         return future
 
     def _reduce_through_host(self, buffer: Tensor) -> Future[Tensor]:
-        """gloo and a GPU that several ranks share: `cpu` and `copy_` wait for the device."""
+        """gloo with a GPU that several ranks share: `cpu` and `copy_` wait for the device."""
         future: Future[Tensor] = Future(devices=[buffer.device])
         future.set_result(buffer.copy_(self._all_reduce(buffer.cpu())))
         return future
@@ -159,7 +159,7 @@ class OrderedReduction:
 
 def _take(parameter: Tensor) -> Tensor:
     gradient = parameter.grad
-    assert gradient is not None, "a parameter without gradient: DDP would wait for it for ever"
+    assert gradient is not None, "a parameter without a gradient: DDP would wait for it forever"
     parameter.grad = None
     return gradient
 
@@ -175,7 +175,7 @@ def _backend(group: ProcessGroup, device: torch.device) -> str:
 
 
 def _choose_exchange(group: ProcessGroup, device: torch.device) -> Exchange:
-    """All-to-all where the backend has it. Every rank has the same backend, so all choose alike."""
+    """All-to-all if the backend has it. Every rank has the same backend, so all ranks choose the same."""
     shape = dist.get_world_size(group)
     probe = torch.zeros(shape, device=device if _backend(group, device) == "nccl" else "cpu")
     try:

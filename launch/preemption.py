@@ -1,4 +1,4 @@
-"""Stop on a signal: the handler sets a flag, and the ranks agree on the step after which all of them stop."""
+"""Stop on a signal: the handler sets a flag, and all ranks stop after the same step."""
 
 import signal
 from types import FrameType
@@ -10,8 +10,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Preemption:
-    """Once a step: `ask`, and later in the same step `answer`. What is exchanged lies in the CPU's memory, so a GPU is
-    not waited for; and between the two calls there is time for the exchange."""
+    """Call `ask` in every step, and `answer` later in the same step. The flag is in CPU memory, so the exchange does not
+    wait for a GPU, and it runs while the step continues between the two calls."""
 
     def __init__(self) -> None:
         self._received = 0
@@ -20,11 +20,11 @@ class Preemption:
             signal.signal(number, self._note)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        """Runs between two bytecodes of whatever the main thread is at, a save included: it must not do more."""
+        """Interrupts the main thread anywhere, even in a save, so it only sets the flag."""
         self._received = number
 
     def ask(self) -> None:
-        """Tell the other ranks whether a signal has come."""
+        """Tell the other ranks whether this one has received a signal."""
         self._flag = torch.tensor([self._received])
         self._work = dist.all_reduce(self._flag, op=dist.ReduceOp.MAX, group=self._group, async_op=True)
 
@@ -35,12 +35,12 @@ class Preemption:
         return signal.Signals(int(self._flag)).name if self._flag else None
 
     def close(self) -> None:
-        """Before the process group ends. Signals stay caught: what is left to write shall be written."""
+        """Before the process group ends. Signals stay caught, so that the last files are still written."""
         del self._group
 
 
 def ignore_signals(_worker: int) -> None:
-    """For helper processes: torchrun and terminals signal the whole process group, and the main process, which decides,
-    still needs its helpers."""
+    """For helper processes: torchrun and terminals signal the whole process group, but the main process still needs its
+    helpers."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

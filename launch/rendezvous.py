@@ -1,4 +1,4 @@
-"""How the processes of one attempt find each other: the launcher's store, and in it a corner of their own."""
+"""How the processes of one attempt find each other: a prefix of their own in the launcher's store."""
 
 import os
 import re
@@ -14,27 +14,27 @@ from launch.context import Launch
 POLL_SECONDS = 0.02
 
 
-def attempt_store(launch: Launch, timeout: timedelta) -> Store:
+def attempt_store(process: Launch, timeout: timedelta) -> Store:
     """A store that only the processes of this attempt use.
 
-    torchrun's agent keeps its store across restarts, and with it the addresses of the dead (pytorch#135712). How often
-    workers were restarted does not tell the attempts apart: with several agents each has its own count. So rank 0
-    draws a token, and hands it to every rank that answers.
+    torchrun's agent keeps its store across restarts, with the addresses of dead processes in it (pytorch#135712). The
+    restart count cannot tell attempts apart, because each of several agents has its own. So rank 0 draws a token and
+    sends it to every rank that calls.
     """
-    store = _launcher_store(launch, timeout)
-    token = _hand_out_token(store, launch, timeout) if launch.is_main else _ask_for_token(store, launch)
+    store = _launcher_store(process, timeout)
+    token = _hand_out_token(store, process, timeout) if process.is_main else _ask_for_token(store, process)
     return PrefixStore(f"attempt-{token}", store)
 
 
-def _hand_out_token(store: Store, launch: Launch, timeout: timedelta) -> str:
-    """A call may be of a dead process; the live one overwrites it, and only the live one says thanks."""
-    token, missing = secrets.token_hex(8), set(range(1, launch.world_size))
+def _hand_out_token(store: Store, process: Launch, timeout: timedelta) -> str:
+    """A call may come from a dead process. A live process overwrites it; only a live process acknowledges the token."""
+    token, missing = secrets.token_hex(8), set(range(1, process.world_size))
     give_up = time.monotonic() + timeout.total_seconds()
     while missing:
         for rank in list(missing):
             if store.check([f"call/{rank}"]):
                 store.set(f"token/{store.get(f'call/{rank}').decode()}", token)
-            if store.check([f"thanks/{token}/{rank}"]):
+            if store.check([f"acknowledged/{token}/{rank}"]):
                 missing.remove(rank)
         if time.monotonic() > give_up:
             raise dist.DistNetworkError(f"ranks {sorted(missing)} did not start within {timeout.total_seconds():.0f} s")
@@ -42,27 +42,27 @@ def _hand_out_token(store: Store, launch: Launch, timeout: timedelta) -> str:
     return token
 
 
-def _ask_for_token(store: Store, launch: Launch) -> str:
+def _ask_for_token(store: Store, process: Launch) -> str:
     call = secrets.token_hex(8)
-    store.set(f"call/{launch.rank}", call)
+    store.set(f"call/{process.rank}", call)
     token: str = store.get(f"token/{call}").decode()
-    store.set(f"thanks/{token}/{launch.rank}", "")
+    store.set(f"acknowledged/{token}/{process.rank}", "")
     return token
 
 
-def _launcher_store(launch: Launch, timeout: timedelta) -> Store:
-    if launch.launcher == "python":
+def _launcher_store(process: Launch, timeout: timedelta) -> Store:
+    if process.launcher == "python":
         return HashStore()
-    if launch.launcher == "srun":
+    if process.launcher == "srun":
         _set_srun_rendezvous()
     store: Store
-    store, _, _ = next(rendezvous("env://", launch.rank, launch.world_size, timeout=timeout))
+    store, _, _ = next(rendezvous("env://", process.rank, process.world_size, timeout=timeout))
     return store
 
 
 def _set_srun_rendezvous() -> None:
-    """srun gives no address: rank 0 runs on the step's first node (where srun was typed may be another). The job id
-    spreads jobs that share a node over ports below those that Linux gives out by itself."""
+    """srun gives no address. Rank 0 runs on the step's first node, which may not be the one where srun was typed. The
+    port depends on the job id, so that jobs on one node differ; it is below the ports that Linux assigns by itself."""
     os.environ.setdefault("MASTER_ADDR", first_host(os.environ.get("SLURM_STEP_NODELIST", "127.0.0.1")))
     os.environ.setdefault("MASTER_PORT", str(20000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 12000))
 

@@ -1,4 +1,4 @@
-"""SLURM: the batch script of a job, and its submission. Knows sbatch, and nothing of what the job trains."""
+"""SLURM: the batch script of a job, and its submission."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ PROJECT = Path(__file__).parent.parent
 
 
 class SlurmError(Exception):
-    """SLURM is not there, or refuses the job; the message is its own."""
+    """SLURM is missing or refuses the job; the message is SLURM's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +20,12 @@ class Job:
 
     name: str
     log: Path
-    """Where the job's output goes, over all its starts."""
+    """The file for the job's output, of all its starts."""
     nodes: int = 1
     gpus_per_node: int = 0
     ranks_per_node: int
     time: str
-    """The limit, as sbatch has it: `minutes`, `minutes:seconds`, `hours:minutes:seconds`, `days-hours[:minutes[:seconds]]`."""
+    """The limit, as sbatch writes it: `minutes`, `minutes:seconds`, `hours:minutes:seconds`, `days-hours[:minutes[:seconds]]`."""
     lead: int = 120
     """Seconds before the limit at which the job is warned."""
     start: Literal["torchrun", "srun"] = "torchrun"
@@ -41,10 +41,16 @@ class Job:
         """The batch script that runs `train_ddp.py WORDS` in the directory that it is submitted from."""
         tasks = 1 if self.start == "torchrun" else self.ranks_per_node
         options = [
-            *(f"--job-name={self.name}", f"--output={self.log}", "--open-mode=append", "--requeue"),
-            *(f"--nodes={self.nodes}", f"--ntasks-per-node={tasks}", f"--time={self.time}"),
+            f"--job-name={self.name}",
+            f"--output={self.log}",
+            "--open-mode=append",
+            "--requeue",
+            f"--nodes={self.nodes}",
+            f"--ntasks-per-node={tasks}",
+            f"--time={self.time}",
             *([f"--gpus-per-node={self.gpus_per_node}"] if self.gpus_per_node else []),
-            *(f"--signal=B:USR1@{self.lead}", *self.options),
+            f"--signal=B:USR1@{self.lead}",
+            *self.options,
         ]
         lines = [
             "#!/bin/bash",
@@ -58,7 +64,7 @@ class Job:
 
 
 def seconds(time: str) -> float:
-    """Of a time limit as sbatch has it; infinity for `UNLIMITED`. ValueError for anything else."""
+    """Seconds of a time limit as sbatch writes it; infinity for `UNLIMITED`. ValueError for anything else."""
     if time.upper() in ("UNLIMITED", "INFINITE"):
         return float("inf")
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", time)

@@ -1,8 +1,8 @@
-"""The watchdog: a thread in every rank that ends a run in which nothing moves, and says which rank is stuck.
+"""The watchdog: a thread in every rank that ends a run that makes no progress, and names the rank that is stuck.
 
-A collective waits for the slowest rank, and for a dead one without end; where it waits, no Python code runs, no signal
-handler and no exception. So a thread watches. It tells the other ranks, through the store, that this process lives and
-what it is at; a process that is stopped or whose machine is gone falls silent.
+A collective waits for the slowest rank, and forever for a dead one. While it waits, no Python code runs: no signal handler
+and no exception. So a thread watches. Through the store it tells the other ranks that this process is alive and what it is
+doing; a process that is stopped, or whose machine is gone, stops reporting.
 """
 
 import atexit
@@ -22,13 +22,13 @@ from launch.context import Launch
 
 
 class Watchdog:
-    """`position()` is what the main thread is at, in words. Where it has not changed for `limit` seconds, the process
-    ends with exit code 1. Also asks the process to stop (SIGTERM) when torchrun, its parent, has died."""
+    """`position()` says what the main thread is doing. If it does not change for `limit` seconds, the process ends with exit
+    code 1. The watchdog also stops the process (SIGTERM) when torchrun, its parent, has died."""
 
-    def __init__(self, store: Store, launch: Launch, position: Callable[[], str], limit: float) -> None:
-        self._launch, self._position = launch, position
+    def __init__(self, store: Store, process: Launch, position: Callable[[], str], limit: float) -> None:
+        self._process, self._position = process, position
         self._interval = min(1.0, limit / 20)
-        # Finding out who is silent takes three intervals; all in all it shall be over within the limit.
+        # Finding the silent ranks takes three more intervals; all of it must fit into the limit.
         self._limit = limit - 4 * self._interval
         self._store = store.clone()  # type: ignore[attr-defined]  # the main thread may block in a connection of its own
         self._parent, self._beats, self._closed = os.getppid(), 0, threading.Event()
@@ -39,8 +39,8 @@ class Watchdog:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """After an error it goes on watching: the process may hang on its way out. It ends before the interpreter does:
-        a thread that comes back from a store into an interpreter that is being taken down aborts the process."""
+        """After an error it keeps watching, because the process may hang while it exits. It must end before the
+        interpreter: a thread that returns from the store into an interpreter that is shutting down aborts the process."""
         if error is None:
             self._close()
         else:
@@ -48,7 +48,7 @@ class Watchdog:
 
     def _close(self) -> None:
         self._closed.set()
-        self._thread.join(timeout=10)  # it may be asking a store that has just gone
+        self._thread.join(timeout=10)  # it may be waiting for a store that has just gone
 
     def _watch(self) -> None:
         last, since = self._position(), time.monotonic()
@@ -56,9 +56,9 @@ class Watchdog:
             here = self._position()
             if here != last:
                 last, since = here, time.monotonic()
-            if self._launch.launcher == "torchrun" and os.getppid() != self._parent:
+            if self._process.launcher == "torchrun" and os.getppid() != self._parent:
                 self._parent = os.getppid()
-                print(f"rank {self._launch.rank}: torchrun is gone; stopping", file=sys.stderr, flush=True)
+                print(f"rank {self._process.rank}: torchrun is gone; stopping", file=sys.stderr, flush=True)
                 os.kill(os.getpid(), signal.SIGTERM)
             try:
                 self._tell(here)
@@ -67,31 +67,31 @@ class Watchdog:
             except RuntimeError:  # the store is gone with torchrun, or with rank 0's machine
                 if time.monotonic() - since > self._limit:
                     _exit(
-                        f"rank {self._launch.rank}: no progress for {self._limit:.0f} s ({here}), and no way to ask why"
+                        f"rank {self._process.rank}: no progress for {self._limit:.0f} s ({here}), and no way to ask why"
                     )
 
     def _tell(self, here: str) -> None:
         self._beats += 1
         about = {"position": here, "host": socket.gethostname(), "pid": os.getpid(), "beats": self._beats}
-        self._store.set(f"alive/{self._launch.rank}", json.dumps(about))
+        self._store.set(f"alive/{self._process.rank}", json.dumps(about))
 
     def _give_up(self) -> None:
-        """The first rank that comes here speaks for all; the others wait, since torchrun ends all with the first."""
+        """The first rank to come here reports for all. The others wait, because torchrun ends all ranks with the first."""
         if self._store.add("hang", 1) > 1:
             time.sleep(4 * self._interval)
             _exit("")
         before = self._ask_all()
         time.sleep(3 * self._interval)
         now = self._ask_all()
-        silent = [rank for rank, about in now.items() if rank != self._launch.rank and about == before[rank]]
+        silent = [rank for rank, about in now.items() if rank != self._process.rank and about == before[rank]]
         for rank in silent:
-            # torchrun would ask it to stop, and wait 30 s for a process that cannot answer.
+            # Without this, torchrun would ask it to stop and wait 30 s for a process that cannot answer.
             if now[rank].get("host") == socket.gethostname():
                 os.kill(now[rank]["pid"], signal.SIGKILL)
         _exit(describe_hang(now, silent, self._limit))
 
     def _ask_all(self) -> dict[int, dict[str, Any]]:
-        ranks = range(self._launch.world_size)
+        ranks = range(self._process.world_size)
         keys = {rank: f"alive/{rank}" for rank in ranks}
         return {
             rank: json.loads(self._store.get(key)) if self._store.check([key]) else {} for rank, key in keys.items()
@@ -99,7 +99,7 @@ class Watchdog:
 
 
 def describe_hang(ranks: dict[int, dict[str, Any]], silent: list[int], seconds: float) -> str:
-    """In one line: which rank is stuck, and where; then where every rank is."""
+    """One line that names the stuck rank and its place; then a line with the place of each rank."""
     places = {rank: about.get("position", "not started") for rank, about in ranks.items()}
     usual = max(places.values(), key=list(places.values()).count)
     apart = [rank for rank in ranks if places[rank] != usual]
@@ -115,7 +115,7 @@ def describe_hang(ranks: dict[int, dict[str, Any]], silent: list[int], seconds: 
 
 
 def _exit(message: str) -> None:
-    """From a thread, while the main thread is stuck: nothing else ends the process for sure."""
+    """Called from a thread while the main thread is stuck; only `os._exit` is sure to end the process."""
     if message:
         print(message, file=sys.stderr, flush=True)
     os._exit(1)

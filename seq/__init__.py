@@ -1,4 +1,4 @@
-"""What is learnt: data, models, training, and the small programs that use a finished run.
+"""Data, models, training, and the programs that use a run.
 
 import seq
 model = seq.load("runs/names")
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import os
 
-    from seq.loaded import LoadedClassifier, LoadedLanguageModel
+    from seq.inference.loaded import LoadedClassifier, LoadedLanguageModel
 
 
 def load(run: "str | os.PathLike[str]") -> "LoadedClassifier | LoadedLanguageModel":
-    """The model of a run directory, or of an exported `model/`: see `seq.loaded`. UserError if there is none."""
+    """The model of a run directory, or of an exported `model/`: see `seq.inference.loaded`. UserError if there is none."""
     from pathlib import Path
 
-    from seq.loaded import load_model  # torch, only for those who ask for it
+    from seq.inference.loaded import load_model  # imports torch, so only when it is needed
 
     return load_model(Path(run))

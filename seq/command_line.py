@@ -1,4 +1,4 @@
-"""What the programs' command lines share: config and overrides, `--help` with every key, and errors that are advice."""
+"""What the programs' command lines share: parsers, config and overrides, and exit codes."""
 
 import argparse
 import os
@@ -9,11 +9,13 @@ from typing import NoReturn
 
 from launch.context import describe_launch
 from launch.group import explain_lost_connection
-from seq.config_file import describe_keys
+from seq.config import Config
+from seq.config.read import load_config
+from seq.config.section import describe_keys
 from seq.errors import RunError, UserError
 
 
-class _Parser(argparse.ArgumentParser):
+class _TrainingParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(
             f"{message}; settings are written section.key=value, such as optimizer.lr=3e-3 (--help has all)"
@@ -22,16 +24,49 @@ class _Parser(argparse.ArgumentParser):
 
 def training_parser() -> argparse.ArgumentParser:
     """`train_ddp.py [CONFIG] [section.key=value ...] [--fresh]`."""
-    keys = "\n".join(f"  {key}  (default {default})\n      {meaning}" for key, default, meaning in describe_keys())
-    parser = _Parser(
+    keys = "\n".join(
+        f"  {key}  (default {default})\n      {meaning}" for key, default, meaning in describe_keys(Config)
+    )
+    parser = _TrainingParser(
         prog="train_ddp.py",
         description="Train a GRU sequence model. The config describes the run; the launch decides how fast it goes.",
         epilog=f"config keys, written section.key=value:\n{keys}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("words", nargs="*", metavar="CONFIG | section.key=value", help="default: configs/names.yaml")
+    _add_words(parser)
     parser.add_argument("--fresh", action="store_true", help="start over; an existing run is kept beside the new one")
     return parser
+
+
+def config_parser(program: str, description: str | None) -> argparse.ArgumentParser:
+    """`python -m PROGRAM [CONFIG] [section.key=value ...]`."""
+    parser = _parser(program, description)
+    _add_words(parser)
+    return parser
+
+
+def run_parser(program: str, description: str | None, *, checkpoint: bool = True) -> argparse.ArgumentParser:
+    """`python -m PROGRAM RUN [--checkpoint NAME]`."""
+    parser = _parser(program, description)
+    parser.add_argument("run", type=Path, help="run directory, such as runs/names")
+    if checkpoint:
+        parser.add_argument("--checkpoint", metavar="NAME", help="such as step-00000500.pt (default: the newest)")
+    return parser
+
+
+def _parser(program: str, description: str | None) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=f"python -m {program}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def _add_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="*", metavar="CONFIG | section.key=value", help="default: configs/names.yaml")
+
+
+def config_from(words: Sequence[str]) -> Config:
+    """The config that the words of a command line ask for. UserError lists every fault."""
+    return load_config(*config_and_overrides(words))
 
 
 def config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
@@ -56,8 +91,8 @@ def check_world_size(world_size: int, shards: int) -> None:
 
 
 def exit_code(program: Callable[[], int | None]) -> int:
-    """What the program returns, else 0; 2, with the message on stderr once a node, if the user's config or data are at
-    fault; 1, with the message of the rank that failed, if a run cannot go on. Other errors pass."""
+    """The exit code of `program`. 0: it succeeded (or the code that it returns). 2: invalid config, data or command line; the
+    message is printed once on each node. 1: a run cannot continue; the rank that failed prints why. Other errors pass."""
     try:
         return program() or 0
     except UserError as error:
@@ -70,8 +105,8 @@ def exit_code(program: Callable[[], int | None]) -> int:
             raise
         print(f"error: rank {describe_launch().rank}: {message}", file=sys.stderr)
         sys.stdout.flush()
-        os._exit(1)  # threads may still wait for ranks that are gone
+        os._exit(1)  # threads may still wait for ranks that have gone
     except BrokenPipeError:
-        # `... | head` has seen enough. Python would complain once more when it flushes stdout at exit.
+        # The reader, such as `head`, has closed the pipe. Python would report it again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

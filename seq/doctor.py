@@ -1,10 +1,9 @@
 """Does this machine keep lockstep? python -m seq.doctor [CONFIG] [section.key=value ...]
 
-Runs the first 8 steps at every world size that the machine can, compares all losses, gradients and parameters to the
-last bit, and says plainly whether they are equal; if not, which setting broke it. Exit code 0 if they are, else 1.
+It runs the first 8 steps at every world size that the machine allows, compares all losses, gradients and parameters to
+the last bit, and says whether they are equal; if not, which setting broke it. Exit code 0 if they are equal, else 1.
 """
 
-import argparse
 import json
 import re
 import subprocess
@@ -17,30 +16,30 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from seq.command_line import config_and_overrides, exit_code
+from seq.command_line import config_and_overrides, config_parser, exit_code
 from seq.config import Config
-from seq.config_file import load_config
+from seq.config.read import load_config
+from seq.diagnose.recorded import RecordedSteps
 from seq.errors import UserError
-from seq.training.recorded import RecordedSteps
 
 STEPS = 8
 MOST_PROCESSES = 8
 TRAINER = Path(__file__).parent.parent / "train_ddp.py"
 
 SUSPECTS = ("sync.reduction=ordered", "run.deterministic=true", "train.precision=fp32", "run.threads=1")
-"""Settings that keep lockstep; if a run does not, the doctor tries them one by one."""
+"""Settings that keep lockstep. If a run does not keep it, the doctor tries them one by one."""
 
 
 @dataclass(frozen=True)
 class FirstSteps:
-    """What one launch came to."""
+    """The result of one launch."""
 
     world_size: int
     params_sha256: str
     recorded: RecordedSteps
 
     def difference(self, other: "FirstSteps") -> str | None:
-        """The first difference in words, or None if all is equal."""
+        """A message about the first difference; None if everything is equal."""
         for step, figures in sorted(other.recorded.figures.items()):
             found = self.recorded.differences(step, **figures, digests=other.recorded.digests[step])
             if found:
@@ -49,12 +48,7 @@ class FirstSteps:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m seq.doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("words", nargs="*", metavar="CONFIG | section.key=value", help="default: configs/names.yaml")
-    words = parser.parse_intermixed_args(arguments).words
-    path, overrides = config_and_overrides(words)
+    path, overrides = config_and_overrides(config_parser("seq.doctor", __doc__).parse_intermixed_args(arguments).words)
     config = load_config(path, overrides)
     with tempfile.TemporaryDirectory() as folder:
         runs = [first_steps(path, overrides, size, Path(folder)) for size in world_sizes(config)]
@@ -78,20 +72,21 @@ def first_steps(path: Path, overrides: list[str], world_size: int, folder: Path)
     """Start the trainer as a user would, for 8 steps."""
     name = f"run-{len(list(folder.iterdir()))}"
     settings = [
-        *(
-            "logging.every_steps=1",
-            "logging.digests=true",
-            "logging.wandb=disabled",
-            "logging.report=false",
-            f"train.steps={STEPS}",
-        ),
-        *("optimizer.warmup_steps=1", "sync.check_every=1", f"run.output_dir={folder}", f"run.name={name}"),
+        "logging.every_steps=1",
+        "logging.digests=true",
+        "logging.wandb=disabled",
+        "logging.report=false",
+        f"train.steps={STEPS}",
+        "optimizer.warmup_steps=1",
+        "sync.check_every=1",
+        f"run.output_dir={folder}",
+        f"run.name={name}",
     ]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={world_size}"]
     command = [sys.executable, *launcher, str(TRAINER), str(path), *overrides, *settings]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        # The trainer's own message, without what torchrun says about a process that failed.
+        # The trainer's own message, without torchrun's report about the failed process.
         own = re.search(r"^error: (.*?)(?=^[A-Z]\d{4} |^Traceback|\Z)", done.stderr, flags=re.DOTALL | re.MULTILINE)
         raise UserError(own[1].strip() if own else f"{world_size} processes: the run failed:\n{done.stderr}")
     result = json.loads((folder / name / "result.json").read_text())
@@ -107,7 +102,7 @@ def table(runs: list[FirstSteps], differences: list[str | None]) -> Table:
 
 
 def diagnose(path: Path, overrides: list[str], world_size: int, folder: Path) -> str:
-    """Which suspect, put right, restores it."""
+    """Which of the settings restores lockstep."""
     config = load_config(path, overrides)
     for setting in SUSPECTS:
         if load_config(path, [*overrides, setting]) == config:

@@ -1,22 +1,22 @@
-"""The errors that end a program in one line instead of a traceback, and the warnings that end nothing."""
+"""Errors that end a program with one line instead of a traceback; and warnings."""
 
 import sys
 from contextlib import suppress
 
 
 class UserError(Exception):
-    """The config, the data or the command line is at fault. Programs print the message alone and exit with code 2.
+    """Invalid config, data or command line. Programs print only the message and exit with code 2.
 
     The message says what is wrong, where (file, key, row), and what to do.
     """
 
 
 class RunError(Exception):
-    """The run cannot go on, and neither config nor data are known to be the reason. Exit code 1; what is on disk is
-    whole, and the run goes on from there when it is started again. Only the rank that raises it prints the message."""
+    """The run cannot continue, for a reason other than config or data. Exit code 1. The files on disk are complete, and the
+    run continues from them when it is started again. Only the rank that raises the error prints the message."""
 
 
 def warn(message: str) -> None:
-    """One line on stderr. A log file on a full disk shall not end the run that has just survived it."""
+    """Print one line on stderr. A full disk must not end the run here."""
     with suppress(OSError):
         print(f"warning: {message}", file=sys.stderr, flush=True)

@@ -6,18 +6,18 @@ import sys
 from pathlib import Path
 
 from launch.seeding import derive_seed
-from seq.command_line import exit_code
+from seq.command_line import exit_code, run_parser
 from seq.config import GenerationConfig
-from seq.config_file import override_config
+from seq.config.read import override_config
 from seq.errors import UserError
+from seq.inference.trained import load_run
+from seq.inference.write import Writer
 from seq.models.language_model import LanguageModel
-from seq.training.text import Writer
-from seq.training.trained import load_run
 
 GIVEN = ("length", "temperature", "top_k", "top_p", "repetition_penalty", "stop")
-"""Options that stand for keys of the section `generation`."""
+"""Options that set keys of the section `generation`."""
 TAIL = 10_000
-"""Characters of an interactive text that are read again when one goes on."""
+"""Last characters of an interactive text that the model reads again before it continues."""
 
 
 def main(arguments: list[str]) -> None:
@@ -49,8 +49,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m seq.generate", description=__doc__)
-    parser.add_argument("run", type=Path, help="run directory, such as runs/speeches")
+    parser = run_parser("seq.generate", __doc__)
     prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("--prime", default="", metavar="TEXT", help="text to go on from (default: the beginning)")
     prompt.add_argument("--prime-file", metavar="FILE", help="the same from a file; -: from stdin")
@@ -64,14 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stop", metavar="TEXT", help="end before this text (default: the run's)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed writes the same text (default 1)")
     parser.add_argument("--num", type=int, default=1, help="texts to write, together (default 1)")
-    parser.add_argument("--checkpoint", metavar="NAME", help="such as step-00000500.pt (default: the newest)")
     return parser
 
 
 def _read(file: str) -> str:
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-        return text.removesuffix("\n")  # of the last line, not of the prompt
+        return text.removesuffix("\n")  # the line end is not part of the prompt
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--prime-file {file}: cannot be read: {error}") from None
 

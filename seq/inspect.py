@@ -1,10 +1,9 @@
 """See what a config will do, before training: python -m seq.inspect [CONFIG] [section.key=value ...].
 
-Rows, classes, lengths and characters; what is dropped or cut; batches, padding, steps; memory and time, from a few steps
-of real training on this machine, whose result is thrown away.
+It shows rows, classes, lengths and characters; what is dropped or cut; batches, padding and steps; and memory and time,
+measured in a few steps of training on this machine, whose result is discarded.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
@@ -17,46 +16,39 @@ from rich.table import Table
 
 from launch.context import describe_launch, device_of
 from launch.group import process_group
-from seq.command_line import config_and_overrides, exit_code
+from seq.command_line import config_from, config_parser, exit_code
 from seq.config import Config
-from seq.config_file import load_config
-from seq.data.corpus import Corpus
-from seq.data.dataset import SequenceDataset
-from seq.data.loader import make_sampler, total_steps
-from seq.data.plan import Pieces
-from seq.data.sampler import ShardSampler
+from seq.data.corpus import Corpus, prepare_corpus
+from seq.data.loader import BatchLoader
+from seq.data.plan import ShardSizes
+from seq.diagnose.trial import Trial, try_steps
 from seq.errors import UserError
-from seq.training.initial import corpus_for, load_initial
+from seq.inference.initial import InitialModel
+from seq.run.directory import RunDirectory
+from seq.run.result import describe_split
 from seq.training.precision import fix_arithmetic_of
-from seq.training.result import describe_split
-from seq.training.run_directory import RunDirectory
-from seq.training.trial import Trial, try_steps
 
 MOST_STEPS = 2000
-"""Steps of the first epoch that are looked at."""
+"""Steps of the first epoch that are examined."""
 MOST_CLASSES = 40
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m seq.inspect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("words", nargs="*", metavar="CONFIG | section.key=value", help="default: configs/names.yaml")
-    config = load_config(*config_and_overrides(parser.parse_intermixed_args(arguments).words))
-    launch, console = describe_launch(), Console(highlight=False)
-    if launch.launcher != "python":
+    config = config_from(config_parser("seq.inspect", __doc__).parse_intermixed_args(arguments).words)
+    process, console = describe_launch(), Console(highlight=False)
+    if process.launcher != "python":
         raise UserError("an inspection runs on one process: start it with plain python")
-    corpus = corpus_for(config, load_initial(config, RunDirectory.of(config)))
+    initial = InitialModel.load(config, RunDirectory.of(config))
+    corpus = prepare_corpus(config.data, config.task, like=initial.trained)
     for table in _data_tables(corpus):
         console.print(table)
-    fix_arithmetic_of(config, device_of(launch))
-    with process_group(launch, timeout_seconds=config.run.timeout_seconds) as device:
-        dataset = SequenceDataset(corpus.splits["train"])
-        sampler = make_sampler(dataset, config.batch, seed=config.run.seed)
-        for line in (*_about_text(corpus), *_about_batches(config, sampler)):
+    fix_arithmetic_of(config, device_of(process))
+    with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
+        batches = BatchLoader(corpus.splits["train"], config.batch, device, seed=config.run.seed)
+        for line in (*_about_text(corpus), *_about_batches(config, batches)):
             console.print(escape(line), soft_wrap=True)
-        trial = try_steps(config, corpus, dataset, sampler, device)
-    for line in _about_cost(config, sampler, trial, device):
+        trial = try_steps(config, corpus, batches, device)
+    for line in _about_cost(config, batches, trial, device):
         console.print(escape(line), soft_wrap=True)
 
 
@@ -90,7 +82,7 @@ def _class_table(corpus: Corpus) -> Table:
 
 
 def _length_table(corpus: Corpus) -> Table:
-    """A bar for each bin, as long as its share of the fullest."""
+    """A bar for each bin, relative to the fullest."""
     about = describe_split(corpus.splits["train"])
     table = Table("time steps", "rows", "", title="training rows by length", title_justify="left")
     most = max(about["lengths"])
@@ -109,13 +101,13 @@ def _about_text(corpus: Corpus) -> Iterator[str]:
         yield f"vocabulary: {len(tokenizer.characters)} characters and 4 markers: {tokenizer.characters!r}"
 
 
-def _about_batches(config: Config, sampler: ShardSampler) -> Iterator[str]:
-    steps = min(sampler.steps_per_epoch, MOST_STEPS)
-    pieces = [shard.pieces for shard in sampler.shards(range(steps), range(1))]
-    rows, tokens, padded = (np.stack([getattr(piece, name) for piece in pieces]) for name in Pieces._fields)
+def _about_batches(config: Config, batches: BatchLoader) -> Iterator[str]:
+    steps = min(batches.steps_per_epoch, MOST_STEPS)
+    sizes = [shard.sizes for shard in batches.sampler.shards(range(steps), range(1))]
+    rows, tokens, padded = (np.stack([getattr(step, name) for step in sizes]) for name in ShardSizes._fields)
     imbalance = (tokens.max(1) / tokens.mean(1) - 1).mean()
     yield (
-        f"batches: {sampler.steps_per_epoch:,} steps an epoch, {total_steps(config.train, sampler):,} in all; a step has "
+        f"batches: {batches.steps_per_epoch:,} steps an epoch, {batches.total_steps(config.train):,} in all; a step has "
         f"{config.batch.shards} shards, {rows.sum(1).mean():,.1f} rows and {tokens.sum(1).mean():,.0f} tokens on average"
     )
     yield (
@@ -124,16 +116,16 @@ def _about_batches(config: Config, sampler: ShardSampler) -> Iterator[str]:
     )
 
 
-def _about_cost(config: Config, sampler: ShardSampler, trial: Trial, device: torch.device) -> Iterator[str]:
-    steps = total_steps(config.train, sampler)
+def _about_cost(config: Config, batches: BatchLoader, trial: Trial, device: torch.device) -> Iterator[str]:
+    steps = batches.total_steps(config.train)
     measured = "measured" if device.type == "cuda" else "estimated"
     yield (
         f"model: {trial.num_parameters:,} parameters; memory {measured}: {trial.bytes_for_weights / 1e6:,.0f} MB for weights, "
         f"gradients and AdamW's averages, {trial.bytes_for_a_shard / 1e6:,.0f} MB for the largest shard"
     )
     yield (
-        f"time: {trial.seconds_a_step * 1000:,.1f} ms a step on one process on {device} ({trial.steps} steps tried): "
-        f"{duration(trial.seconds_a_step * steps)} for the run, without evaluations; W processes need more than 1/W of that"
+        f"time: {trial.seconds_per_step * 1000:,.1f} ms a step on one process on {device} ({trial.steps} steps tried): "
+        f"{duration(trial.seconds_per_step * steps)} for the run, without evaluations; W processes need more than 1/W of that"
     )
 
 

@@ -4,7 +4,7 @@ import sys
 
 from seq.command_line import exit_code
 from seq.config import Config
-from seq.config_file import describe_keys
+from seq.config.section import describe_keys
 
 HEAD = """# Configuration
 
@@ -18,7 +18,7 @@ def reference() -> str:
     """As Markdown, a table for each section."""
     parts = [HEAD]
     for section in Config.model_fields:
-        own = [entry for entry in describe_keys() if entry[0].startswith(f"{section}.")]
+        own = [entry for entry in describe_keys(Config) if entry[0].startswith(f"{section}.")]
         rows = "\n".join(f"| `{key}` | `{default}` | {_cell(meaning)} |" for key, default, meaning in own)
         parts.append(f"## {section}\n\n| key | default | meaning |\n|---|---|---|\n{rows}\n")
     return "\n".join(parts)

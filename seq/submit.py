@@ -11,12 +11,13 @@ import sys
 from pathlib import Path
 
 from launch.slurm import Job, SlurmError, seconds, submit
-from seq.command_line import check_world_size, config_and_overrides, exit_code
+from seq.command_line import check_world_size, config_and_overrides, config_parser, exit_code
 from seq.config import Config
-from seq.config_file import load_config
+from seq.config.read import load_config
+from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
-from seq.training.initial import corpus_for, load_initial
-from seq.training.run_directory import RunDirectory, write_atomically
+from seq.inference.initial import InitialModel
+from seq.run.directory import RunDirectory, write_atomically
 
 
 def main(arguments: list[str]) -> int:
@@ -30,7 +31,7 @@ def main(arguments: list[str]) -> int:
     directory.check(config)
     if (result := directory.read_result()) and result["status"] == "finished":
         raise UserError(f"{directory.path}: already finished; choose another run.name")
-    corpus_for(config, load_initial(config, directory))
+    prepare_corpus(config.data, config.task, like=InitialModel.load(config, directory).trained)
     script = job.script([str(path.absolute()), *overrides])
     if options.dry_run:
         print(script, end="")
@@ -48,10 +49,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m seq.submit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("words", nargs="*", metavar="CONFIG | section.key=value", help="as for train_ddp.py")
+    parser = config_parser("seq.submit", __doc__)
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--gpus-per-node", type=int, default=0, help="0: none, the run computes on CPUs")
     parser.add_argument("--ranks-per-node", type=int, help="processes a node; one a GPU, or 1 without GPUs")

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seq.config_file import describe_keys, load_config
+from seq.config.read import load_config
+from seq.config import Config
+from seq.config.section import describe_keys
 from seq.reference import reference
 from tests.helpers import ROOT, run
 from tests.runs import TINY, result
@@ -27,7 +29,7 @@ def test_the_configuration_reference_is_current() -> None:
 
 def test_the_sweep_tries_known_keys() -> None:
     sweep = yaml.safe_load(SWEEP.read_text())
-    assert set(sweep["parameters"]) <= {key for key, _, _ in describe_keys()}
+    assert set(sweep["parameters"]) <= {key for key, _, _ in describe_keys(Config)}
 
 
 @pytest.mark.slow

@@ -16,18 +16,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seq.config import Config
-from seq.config_file import load_config, override_config
+from seq.config.read import load_config, override_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.tokenizer import Tokenizer
+from seq.diagnose.recorded import RecordedSteps
 from seq.errors import UserError
-from seq.models.build import build_model
+from seq.inference.model_files import write_model
+from seq.inference.trained import load_exported, load_trained
+from seq.models import build_model
 from seq.report.record import RunRecord
-from seq.training.checkpoint import load_checkpoint, params_sha256, serialize
-from seq.training.export import write_model
-from seq.training.recorded import RecordedSteps
-from seq.training.run_directory import RunDirectory
-from seq.training.state import TrainState, describe_run, load_for_resume
-from seq.training.trained import load_exported, load_trained
+from seq.run.checkpoint import describe_run, load_checkpoint, load_for_resume, params_sha256, serialize
+from seq.run.directory import RunDirectory
+from seq.training.state import TrainState
 from tests.helpers import ROOT
 
 SHARE = 1.0 if os.environ.get("LOCKSTEP_FUZZ") == "full" else 0.1

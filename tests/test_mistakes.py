@@ -15,7 +15,7 @@ import torch
 
 import train_ddp
 from launch import context
-from launch.context import Launch, hints
+from launch.context import Launch, launch_warnings
 from seq.command_line import check_world_size, exit_code
 from seq.errors import RunError, UserError
 from seq.training.memory import naming_what_does_not_fit
@@ -146,9 +146,9 @@ def test_three_processes() -> None:
 
 def test_out_of_memory() -> None:
     from seq.data.dataset import Batch
-    from seq.data.plan import Pieces
+    from seq.data.plan import ShardSizes
 
-    batch = Batch(torch.zeros(8, 30), torch.ones(8), torch.ones(8), 4, 1, 8, Pieces(*[torch.ones(1).numpy()] * 3))
+    batch = Batch(torch.zeros(8, 30), torch.ones(8), torch.ones(8), 4, 1, 8, ShardSizes(*[torch.ones(1).numpy()] * 3))
     with pytest.raises(RunError, match=r"8 rows x 30 time steps; lower batch\.tokens"), naming_what_does_not_fit(batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -177,11 +177,11 @@ def test_gpus_that_are_not_used(case: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    launch = Launch(launcher=launcher, rank=0, local_rank=0, world_size=1)
-    without_driver = list(hints(launch))
+    process = Launch(launcher=launcher, rank=0, local_rank=0, world_size=1)
+    without_driver = list(launch_warnings(process))
     assert len(without_driver) == (1 if gpus else 0)
     driver.write_text("NVRM version 470")
-    (hint,) = hints(launch)
+    (hint,) = launch_warnings(process)
     assert says in hint
 
 

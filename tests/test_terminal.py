@@ -83,8 +83,8 @@ def test_progress_colours_and_ctrl_c(tmp_path: Path) -> None:
 
 def test_the_command_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def command(launcher: str, world_size: int) -> str:
-        launch = Launch(launcher=launcher, rank=0, local_rank=0, world_size=world_size)
-        return restart_command(launch, ["train_ddp.py", "data.files.train=a b.txt"])
+        process = Launch(launcher=launcher, rank=0, local_rank=0, world_size=world_size)
+        return restart_command(process, ["train_ddp.py", "data.files.train=a b.txt"])
 
     words = "train_ddp.py 'data.files.train=a b.txt'"
     monkeypatch.setattr(sys, "orig_argv", [".venv/bin/python", "train_ddp.py"])

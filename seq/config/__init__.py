@@ -3,13 +3,10 @@
 The text under a field is its documentation: `train_ddp.py --help` prints it.
 """
 
-from typing import Annotated, Literal
-
-from pydantic import Discriminator, Field, model_validator
-
 from seq.config.data import DataConfig, FilesConfig
 from seq.config.model import MAX_NGRAM, ClassifierConfig, GRUConfig, LanguageModelConfig, Task
-from seq.config.section import Count, Positive, Section
+from seq.config.run import CheckpointConfig, Config, EvaluationConfig, GenerationConfig, LoggingConfig, RunConfig
+from seq.config.section import Section
 from seq.config.training import BatchConfig, OptimizerConfig, SyncConfig, TrainConfig
 
 __all__ = [
@@ -32,115 +29,3 @@ __all__ = [
     "Task",
     "TrainConfig",
 ]
-
-
-class RunConfig(Section):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "run"
-    """Name of the run directory: letters, digits, `.`, `_`, `-`."""
-    output_dir: str = "runs"
-    """Folder that holds the run directories."""
-    seed: Count = 1
-    """Seed of everything random: initial weights, data order, dropout, free running, samples."""
-    threads: Positive = 1
-    """CPU threads of a process. Part of the run: another number adds in another order, and changes the last bits."""
-    deterministic: bool = True
-    """Use only algorithms that give the same bits every time (CUDA has others, some of them faster)."""
-    timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
-    """No rank may take longer for a step, an evaluation, the samples or a save: the run ends and names the rank."""
-
-
-class EvaluationConfig(Section):
-    every_steps: Positive = 500
-    """Evaluate on the validation split this often, and at the end."""
-    window: Positive = 64
-    """A language model is also evaluated on windows of this many tokens, each from a fresh state, for comparison with
-    models of fixed context; `carried` figures are those of one pass with the state carried along."""
-
-
-class GenerationConfig(Section):
-    prompts: tuple[str, ...] = ("",)
-    """A language model's evaluation writes one sample after each of these."""
-    length: Positive = 200
-    """Tokens of a sample."""
-    temperature: Annotated[float, Field(ge=0)] = 0.8
-    """Divides the logits; 0 always takes the likeliest token."""
-    top_k: Count = 0
-    """Draw among the k likeliest tokens only (0: all)."""
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Draw among the likeliest tokens that together have this probability."""
-    repetition_penalty: Annotated[float, Field(ge=1)] = 1.0
-    """Makes each of the last 64 tokens less likely to come again (1: not)."""
-    stop: str = ""
-    """A sample ends before this text."""
-
-
-class CheckpointConfig(Section):
-    every_steps: Positive = 500
-    """Save this often, and at the end."""
-    keep: Positive = 2
-    """Checkpoints to keep; older ones are deleted."""
-    background: bool = True
-    """Write them while training goes on."""
-    required: bool = False
-    """End the run if one cannot be saved; otherwise it is reported, and the run goes on."""
-
-
-class LoggingConfig(Section):
-    every_steps: Positive = 20
-    """Steps between two lines of metrics."""
-    wandb: Literal["offline", "online", "disabled"] = "offline"
-    """Weights & Biases: `offline` needs neither account nor network; `online` falls back to it after 10 s."""
-    report: bool = True
-    """Write `report.html` at the end; `python -m seq.report RUN` does it at any time."""
-    digests: bool = False
-    """Record a digest of every gradient at every step (`digests.jsonl`), for `python -m seq.replay`."""
-    project: str = "lockstep"
-    """W&B project."""
-    artifacts: Literal["none", "model", "all"] = "none"
-    """What W&B keeps a copy of: the exported model, or `all`: that and the newest checkpoint."""
-    tensorboard: bool = False
-    """Write TensorBoard's files too, into `tensorboard/` (needs the package `tensorboard`)."""
-
-
-class Config(Section):
-    run: RunConfig = RunConfig()
-    data: DataConfig = DataConfig()
-    model: Annotated[ClassifierConfig | LanguageModelConfig, Discriminator("kind")] = ClassifierConfig()
-    batch: BatchConfig = BatchConfig()
-    train: TrainConfig = TrainConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    sync: SyncConfig = SyncConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    generation: GenerationConfig = GenerationConfig()
-    checkpoint: CheckpointConfig = CheckpointConfig()
-    logging: LoggingConfig = LoggingConfig()
-
-    @property
-    def task(self) -> Task:
-        if self.model.kind == "classifier":
-            return "classify"
-        return "write" if self.model.condition == "none" else "write_by_label"
-
-    @model_validator(mode="after")
-    def _sections_agree(self) -> "Config":
-        faults = []
-        stream, language = self.batch.order == "stream", self.model.kind == "language_model"
-        if stream and self.task != "write":
-            faults.append("batch.order=stream is for model.kind=language_model with model.condition=none only")
-        if stream and (self.data.unit, self.data.too_long) != ("document", "auto"):
-            faults.append("batch.order=stream reads whole documents: set data.unit=document and data.too_long=auto")
-        if stream and self.train.teacher_forcing != 1.0:
-            faults.append("train.teacher_forcing below 1 needs batch.order=bucketed")
-        whole = self.task == "write" and self.data.unit == "document"
-        if not whole and self.data.max_length + 2 > self.batch.tokens:
-            faults.append(
-                f"batch.tokens ({self.batch.tokens}) must hold one sequence: at least data.max_length + 2 markers "
-                f"({self.data.max_length + 2})"
-            )
-        if not language and self.train.teacher_forcing != 1.0:
-            faults.append("train.teacher_forcing is for model.kind=language_model only; leave it at 1.0")
-        if self.task != "write" and self.data.too_long == "split":
-            faults.append("data.too_long=split is for texts without labels; choose error, drop or truncate")
-        if faults:
-            raise ValueError("; ".join(faults))
-        return self

@@ -24,12 +24,12 @@ class DataConfig(Section):
     """Configuration name of a hub data set; for `speeches`, `since-YEAR`, or `since-YEAR-recent`: from 1981 on two to four
     times an epoch."""
     revision: str | None = None
-    """Git revision of a hub data set. Pin it: prepared data are kept by this name."""
+    """Git revision of a hub data set. Pin it, because prepared data are cached under this name."""
     files: FilesConfig = FilesConfig()
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """Column separator of csv files."""
     encoding: str = "utf-8"
-    """Of csv, text and json files, by Python's name for it: `latin-1`, `cp1252`, `utf-16`, ..."""
+    """Encoding of csv, text and json files, by Python's name: `latin-1`, `cp1252`, `utf-16`, ..."""
     text: str = "text"
     """Column that holds the text."""
     label: str = "label"
@@ -40,24 +40,24 @@ class DataConfig(Section):
     max_length: Positive = 256
     """Longest training sequence, in tokens of text (markers not counted); not for `unit=document`."""
     evaluation_max_length: Positive = 65536
-    """A language model's validation and test splits are whole documents; one that is longer than this is read in
-    pieces, side by side."""
+    """A language model's validation and test splits are whole documents. A longer document is cut into pieces that are read
+    side by side."""
     too_long: Literal["auto", "error", "drop", "truncate", "split"] = "auto"
-    """What to do with a longer one. `split` goes on in a further sequence (language models only);
-    `auto` is `split` for language models and `error` for classifiers."""
+    """What to do with a sequence longer than `max_length`. `split` continues it in a further sequence (language models
+    only); `auto` is `split` for language models and `error` for classifiers."""
     empty: Literal["error", "drop"] = "error"
-    """What to do with a row without text. What is dropped is counted and printed."""
+    """What to do with a row without text. Dropped rows are counted and printed."""
     tokenizer: Literal["characters", "bytes"] = "characters"
-    """`characters`: those of the training text, and one unknown id; `bytes`: 256 ids, nothing unknown."""
+    """`characters`: the characters of the training text and one unknown id; `bytes`: 256 ids, nothing is unknown."""
     min_count: Positive = 1
     """Characters that occur less often in the training text become the unknown id."""
     lowercase: bool = False
-    """Turn the text to lower case first."""
+    """Convert the text to lower case first."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the training data that becomes the validation split where none is given: rows by a hash of their text,
+    """Share of the training data that becomes the validation split if none is given: rows, chosen by a hash of their text,
     or the end of a text that is one or a few documents."""
     cache_dir: str | None = None
-    """Where prepared data are kept; the default is `$XDG_CACHE_HOME/lockstep` or `~/.cache/lockstep`."""
+    """Folder for prepared data; the default is `$XDG_CACHE_HOME/lockstep` or `~/.cache/lockstep`."""
 
     @field_validator("encoding")
     @classmethod

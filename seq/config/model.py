@@ -8,11 +8,11 @@ from seq.config.section import Dropout, Positive, Section
 
 Path = Literal["auto", "dense", "packed", "scan"]
 Task = Literal["classify", "write", "write_by_label"]
-"""What the data are prepared for: a label for a text; the next token; the next token of a text with a label."""
+"""What the model predicts: a label for a text; the next token; the next token of a text with a label."""
 
 
 MAX_NGRAM = 8
-"""Tokens of the longest n-gram that a model may look at."""
+"""Most tokens of an n-gram that a model may use."""
 
 
 class GRUConfig(Section):
@@ -25,14 +25,14 @@ class GRUConfig(Section):
     dropout: Dropout = 0.0
     """Dropout between stacked layers."""
     token_dropout: Dropout = 0.0
-    """Share of the tokens that are read as unknown in training (n-grams see all)."""
+    """Share of the tokens that are read as unknown in training (n-grams see every token)."""
     embedding_dropout: Dropout = 0.0
     """Dropout of embedding features, one mask for a whole sequence (locked)."""
     output_dropout: Dropout = 0.0
     """Dropout before the output layer."""
     path: Path = "auto"
-    """How the layers are run: `dense` computes padding, `packed` leaves it to `nn.GRU`, `scan` is linear in the length;
-    `auto` chooses by the shard's shape. One result but for the last bits."""
+    """How the layers are run: `dense` computes padding, `packed` uses `nn.GRU` on packed rows, `scan` takes time linear in
+    the length; `auto` chooses by the shard's shape. Results differ only in the last bits."""
 
 
 class ClassifierConfig(GRUConfig):
@@ -41,22 +41,22 @@ class ClassifierConfig(GRUConfig):
     bidirectional: bool = True
     """Read the sequence in both directions."""
     ngrams: Annotated[int, Field(ge=0, le=MAX_NGRAM)] = 0
-    """Add class logits of the n-grams of 1 to so many tokens (0: none); for short texts such as names."""
+    """Add class logits of the n-grams of 1 to this many tokens (0: none); useful for short texts such as names."""
     ngram_buckets: Positive = 32768
-    """Rows of their table for each order from 2 on: n-grams are hashed into them."""
+    """Rows of the n-gram table for each order from 2 on; n-grams are hashed to rows."""
 
 
 class LanguageModelConfig(GRUConfig):
     kind: Literal["language_model"] = "language_model"
     """The next token at every position."""
     condition: Literal["none", "label"] = "none"
-    """`label`: the data have labels, whose embedding is the state that a text begins with; texts are written by label."""
+    """`label`: the data have labels; a text begins with the state that its label's embedding gives."""
     ngrams: Annotated[int, Field(ge=0, le=MAX_NGRAM)] = 0
-    """Add to a token's embedding those of the n-grams of 2 to so many tokens that end with it (0: none)."""
+    """Add to a token's embedding the embeddings of the n-grams of 2 to this many tokens that end with it (0: none)."""
     ngram_buckets: Positive = 8192
-    """Rows of their table for each order: n-grams are hashed into them."""
+    """Rows of the n-gram table for each order; n-grams are hashed to rows."""
     ngram_dropout: Dropout = 0.0
-    """Share of the n-grams whose embeddings are left out in training, each at each position by itself."""
+    """Share of the n-gram embeddings that are left out in training, drawn for each n-gram at each position."""
     tie_weights: bool = False
     """Use the embedding as the output layer (needs embedding_dim = hidden_size)."""
 

@@ -12,13 +12,13 @@ class BatchConfig(Section):
     """`bucketed`: shards of neighbours in length, steps shuffled. `stream` (language models, `data.unit=document`): each
     shard reads `rows` texts from beginning to end, `window` tokens a step, and carries the GRU's state along."""
     shards: Positive = 4
-    """Microbatches (V) of which every step consists, a power of two. The world size must divide it."""
+    """Microbatches (V) in every step, a power of two. The world size must divide it."""
     tokens: Positive = 2048
     """Padded-token budget of a shard: rows x longest."""
     rows: Positive = 512
-    """Most sequences in a shard; in stream order, the texts that it reads side by side."""
+    """Most sequences in a shard; in stream order, the number of texts that a shard reads side by side."""
     window: Positive = 64
-    """Tokens of each text in a step, in stream order: as far back as gradients go."""
+    """Tokens of each text in a step, in stream order. Gradients go back this far."""
 
     @model_validator(mode="after")
     def _power_of_two(self) -> "BatchConfig":
@@ -33,29 +33,29 @@ class TrainConfig(Section):
     steps: Positive | None = None
     """Stop after this many steps, whatever `epochs` says."""
     init_from: str | None = None
-    """Begin with the weights of this run (`runs/NAME`) and read text as it does: same `model`, same characters. Labels
-    that it does not know begin anew."""
+    """Begin with the weights of this run (`runs/NAME`), with the same `model` and the same characters. Labels that it does
+    not know start with new weights."""
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
-    """Arithmetic of forward and backward; weights, sums and updates are fp32 always. `tf32`: fp32 whose products have
+    """Arithmetic of forward and backward pass; weights, sums and updates are always fp32. `tf32`: fp32 whose products have
     short mantissas, on GPUs."""
     fast_fp32: bool = False
-    """On CPUs, compute fp32 products through oneDNN: up to twice as fast where the processor keeps them exact, refused
-    where it does not."""
+    """On CPUs, compute fp32 products with oneDNN. It is up to twice as fast, and is refused on a processor that does not
+    keep the products exact."""
     teacher_forcing: Fraction = 1.0
     """Probability that a language model is fed the true previous token, else its own prediction (0: free running)."""
     max_norm: Annotated[float, Field(gt=0)] = 1.0
-    """Gradients are scaled down to this global norm."""
+    """Gradients with a larger global norm are scaled down to this norm."""
     max_bad_steps: Count = 10
     """A step whose loss or gradient is not finite changes nothing; more than this many in a row end the run."""
     warm_up_largest: bool = True
-    """Try the largest shard first, so that too large a batch is found in the first seconds."""
+    """Try the largest shard first, so that a batch that is too large is found in the first seconds."""
 
 
 class OptimizerConfig(Section):
     lr: Annotated[float, Field(gt=0)] = 2e-3
     """Peak learning rate of AdamW, reached after `warmup_steps`."""
     betas: tuple[Dropout, Dropout] = (0.9, 0.999)
-    """AdamW's averages of gradient and squared gradient."""
+    """Decay rates of AdamW's averages of the gradient and of its square."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Decoupled weight decay of matrices; vectors (biases) have none."""
     warmup_steps: Count = 100
@@ -68,7 +68,7 @@ class OptimizerConfig(Section):
 
 class SyncConfig(Section):
     reduction: Literal["ordered", "allreduce"] = "ordered"
-    """`ordered`: gradients are added in one fixed tree, with the same bits at every world size; `allreduce`: plain
+    """`ordered`: gradients are added in one fixed tree, which gives the same bits at every world size; `allreduce`: plain
     DDP."""
     compress: Literal["none", "fp16", "bf16"] = "none"
     """Send gradients in half the bytes (`allreduce` only)."""

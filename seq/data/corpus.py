@@ -1,4 +1,4 @@
-"""A prepared corpus: tokenised, cut and flat on disk, made once by one process of a machine, mapped by all."""
+"""A prepared corpus: tokenised, cut, and kept in flat files. One process of a machine prepares it, all processes map it."""
 
 import hashlib
 import json
@@ -6,48 +6,42 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from filelock import FileLock
 
 from seq.config import DataConfig, Task
-from seq.data.encode import Encoded, cut_rows, encode_splits
-from seq.data.limits import check_split
-from seq.data.line import Line
+from seq.data.encode import Encoded, encode_splits
+from seq.data.examples import drop_empty, split_validation
+from seq.data.order import LengthOrder
 from seq.data.ragged import Ints, RaggedArray
 from seq.data.sources import identify, load_splits
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import UserError
 
 FORMAT = 7
-"""Raise when the same source and config would be prepared otherwise."""
-
-
-def time_steps(sequences: RaggedArray, task: Task) -> Ints:
-    """Of each sequence: a language model's last token is target only."""
-    return sequences.lengths - (0 if task == "classify" else 1)
+"""Raise it when the same source and config would be prepared differently."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The sequences of one split, with the label id of each if they have labels, and what they are for."""
+    """The sequences of one split, with the label id of each if they have labels, and the task they are prepared for."""
 
     sequences: RaggedArray
     labels: Ints | None
-    line: Line
-    """The sequences by length."""
+    by_length: LengthOrder
     num_characters: int
-    """Characters of text in a language model's targets (with the byte tokenizer, fewer than the tokens)."""
+    """Characters of text in a language model's targets. With the byte tokenizer, fewer than the tokens."""
     task: Task
 
     @classmethod
     def of(cls, sequences: RaggedArray, labels: Ints | None, num_characters: int, task: Task) -> "Split":
-        """With its line."""
-        line = Line.of(time_steps(sequences, task))
-        return cls(sequences=sequences, labels=labels, line=line, num_characters=num_characters, task=task)
+        """Sorts the sequences by length."""
+        order = LengthOrder.of(_time_steps(sequences, task))
+        return cls(sequences=sequences, labels=labels, by_length=order, num_characters=num_characters, task=task)
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -55,34 +49,50 @@ class Split:
     @property
     def lengths(self) -> Ints:
         """Time steps of each sequence."""
-        return time_steps(self.sequences, self.task)
+        return _time_steps(self.sequences, self.task)
+
+
+def _time_steps(sequences: RaggedArray, task: Task) -> Ints:
+    """A language model's last token is only a target."""
+    return sequences.lengths - (0 if task == "classify" else 1)
+
+
+class Vocabulary(Protocol):
+    """What ids stand for: a trained model has one, and so has a corpus."""
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
     tokenizer: Tokenizer
     labels: tuple[str, ...]
-    """Classes by id, in alphabetical order; empty for a language model."""
+    """Classes by id, in alphabetical order; empty for a language model without labels."""
     splits: Mapping[str, Split]
     notes: tuple[str, ...]
-    """What was dropped or cut, in words."""
+    """Messages about what was dropped or cut."""
     fingerprint: str
     """SHA-256 of the prepared files: the data's part of a run's identity."""
 
 
 def prepare_corpus(
-    config: DataConfig, task: Task, *, tokenizer: Tokenizer | None = None, labels: Sequence[str] | None = None
+    config: DataConfig, task: Task, like: Vocabulary | None = None, *, fixed_labels: bool = False
 ) -> Corpus:
-    """Open the prepared corpus; whichever process comes first prepares it while the others wait at the lock.
+    """Open the prepared corpus. The first process that comes prepares it while the others wait at the lock.
 
-    `tokenizer` and `labels`: those of a trained model; where they are None, those of the training split.
-    UserError for anything that is wrong with the data, on every rank alike, before a process group exists.
+    `like`: a trained model whose token ids are used; without it, the training split's characters get new ids.
+    `fixed_labels`: use its label ids too, and refuse other labels; otherwise labels come from the training split.
+    UserError for any fault in the data, on every rank alike, before a process group exists.
     """
-    vocabulary = (None if tokenizer is None else tokenizer.to_dict(), labels and list(labels))
-    about = [FORMAT, task, config.model_dump(mode="json", exclude={"cache_dir"}), vocabulary, identify(config)]
-    key = hashlib.sha256(json.dumps(about).encode()).hexdigest()
+    tokenizer = like.tokenizer if like else None
+    labels = like.labels if like and fixed_labels else None
+    vocabulary = (tokenizer and tokenizer.to_dict(), labels)
+    about = (FORMAT, task, config.model_dump(mode="json", exclude={"cache_dir"}), vocabulary, identify(config))
     root = _cache_root(config)
-    folder = root / key[:32]
+    folder = root / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = FileLock(root / f"{folder.name}.lock")
@@ -98,7 +108,7 @@ def prepare_corpus(
     finally:
         lock.release()
     assert corpus is not None
-    return corpus
+    return _note_new_labels(corpus, like) if like else corpus
 
 
 def _cache_root(config: DataConfig) -> Path:
@@ -107,15 +117,25 @@ def _cache_root(config: DataConfig) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lockstep"
 
 
+def _note_new_labels(corpus: Corpus, like: Vocabulary) -> Corpus:
+    new = [label for label in corpus.labels if label not in like.labels]
+    if not new:
+        return corpus
+    shown = ", ".join(new[:8]) + ", ..." * (len(new) > 8)
+    note = f"{len(new)} of {len(corpus.labels)} labels are new to train.init_from and start with new weights: {shown}"
+    return replace(corpus, notes=(*corpus.notes, note))
+
+
 def _write(
     folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | None, labels: Sequence[str] | None
 ) -> None:
-    """Write everything beside `folder`, then rename: a killed preparation leaves nothing that looks whole."""
+    """From the source to flat files. They are written beside `folder`, which is renamed at the end: a preparation that
+    is killed leaves nothing that looks complete."""
     notes: list[str] = []
     loaded = load_splits(config, labelled=task != "write", need_train=tokenizer is None or labels is None)
-    splits = {name: check_split(split, config, notes) for name, split in loaded.items()}
+    splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
     if "validation" not in splits and "train" in splits:
-        splits |= cut_rows(splits["train"], config.validation_fraction)
+        splits |= split_validation(splits["train"], config.validation_fraction)
     if tokenizer is None:
         texts = splits["train"].texts
         tokenizer = Tokenizer.train(config.tokenizer, texts, lowercase=config.lowercase, min_count=config.min_count)
@@ -148,7 +168,7 @@ def _save(
     for name, (sequences, label_ids) in encoded.items():
         characters[name] = tokenizer.count_characters(np.delete(sequences.values, sequences.offsets[:-1]))
         sequences.save(folder / name)
-        Split.of(sequences, label_ids, characters[name], task).line.save(folder / name)
+        Split.of(sequences, label_ids, characters[name], task).by_length.save(folder / name)
         if label_ids is not None:
             np.save(folder / f"{name}.labels.npy", label_ids)
     about = {"task": task, "tokenizer": tokenizer.to_dict(), "labels": list(labels)}
@@ -167,23 +187,20 @@ def _digest(folder: Path, about: dict[str, Any]) -> str:
 
 
 def _open(folder: Path) -> Corpus | None:
-    """None where there is none, or a damaged one: it is prepared anew. All bytes are compared with the fingerprint: a
-    bit that flipped on the disk would be learnt, silently."""
+    """None if there is no corpus, or a damaged one, which is then prepared again. All bytes are compared with the
+    fingerprint: training would silently learn from a bit that flipped on the disk."""
     try:
         about = json.loads((folder / "corpus.json").read_text())
-        if (
-            _digest(folder, {key: value for key, value in about.items() if key != "fingerprint"})
-            != about["fingerprint"]
-        ):
+        fingerprint = about.pop("fingerprint")
+        if _digest(folder, about) != fingerprint:
             return None
+        splits = {name: _open_split(folder, name, count, about["task"]) for name, count in about["characters"].items()}
         return Corpus(
             tokenizer=Tokenizer(**about["tokenizer"]),
             labels=tuple(about["labels"]),
-            splits={
-                name: _open_split(folder, name, count, about["task"]) for name, count in about["characters"].items()
-            },
+            splits=splits,
             notes=tuple(about["notes"]),
-            fingerprint=about["fingerprint"],
+            fingerprint=fingerprint,
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -192,5 +209,5 @@ def _open(folder: Path) -> Corpus | None:
 def _open_split(folder: Path, name: str, num_characters: int, task: Task) -> Split:
     labels = folder / f"{name}.labels.npy"
     mapped = np.load(labels, mmap_mode="r") if labels.exists() else None
-    sequences, line = RaggedArray.open(folder / name), Line.open(folder / name)
-    return Split(sequences=sequences, labels=mapped, line=line, num_characters=num_characters, task=task)
+    sequences, order = RaggedArray.open(folder / name), LengthOrder.open(folder / name)
+    return Split(sequences=sequences, labels=mapped, by_length=order, num_characters=num_characters, task=task)

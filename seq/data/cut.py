@@ -1,17 +1,20 @@
-"""Cut documents into the sequences of a language model.
+"""Cut documents into the sequences of a language model, and limit the length of sequences.
 
-A document is the stream BOS, tokens, EOS. It is cut after lines or paragraphs, and wherever a part is longer than
-`max_length`. Each sequence carries one token in front, the one before its first target; so every token but BOS is
-predicted exactly once, and a sequence that begins in the middle of a text knows what it follows.
+A document is the stream BOS, tokens, EOS. It is cut after lines or paragraphs, and where a part is longer than
+`max_length`. Each sequence begins with the token before its first target. So every token but BOS is predicted exactly
+once, and a sequence that begins in the middle of a text knows the token before it.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seq.config import DataConfig
 from seq.data.ragged import Ints, RaggedArray, slices
 from seq.data.tokenizer import EOS, Tokenizer
+from seq.errors import UserError
 
 Unit = Literal["line", "paragraph", "document", "window"]
 
@@ -20,19 +23,45 @@ def cut_streams(streams: RaggedArray, unit: Unit, newline: int) -> RaggedArray:
     """Sequences of one token of context and the targets of one unit. `newline`: the token id of a line feed."""
     ends = np.union1d(_unit_ends(streams.values, unit, newline), streams.offsets[1:])
     starts = np.concatenate(([0], ends[:-1]))
-    # The context is the token before; a document's first sequence has BOS, its own first token.
+    # The context is the token before; a document's first sequence begins with BOS, which is its own first token.
     context = np.where(np.isin(starts, streams.offsets), starts, starts - 1)
     return slices(streams.values, context, ends)
 
 
 def split_long(sequences: RaggedArray, max_length: int) -> RaggedArray:
-    """Go on in a further sequence after `max_length` targets; the last token of one is the context of the next."""
+    """Continue in a further sequence after `max_length` targets. The last token of one is the context of the next."""
     targets = sequences.lengths - 1
-    pieces = -(-targets // max_length)
-    piece = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    starts = np.repeat(sequences.offsets[:-1], pieces) + piece * max_length
-    stops = np.minimum(starts + max_length + 1, np.repeat(sequences.offsets[1:], pieces))
+    parts = -(-targets // max_length)
+    number = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    starts = np.repeat(sequences.offsets[:-1], parts) + number * max_length
+    stops = np.minimum(starts + max_length + 1, np.repeat(sequences.offsets[1:], parts))
     return slices(sequences.values, starts, stops)
+
+
+def limit_length(
+    sequences: RaggedArray, origin: str, rows: Sequence[int], config: DataConfig, notes: list[str], *, markers: int
+) -> tuple[RaggedArray, Ints]:
+    """Apply `data.too_long`, for all its values but `split`. `markers` tokens of each sequence are not text; `rows` are the
+    row numbers for messages. Returns the sequences, and the places of those that were kept."""
+    lengths = sequences.lengths - markers
+    long = lengths > config.max_length
+    places = np.arange(len(sequences))
+    if not long.any():
+        return sequences, places
+    if config.too_long in ("auto", "error"):
+        first = int(long.argmax())
+        raise UserError(
+            f"{origin} row {rows[first]}: {lengths[first]} tokens, more than data.max_length={config.max_length} "
+            f"({long.sum()} such rows, the longest {lengths.max()}); raise data.max_length, or set "
+            "data.too_long=truncate or drop"
+        )
+    notes.append(f"{origin}: {long.sum()} sequences over {config.max_length} tokens: {config.too_long} (data.too_long)")
+    if config.too_long == "truncate":
+        stops = np.minimum(sequences.offsets[1:], sequences.offsets[:-1] + config.max_length + markers)
+        return slices(sequences.values, sequences.offsets[:-1], stops), places
+    if long.all():
+        raise UserError(f"{origin}: every row is longer than data.max_length={config.max_length}; nothing is left")
+    return sequences.take(places[~long]), places[~long]
 
 
 def newline_id(tokenizer: Tokenizer) -> int:
@@ -41,7 +70,7 @@ def newline_id(tokenizer: Tokenizer) -> int:
 
 
 def unit_end(unit: Unit, newline: int) -> list[int]:
-    """The tokens with which a unit ends, after which the next sequence begins; none for units without such a mark."""
+    """The tokens that end a unit; empty for units without such tokens."""
     return [newline] * {"line": 1, "paragraph": 2, "document": 0, "window": 0}[unit] * (newline >= 0)
 
 
@@ -54,5 +83,5 @@ def _unit_ends(stream: Ints, unit: Unit, newline: int) -> NDArray[np.int64]:
     if unit == "paragraph":
         after_feed, before_feed = np.roll(feed, 1), np.roll(feed, -1)
         feed = feed & after_feed & ~before_feed
-    ends: NDArray[np.int64] = np.flatnonzero(feed[:-1]) + 1  # what ends with the stream, ends anyway
+    ends: NDArray[np.int64] = np.flatnonzero(feed[:-1]) + 1  # the end of the stream is a cut anyway
     return np.asarray(ends[stream[ends] != EOS])

@@ -1,4 +1,4 @@
-"""A split as a torch data set whose item is a whole padded batch: collating is one gather, not a loop."""
+"""A split as a torch data set whose item is a whole padded batch, built by one gather instead of a loop."""
 
 from typing import NamedTuple, Self
 
@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from seq.config import MAX_NGRAM
 from seq.data.corpus import Corpus, Split
-from seq.data.plan import Pieces, Shard
+from seq.data.plan import Shard, ShardSizes
 from seq.data.ragged import Ints, pad_slices
 
 IGNORE_INDEX = -100
@@ -17,7 +17,7 @@ IGNORE_INDEX = -100
 
 
 MOVED = ("inputs", "targets", "continues", "preceding", "labels")
-"""What of a batch the device needs."""
+"""The parts of a batch that the device needs."""
 
 
 class Batch(NamedTuple):
@@ -26,30 +26,30 @@ class Batch(NamedTuple):
     inputs: Tensor
     """(B, T) int64, zero after each row's end."""
     lengths: Tensor
-    """(B,) int64, at least 1, always on the CPU (where `pack_padded_sequence` wants them)."""
+    """(B,) int64, at least 1, always on the CPU, where `pack_padded_sequence` needs them."""
     targets: Tensor
     """(B,) labels or (B, T) next tokens, int64; IGNORE_INDEX where there is none."""
     step: int
     shard: int
     num_targets: int
-    """Targets of the whole step, over all shards and ranks: what the loss is divided by."""
-    pieces: Pieces
+    """Targets of the whole step, over all shards and ranks. The loss is divided by this number."""
+    sizes: ShardSizes
     """Rows and tokens of all shards of the step."""
     continues: Tensor | None = None
-    """(B,) bool, in stream order: the row goes on where it ended in the step before."""
+    """(B,) bool, in stream order: the row continues where it ended in the step before."""
     preceding: Tensor | None = None
-    """(B, MAX_NGRAM - 1) int64, in stream order: the tokens before the row in its document, zero where there are none."""
+    """(B, MAX_NGRAM - 1) int64, in stream order: the tokens before the row in its document, else zero."""
     labels: Tensor | None = None
     """(B,) int64, for a language model that writes by label."""
 
     def arguments(self, hidden: Tensor | None = None) -> dict[str, Tensor]:
-        """What a model is called with; `hidden`: the state to begin with."""
+        """The keyword arguments of the model; `hidden`: the state to begin with."""
         own = {name: getattr(self, name) for name in ("inputs", "lengths", "preceding", "labels")}
         given = own | {"hidden": hidden}
         return {name: value for name, value in given.items() if value is not None}
 
     def to(self, device: torch.device) -> Self:
-        """Inputs and targets on `device`; the copy overlaps with computing if they are pinned."""
+        """The batch on `device`. From pinned memory, the copy overlaps with computation."""
         moved = {
             name: value.to(device, non_blocking=True) for name in MOVED if (value := getattr(self, name)) is not None
         }
@@ -57,17 +57,18 @@ class Batch(NamedTuple):
 
 
 class SequenceDataset(Dataset[Batch]):
-    """`dataset[shard]` gathers the shard. An empty shard becomes one row of padding without a target: weight 0."""
+    """`dataset[shard]` gathers the shard. An empty shard becomes one row of padding without a target, so its weight is 0."""
 
     def __init__(self, split: Split) -> None:
-        self.sequences, self.labels, self.line, self.task = split.sequences, split.labels, split.line, split.task
+        self.sequences, self.labels = split.sequences, split.labels
+        self.by_length, self.task = split.by_length, split.task
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def __getitem__(self, shard: Shard) -> Batch:
         padded, stored = pad_slices(self.sequences.values, *self._slices(shard))
-        common = (shard.step, shard.shard, self.num_targets(shard.pieces), shard.pieces)
+        common = (shard.step, shard.shard, self.num_targets(shard.sizes), shard.sizes)
         labels = self._labels(shard.sequences)
         if self.task == "classify":
             inputs = torch.from_numpy(_at_least(padded, 1))
@@ -78,7 +79,7 @@ class SequenceDataset(Dataset[Batch]):
         return Batch(inputs, lengths, targets, *common, continues, self._preceding(shard), given)
 
     def _slices(self, shard: Shard) -> tuple[Ints, Ints]:
-        """Where in the values its rows begin and end; one row of nothing if it has none."""
+        """Where its rows begin and end in the values; one empty row if it has none."""
         rows, windows = shard.sequences, shard.windows
         if len(rows) == 0:
             return np.zeros(1, np.int64), np.zeros(1, np.int64)
@@ -101,13 +102,13 @@ class SequenceDataset(Dataset[Batch]):
             return torch.full((1,), IGNORE_INDEX)
         return torch.from_numpy(self.labels[rows].astype(np.int64))
 
-    def num_targets(self, pieces: Pieces) -> int:
-        """Predictions that carry loss: one a sequence (classifier), or one a time step."""
-        return int((pieces.rows if self.task == "classify" else pieces.tokens).sum())
+    def num_targets(self, sizes: ShardSizes) -> int:
+        """Predictions that carry loss: one for each sequence (classifier) or for each time step."""
+        return int((sizes.rows if self.task == "classify" else sizes.tokens).sum())
 
 
 def decode_rows(batch: Batch, corpus: Corpus) -> list[dict[str, str]]:
-    """For people: `text` of each row, for a classifier with its `label`; a dummy row is left out."""
+    """The `text` of each row, for a classifier with its `label`; a dummy row is left out."""
     rows = zip(batch.inputs.tolist(), batch.lengths.tolist(), batch.targets.tolist(), strict=True)
     decode = corpus.tokenizer.decode
     if batch.targets.dim() == 2:
@@ -121,7 +122,7 @@ def _at_least(padded: Ints, width: int) -> Ints:
 
 
 def _next_tokens(padded: Ints, stored: Ints) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs are all tokens but the last, targets all but the first; a row without any is one step of padding."""
+    """Inputs are all tokens but the last, targets all but the first; an empty row is one step of padding."""
     tokens, lengths = torch.from_numpy(padded), torch.from_numpy(stored - 1)
     outside = torch.arange(tokens.shape[1] - 1) >= lengths[:, None]
     inputs = tokens[:, :-1].masked_fill(outside, 0)

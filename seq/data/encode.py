@@ -1,45 +1,24 @@
-"""From the texts of each split to its sequences of token ids; and the validation split, where none is given."""
+"""From the texts of each split to its sequences of token ids."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from seq.config import DataConfig
-from seq.data.cut import cut_streams, newline_id, split_long
+from seq.data.cut import cut_streams, limit_length, newline_id, split_long
 from seq.data.examples import Examples
-from seq.data.limits import limit_length
 from seq.data.ragged import Ints, RaggedArray, slices, smallest_dtype
 from seq.data.tokenizer import Tokenizer, frame
 from seq.errors import UserError
 
 Encoded = tuple[RaggedArray, Ints | None]
-"""Sequences with their markers, and for a classifier the label id of each."""
-
-FEW_ROWS = 5
-"""Fewer rows than this are no validation split: then it is cut from the end of the text, not by rows."""
-
-
-def cut_rows(train: Examples, fraction: float) -> dict[str, Examples]:
-    """`train` and `validation`: the rows whose text hashes below `fraction`, so that equal texts stay on one side and
-    more rows move none. A label never leaves `train`. Empty where a language model has too few documents for that;
-    a classifier with too few rows validates on the last one, or on its only one."""
-    digests = [hashlib.blake2b(text.encode(), digest_size=7).digest() for text in train.texts]
-    chosen = np.array([int.from_bytes(digest, "big") < fraction * 2**56 for digest in digests])
-    if train.labels is None and (chosen.sum() < FEW_ROWS or chosen.all()):
-        return {}
-    if train.labels is not None:
-        staying = {label for label, moves in zip(train.labels, chosen, strict=True) if not moves}
-        chosen &= np.array([label in staying for label in train.labels])
-    places = np.arange(len(chosen))
-    moved, kept = places[chosen], places[~chosen]
-    return {"train": train.take(kept), "validation": train.take(moved if len(moved) else places[-1:])}
+"""Sequences with their markers; for a classifier, also the label id of each."""
 
 
 def encode_splits(
     splits: Mapping[str, Examples], tokenizer: Tokenizer, labels: Sequence[str], config: DataConfig, notes: list[str]
 ) -> dict[str, Encoded]:
-    """The sequences of each split. UserError for a row that is too long, or that has a label of no training row."""
+    """The sequences of each split. UserError for a row that is too long, or whose label no training row has."""
     if any(split.labels is not None for split in splits.values()):
         return {name: _encode_rows(split, tokenizer, labels, config, notes) for name, split in splits.items()}
     documents = {name: frame(_encode(split.texts, tokenizer)) for name, split in splits.items()}
@@ -81,8 +60,8 @@ def _label_ids(split: Examples, labels: Sequence[str]) -> Ints:
 
 
 def _cut_end(documents: RaggedArray, config: DataConfig, newline: int, notes: list[str]) -> dict[str, RaggedArray]:
-    """The end of the text validates: `validation_fraction` of the targets, or up to twice that, from where a unit
-    begins."""
+    """The end of the text becomes the validation split: `validation_fraction` of the targets, or up to twice that, so that
+    it begins with a unit."""
     bounds = np.concatenate(([0], np.cumsum(documents.lengths - 1)))
     if bounds[-1] < 2:
         notes.append("validation: the only sequence trains and validates; give data.files.validation")

@@ -1,52 +1,63 @@
-"""A DataLoader over the sampler's shards, and the batches of a run, step by step."""
+"""This rank's batches of a split, step by step, in the order that the sampler gives."""
 
 from collections.abc import Iterator
 from itertools import islice
 
+import torch
 from torch.utils.data import DataLoader
 
 from launch.preemption import ignore_signals
 from seq.config import BatchConfig, TrainConfig
+from seq.data.corpus import Split
 from seq.data.dataset import Batch, SequenceDataset
-from seq.data.sampler import BucketedDistributedSampler, ShardSampler
-from seq.data.stream import StreamDistributedSampler
+from seq.data.sampler import BucketedDistributedSampler, ShardSampler, StreamDistributedSampler
 
 
-def make_sampler(dataset: SequenceDataset, batch: BatchConfig, *, seed: int) -> ShardSampler:
-    """In the order that the config asks for."""
-    kind = StreamDistributedSampler if batch.order == "stream" else BucketedDistributedSampler
-    return kind(dataset, batch, seed=seed)
+class BatchLoader:
+    """A data set, its sampler (`batch.order`) and torch's DataLoader. Batches come on `device`.
 
+    For a GPU, a worker process gathers batches into pinned memory while the device computes. On a CPU it would only compete
+    for the cores.
+    """
 
-def make_loader(dataset: SequenceDataset, sampler: ShardSampler, *, ahead: bool) -> DataLoader[Batch]:
-    """`batch_size=None`: the data set returns whole batches. `ahead`: a worker process gathers into pinned memory
-    while the device computes; on a CPU it would only compete for the cores."""
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=sampler,
-        num_workers=int(ahead),
-        pin_memory=ahead,
-        worker_init_fn=ignore_signals,
-    )
+    def __init__(
+        self, split: Split, batch: BatchConfig, device: torch.device, *, seed: int = 0, shuffle: bool = True
+    ) -> None:
+        kind = StreamDistributedSampler if batch.order == "stream" else BucketedDistributedSampler
+        self.dataset = SequenceDataset(split)
+        self.sampler: ShardSampler = kind(self.dataset, batch, seed=seed, shuffle=shuffle)
+        self._device = device
+        self._loader: DataLoader[Batch] = DataLoader(
+            self.dataset,
+            batch_size=None,  # the data set returns whole batches
+            sampler=self.sampler,
+            num_workers=int(device.type == "cuda"),
+            pin_memory=device.type == "cuda",
+            worker_init_fn=ignore_signals,
+        )
 
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.sampler.steps_per_epoch
 
-def total_steps(train: TrainConfig, sampler: ShardSampler) -> int:
-    """Of the whole run."""
-    return train.steps or train.epochs * sampler.steps_per_epoch
+    def total_steps(self, train: TrainConfig) -> int:
+        """The number of steps of the whole run."""
+        return train.steps or train.epochs * self.steps_per_epoch
 
+    def steps(self, start: int, stop: int) -> Iterator[list[Batch]]:
+        """For each of the steps `start` to `stop - 1` of the run, this rank's shards; through as many epochs as it takes."""
+        while start < stop:
+            self.sampler.seek(start)
+            batches = iter(self._loader)
+            while start < stop and (shards := list(islice(batches, self.sampler.shards_per_rank))):
+                yield [shard.to(self._device) for shard in shards]
+                start += 1
 
-def epoch_steps(loader: DataLoader[Batch], shards_per_rank: int) -> Iterator[list[Batch]]:
-    """What remains of the sampler's epoch: for each step, this rank's shards."""
-    batches = iter(loader)
-    while shards := list(islice(batches, shards_per_rank)):
-        yield shards
+    def shard(self, step: int, number: int) -> Batch:
+        """One shard of `step` of the run, of any rank, on the CPU."""
+        (shard,) = self.sampler.shards(range(step, step + 1), range(number, number + 1))
+        return self.dataset[shard]
 
-
-def run_steps(loader: DataLoader[Batch], sampler: ShardSampler, *, start: int, stop: int) -> Iterator[list[Batch]]:
-    """This rank's shards of the steps `start` to `stop - 1` of the run, through as many epochs as that takes."""
-    while start < stop:
-        sampler.seek(start)
-        for shards in islice(epoch_steps(loader, sampler.shards_per_rank), stop - start):
-            yield shards
-            start += 1
+    def largest_shard(self) -> Batch:
+        """The shard with the most padded tokens of the plan."""
+        return self.dataset[self.sampler.largest_shard()].to(self._device)

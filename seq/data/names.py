@@ -8,6 +8,9 @@ import hashlib
 import importlib
 import unicodedata
 
+from seq.data.examples import Examples, make_examples
+from seq.errors import UserError
+
 PROVIDERS = {
     "Arabic": ["fr_DZ"],
     "Chinese": ["zh_CN", "zh_TW"],
@@ -32,87 +35,35 @@ PROVIDERS = {
 
 _ATTRIBUTES = {"Chinese": ["last_romanized_names"], "Polish": ["unisex_last_names", "male_last_names"]}
 
-_RUSSIAN = dict(
-    zip(
-        "абвгдежзийклмнопрстуфхцчшщъыьэюя",
-        [
-            "a",
-            "b",
-            "v",
-            "g",
-            "d",
-            "e",
-            "zh",
-            "z",
-            "i",
-            "y",
-            "k",
-            "l",
-            "m",
-            "n",
-            "o",
-            "p",
-            "r",
-            "s",
-            "t",
-            "u",
-            "f",
-            "kh",
-            "ts",
-            "ch",
-            "sh",
-            "shch",
-            "_",
-            "y",
-            "_",
-            "e",
-            "yu",
-            "ya",
-        ],
-        strict=True,
-    )
+_RUSSIAN = (
+    "абвгдежзийклмнопрстуфхцчшщъыьэюя",
+    "a b v g d e zh z i y k l m n o p r s t u f kh ts ch sh shch _ y _ e yu ya",
 )
-_GREEK = dict(
-    zip(
-        "αβγδεζηθικλμνξοπρσςτυφχψω",
-        [
-            "a",
-            "v",
-            "g",
-            "d",
-            "e",
-            "z",
-            "i",
-            "th",
-            "i",
-            "k",
-            "l",
-            "m",
-            "n",
-            "x",
-            "o",
-            "p",
-            "r",
-            "s",
-            "s",
-            "t",
-            "y",
-            "f",
-            "ch",
-            "ps",
-            "o",
-        ],
-        strict=True,
-    )
-)
+_GREEK = ("αβγδεζηθικλμνξοπρσςτυφχψω", "a v g d e z i th i k l m n x o p r s s t y f ch ps o")
 _LATIN = {"ł": "l", "ø": "o", "đ": "d", "ß": "ss", "æ": "ae", "þ": "th", "ı": "i", "œ": "oe", "ð": "d"}
-_LETTERS = {letter: "" if latin == "_" else latin for letter, latin in (_RUSSIAN | _GREEK | _LATIN).items()}
+_LETTERS = _LATIN | {
+    letter: latin.strip("_")
+    for letters, latins in (_RUSSIAN, _GREEK)
+    for letter, latin in zip(letters, latins.split(), strict=True)
+}
 _APOSTROPHES = str.maketrans("’‘`´", "''''")
 _KEPT = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ '-")
 
 
+def load(subset: str | None, labelled: bool) -> dict[str, Examples]:
+    """The splits `train` and `test`."""
+    if subset is not None:
+        raise UserError(f"data.subset={subset}: names has no subsets; leave it out")
+    splits = {}
+    for split in ("train", "test"):
+        chosen = [(name, origin) for name, origin in rows() if split_of(name) == split]
+        texts, origins = [name for name, _ in chosen], [origin for _, origin in chosen]
+        splits[split] = make_examples(split, texts, origins if labelled else None)
+    return splits
+
+
 def fold(name: str) -> str:
-    """`Łukasiewicz-Müller` -> `Lukasiewicz-Muller`, `Иванов` -> `Ivanov`; what cannot be folded is left out."""
+    """`Łukasiewicz-Müller` -> `Lukasiewicz-Muller`, `Иванов` -> `Ivanov`; a letter that cannot be folded is left out."""
     plain = unicodedata.normalize("NFKD", name.translate(_APOSTROPHES))
     letters = "".join(_fold_letter(letter) for letter in plain if not unicodedata.combining(letter))
     kept = " ".join("".join(letter for letter in letters if letter in _KEPT).split())

@@ -39,8 +39,8 @@ class RaggedArray:
 
     @classmethod
     def open(cls, stem: Path) -> "RaggedArray":
-        """Map the two files into memory, read-only: nothing is read until it is used, and ranks share the pages."""
-        # As plain arrays over the mapped files: indexing the subclass np.memmap costs several times as much.
+        """Map the two files read-only: data are read when they are used, and ranks share the pages."""
+        # Plain arrays over the mapped files: indexing the subclass np.memmap takes several times as long.
         mapped = (np.load(f"{stem}.{part}.npy", mmap_mode="r") for part in ("values", "offsets"))
         return cls(*(np.asarray(array) for array in mapped))
 
@@ -49,7 +49,7 @@ def pad_slices(values: Ints, starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
     """`values[starts[i]:stops[i]]` as rows (B, T) int64, padded with zeros to the longest; and their lengths."""
     lengths = stops - starts
     columns = np.arange(lengths.max(initial=0))
-    # Rows that are shorter read on, into their neighbours, and the last ones stop at the last value (`clip`).
+    # Shorter rows read into their neighbours, and the last rows stop at the last value (`clip`); both are set to zero.
     padded = values.take(starts[:, None] + columns, mode="clip").astype(np.int64)
     padded *= columns < lengths[:, None]
     return padded, lengths

@@ -1,24 +1,28 @@
-"""DistributedSamplers whose items are shards: what all orders share, and `BucketedDistributedSampler`."""
+"""DistributedSamplers whose items are shards: bucketed by length, or in stream order."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import DistributedSampler
 
+from launch.seeding import derive_seed
 from seq.config import BatchConfig
 from seq.data.dataset import SequenceDataset
-from seq.data.plan import Plan, Shard
+from seq.data.order import permute
+from seq.data.plan import Plan, Shard, ShardSizes, Windows
 
 BLOCK = 32
-"""Steps that are looked up together: the fixed cost of a vectorised shuffle is shared."""
+"""Steps that are looked up together, so that they share the fixed cost of a vectorised shuffle."""
 
 
 class ShardSampler(DistributedSampler[Shard], ABC):
-    """What every order shares: rank r of W gets the shards [r V/W, (r + 1) V/W) of each step, so each rank has the same
-    number of steps. What comes depends on (data, seed, epoch, batch); the rank and the world size only say who gets
-    it. Raises ValueError if the world size does not divide the number of shards.
+    """What both orders share: rank r of W gets the shards [r V/W, (r + 1) V/W) of each step, so all ranks have the same
+    number of steps. The shards depend on (data, seed, epoch, batch); rank and world size only decide who gets them.
+    ValueError if the world size does not divide the number of shards.
     """
 
     def __init__(
@@ -40,7 +44,7 @@ class ShardSampler(DistributedSampler[Shard], ABC):
 
     @abstractmethod
     def arrange(self, dataset: SequenceDataset, batch: BatchConfig) -> None:
-        """What an order needs to know of the data."""
+        """Prepare what the order needs to know about the data."""
 
     @property
     @abstractmethod
@@ -49,14 +53,14 @@ class ShardSampler(DistributedSampler[Shard], ABC):
 
     @abstractmethod
     def shards(self, steps: range, numbers: range) -> Iterator[Shard]:
-        """The shards `numbers` of `steps` of the run, all of one epoch, whichever ranks they belong to."""
+        """The shards `numbers` of `steps` of the run, which are all in one epoch; of any rank."""
 
     @abstractmethod
     def largest_shard(self) -> Shard:
-        """The one with the most padded tokens of all steps, as a shard of step 0."""
+        """The shard with the most padded tokens, as a shard of step 0."""
 
     def seek(self, step: int) -> None:
-        """Make the next pass begin at `step` of the run, in the middle of its epoch if need be. Costs nothing."""
+        """The next pass begins at `step` of the run, also in the middle of an epoch. Takes no time."""
         self.epoch, self.start_step = divmod(step, self.steps_per_epoch)
 
     def set_epoch(self, epoch: int) -> None:
@@ -75,11 +79,11 @@ class ShardSampler(DistributedSampler[Shard], ABC):
 
 
 class BucketedDistributedSampler(ShardSampler):
-    """Shards of neighbours in length: over the ranks, each sequence comes exactly once an epoch. Without `shuffle`, the
+    """Shards of neighbours in length. Over all ranks, each sequence comes exactly once an epoch. Without `shuffle`, the
     longest come first."""
 
     def arrange(self, dataset: SequenceDataset, batch: BatchConfig) -> None:
-        self.plan = Plan(dataset.line, shards=batch.shards, tokens=batch.tokens, rows=batch.rows)
+        self.plan = Plan(dataset.by_length, shards=batch.shards, tokens=batch.tokens, rows=batch.rows)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -94,11 +98,65 @@ class BucketedDistributedSampler(ShardSampler):
         rows = self.plan.sequences(np.concatenate(positions), seed=seed, epoch=epoch)
         parts = iter(np.split(rows, np.cumsum([len(part) for part in positions])[:-1]))
         for step, whole in zip(steps, wholes, strict=True):
-            pieces = self.plan.shards_of(whole)
+            sizes = self.plan.shards_of(whole)
             for number in numbers:
-                yield Shard(step, number, next(parts), None, pieces)
+                yield Shard(step, number, next(parts), None, sizes)
 
     def largest_shard(self) -> Shard:
-        piece = self.plan.largest_shard()
-        rows = self.plan.sequences(np.arange(piece.start, piece.stop), seed=None, epoch=0)
-        return Shard(0, 0, rows, None, self.plan.shards_of(piece))
+        span = self.plan.largest_shard()
+        rows = self.plan.sequences(np.arange(span.start, span.stop), seed=None, epoch=0)
+        return Shard(0, 0, rows, None, self.plan.shards_of(span))
+
+
+class StreamDistributedSampler(ShardSampler):
+    """Each shard has `batch.rows` lanes. An epoch puts the documents in one sequence, in an order of its own, and cuts them
+    into windows of `batch.window` time steps; the last window of a document may be shorter. Each lane reads an equal
+    share of the windows, one in each step. A window `continues` if it follows the lane's last one in the same document."""
+
+    def arrange(self, dataset: SequenceDataset, batch: BatchConfig) -> None:
+        self.lengths = np.diff(dataset.sequences.offsets) - 1
+        self.window, self.rows, self.num_shards = batch.window, batch.rows, batch.shards
+        self.windows_of = -(-self.lengths // batch.window)
+        self.num_windows, self.num_lanes = int(self.windows_of.sum()), batch.shards * batch.rows
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.num_windows // self.num_lanes)
+
+    def shards(self, steps: range, numbers: range) -> Iterator[Shard]:
+        epoch, first = divmod(steps.start, self.steps_per_epoch)
+        for place, step in enumerate(steps, first):
+            documents, windows = self._lanes(epoch, place)
+            sizes = self._sizes(windows)
+            for number in numbers:
+                own = slice(number * self.rows, (number + 1) * self.rows)
+                read = Windows(windows.begin[own], windows.length[own], windows.continues[own])
+                yield Shard(step, number, documents[own], read, sizes)
+
+    def largest_shard(self) -> Shard:
+        # All shards have the same size, except in the last step of an epoch.
+        return next(self.shards(range(1), range(1)))
+
+    def _lanes(self, epoch: int, place: int) -> tuple[NDArray[np.int64], Windows]:
+        """For each lane, the document and the window that it reads in step `place` of `epoch`."""
+        order, bounds = self._epoch(epoch)
+        starts = self.num_windows * np.arange(self.num_lanes + 1) // self.num_lanes
+        inside = starts[:-1] + place < starts[1:]
+        window = np.where(inside, starts[:-1] + place, starts[:-1])
+        position = np.searchsorted(bounds, window, side="right") - 1
+        document = order[position]
+        begin = (window - bounds[position]) * self.window
+        length = np.where(inside, np.minimum(self.window, self.lengths[document] - begin), 0)
+        return document, Windows(begin, length, inside & (begin > 0) & (place > 0))
+
+    def _sizes(self, windows: Windows) -> ShardSizes:
+        length = windows.length.reshape(self.num_shards, self.rows)
+        return ShardSizes((length > 0).sum(1), length.sum(1), self.rows * length.max(1).clip(1))
+
+    @lru_cache(maxsize=2)  # noqa: B019  # a sampler lives as long as its run
+    def _epoch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The documents in the order of `epoch`, and the number of the first window of each."""
+        order: NDArray[np.int64] = np.arange(len(self.lengths))
+        if self.shuffle:
+            order = permute(order, len(order), derive_seed(self.seed, "documents", epoch))
+        return order, np.concatenate(([0], np.cumsum(self.windows_of[order])))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seq.config import DataConfig
-from seq.data.builtin import load_names, load_speeches
+from seq.data import names, speeches
 from seq.data.examples import Examples, make_examples
 from seq.errors import UserError
 
@@ -20,12 +20,12 @@ SPLITS = ("train", "validation", "test")
 
 
 def load_splits(config: DataConfig, *, labelled: bool, need_train: bool = True) -> dict[str, Examples]:
-    """Of `train`, `validation` and `test` those that the source has. UserError where it cannot be read."""
+    """Those of `train`, `validation` and `test` that the source has. UserError if it cannot be read."""
     _refuse_ignored(config)
     if config.source == "names":
-        return load_names(config.subset, labelled)
+        return names.load(config.subset, labelled)
     if config.source == "speeches":
-        return load_speeches(config.subset, labelled)
+        return speeches.load(config.subset, labelled)
     splits = _load_with_datasets(config)
     if need_train and "train" not in splits:
         raise UserError(f"data.source={config.source}: no train split; it has {', '.join(splits) or 'nothing'}")
@@ -34,7 +34,7 @@ def load_splits(config: DataConfig, *, labelled: bool, need_train: bool = True) 
 
 
 def identify(config: DataConfig) -> list[str]:
-    """What, beside the config, decides the content: package releases, or the bytes of local files."""
+    """What decides the content beside the config: package releases, or the bytes of local files."""
     if config.source in BUILT_IN:
         import importlib.metadata
 
@@ -44,7 +44,7 @@ def identify(config: DataConfig) -> list[str]:
 
 
 def local_files(config: DataConfig) -> dict[str, list[Path]]:
-    """The files of each split, for local sources; empty for a hub id. UserError where a pattern matches none."""
+    """The files of each split, for local sources; empty for a hub id. UserError if a pattern matches none."""
     if config.source in FORMATS:
         patterns = {split: pattern for split in SPLITS if (pattern := getattr(config.files, split)) is not None}
         if not patterns:
@@ -62,7 +62,7 @@ def local_files(config: DataConfig) -> dict[str, list[Path]]:
 
 
 def _refuse_ignored(config: DataConfig) -> None:
-    """A key that the source does not read is a mistake, such as a forgotten `data.source=csv`."""
+    """UserError for a key that the source does not read, such as after a forgotten `data.source=csv`."""
     local = config.source in FORMATS or Path(config.source).is_dir()
     files = [f"files.{split}" for split in SPLITS if getattr(config.files, split) is not None]
     ignored = [] if config.source in FORMATS else files
@@ -85,11 +85,11 @@ def _expand(key: str, pattern: str) -> list[Path]:
 
 
 def _load_with_datasets(config: DataConfig) -> Mapping[str, Any]:
-    """`datasets` is imported here alone: it costs a second or two, and only a first start needs it."""
+    """`datasets` is imported only here: it takes a second or two, and only a first start needs it."""
     import datasets
 
     datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # faults are told below, in one line
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # faults are reported below, in one line
     files = local_files(config)
     for path in (path for paths in files.values() for path in paths if path.suffix != ".parquet"):
         _check_encoding(path, config.encoding)
@@ -97,7 +97,7 @@ def _load_with_datasets(config: DataConfig) -> Mapping[str, Any]:
     try:
         loaded = datasets.load_dataset(**arguments)
     except Exception as error:
-        # The library wraps what went wrong; the innermost cause is the one that helps.
+        # The library wraps the error; the innermost cause is the useful one.
         while error.__cause__ is not None:
             error = error.__cause__  # type: ignore[assignment]
         if "corresponds to no data" in str(error):
@@ -108,7 +108,7 @@ def _load_with_datasets(config: DataConfig) -> Mapping[str, Any]:
 
 
 def _arguments(config: DataConfig, files: dict[str, list[Path]]) -> dict[str, Any]:
-    """What `load_dataset` is called with. Text files come whole: lockstep cuts them itself, at `data.unit`."""
+    """The arguments of `load_dataset`. Text files are read whole, because lockstep cuts them itself, at `data.unit`."""
     if not files:
         return {"path": config.source, "name": config.subset, "revision": config.revision}
     kind = config.source
@@ -132,7 +132,7 @@ def _arguments(config: DataConfig, files: dict[str, list[Path]]) -> dict[str, An
 
 
 def _codec(encoding: str) -> str:
-    """Spreadsheets put a byte order mark in front of UTF-8; it is not part of the first column's name."""
+    """Spreadsheets put a byte order mark before UTF-8; it must not become part of the first column's name."""
     return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
@@ -160,10 +160,10 @@ def _decodes(line: bytes, encoding: str) -> bool:
 def _examples(split: str, table: Any, config: DataConfig, label: str | None) -> Examples:
     for key, column in (("data.text", config.text), ("data.label", label)):
         if column is not None and column not in table.column_names:
-            names = table.column_names
-            likely = next((mark for mark in ";\t|," if len(names) == 1 and mark in names[0]), None)
+            columns = table.column_names
+            likely = next((mark for mark in ";\t|," if len(columns) == 1 and mark in columns[0]), None)
             advice = f"; is data.delimiter={likely!r} meant?" if likely else ""
-            raise UserError(f"{split}: no column {column!r} ({key}); columns are {', '.join(names)}{advice}")
+            raise UserError(f"{split}: no column {column!r} ({key}); columns are {', '.join(columns)}{advice}")
     texts = [_text(split, row, config.text, value) for row, value in enumerate(table[config.text], 1)]
     if label is None:
         return make_examples(split, [text.replace("\r\n", "\n") for text in texts], None)

@@ -6,11 +6,23 @@ Test is Barack Obama's last address, validation the one before; all others train
 import importlib.metadata
 import re
 
+from seq.data.examples import Examples, make_examples
 from seq.errors import UserError
 
 TEST, VALIDATION = "2016-Obama-1", "2015-Obama-1"
 RECENT = ((2009, 4), (1997, 3), (1981, 2))
 """(first year, times an epoch) of the subsets `-recent`."""
+
+
+def load(subset: str | None, labelled: bool) -> dict[str, Examples]:
+    """The splits `train`, `validation` and `test`."""
+    if labelled:
+        raise UserError("data.source=speeches has no labels; use model.kind=language_model, or data.source=names")
+    texts = chosen(subset)
+    return {
+        split: make_examples(split, [text for name, text in texts if split_of(name) == split], None)
+        for split in ("train", "validation", "test")
+    }
 
 
 def documents() -> dict[str, str]:
@@ -21,8 +33,8 @@ def documents() -> dict[str, str]:
 
 
 def chosen(subset: str | None) -> list[tuple[str, str]]:
-    """(id, text) of all addresses, or with the subset `since-1981` of those of that year and later. With
-    `since-1981-recent`, recent ones train more than once: language changes, and the test is of 2016."""
+    """(id, text) of all addresses; with the subset `since-1981`, of those of that year and later. With
+    `since-1981-recent`, recent addresses come more than once, because language changes and the test is from 2016."""
     if subset is None:
         return list(documents().items())
     match = re.fullmatch(r"since-(\d{4})(-recent)?", subset)
@@ -36,7 +48,7 @@ def chosen(subset: str | None) -> list[tuple[str, str]]:
 
 
 def _times(name: str) -> int:
-    """How often an address is read in an epoch; those of the splits that are measured count once."""
+    """How often an address comes in an epoch; those of validation and test come once."""
     year = int(name[:4])
     return 1 if split_of(name) != "train" else next((times for since, times in RECENT if year >= since), 1)
 

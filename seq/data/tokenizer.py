@@ -11,7 +11,7 @@ import numpy as np
 from seq.data.ragged import Ints, RaggedArray, smallest_dtype
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
-"""Padding, begin, end, and what the vocabulary lacks. All before the first token of text."""
+"""Ids of padding, begin, end, and characters that the vocabulary lacks. Tokens of text follow from RESERVED on."""
 RESERVED = 4
 
 
@@ -50,14 +50,14 @@ class Tokenizer:
         return RaggedArray(values, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of `ids`; markers give nothing, UNKNOWN and broken UTF-8 give the replacement character."""
+        """Text of `ids`. Markers give no text; UNKNOWN and broken UTF-8 give the replacement character."""
         text = [int(token) for token in ids if token >= UNKNOWN]
         if self.kind == "bytes":
             return bytes(token - RESERVED for token in text if token >= RESERVED).decode("utf-8", "replace")
         return "".join(self.characters[token - RESERVED] if token >= RESERVED else "\ufffd" for token in text)
 
     def decode_each(self, ids: Iterable[int]) -> Iterator[str]:
-        """What each of `ids` adds to the text: nothing while a character of several bytes is not complete."""
+        """The text that each of `ids` adds: nothing while a character of several bytes is incomplete."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for token in ids:
             if self.kind == "characters":
@@ -74,13 +74,13 @@ class Tokenizer:
         return len(text)
 
     def unknown(self, text: str) -> list[str]:
-        """The characters of `text` that the vocabulary lacks, each once."""
+        """The characters of `text` that the vocabulary lacks, each one once."""
         text = text.lower() if self.lowercase else text
         return [] if self.kind == "bytes" else sorted(set(text) - set(self.characters))
 
     @cached_property
     def _ids(self) -> Ints:
-        """Code point -> id, as a table: a whole corpus is encoded by one indexing."""
+        """A table from code point to id, so that one indexing encodes a whole corpus."""
         table = np.full(0x110000, UNKNOWN, smallest_dtype(self.vocab_size))
         table[_code_points(self.characters)] = np.arange(RESERVED, self.vocab_size)
         return table

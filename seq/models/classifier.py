@@ -1,4 +1,4 @@
-"""Embedding -> GRU -> linear: one label for a sequence; and beside it, if asked for, its n-grams -> linear."""
+"""Embedding -> GRU -> linear: one label for a sequence. If asked for, class logits of its n-grams are added."""
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ from seq.models.ngrams import NgramLogits
 
 
 class Classifier(nn.Module):
-    """Reads the last valid state of every direction of the top layer."""
+    """Reads the last valid state of each direction of the top layer."""
 
     def __init__(self, config: ClassifierConfig, vocab_size: int, num_labels: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Classifier(nn.Module):
         (B, num_labels), and the last states (L * D, B, H)."""
         embedded = self.embedding_dropout(self.embedding(self.token_dropout(inputs)))
         _, last = self.gru(embedded, lengths, hidden)
-        # (D, B, H) of the top layer -> (B, D * H): with `last[-1]` alone, the forward direction would be thrown away.
+        # (D, B, H) of the top layer -> (B, D * H): `last[-1]` alone would drop the forward direction.
         top = last[-self.gru.directions :].transpose(0, 1).flatten(1)
         logits = self.output(self.output_dropout(top))
         return logits + self.ngrams(inputs, lengths) if self.ngrams else logits, last

@@ -1,10 +1,10 @@
-"""Dropout for sequences: of features, the same for all time steps, and of whole tokens."""
+"""Dropout for sequences: of features, with one mask for all time steps, and of whole tokens."""
 
 import torch
 from torch import Tensor, nn
 
 UNKNOWN = 3
-"""The token of a character that the vocabulary lacks, the last of the reserved ones: as in `seq.data.tokenizer`."""
+"""The token of a character that the vocabulary lacks, the last reserved one; the same as in `seq.data.tokenizer`."""
 
 
 class LockedDropout(nn.Module):
@@ -15,17 +15,17 @@ class LockedDropout(nn.Module):
         self.probability = probability
 
     def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`inputs` (B, T, E); `mask` (B, 1, E), from `draw`, for a caller that has one row's steps in several calls."""
+        """`inputs` (B, T, E). A caller that passes one row's steps in several calls gives `mask` (B, 1, E) from `draw`."""
         return inputs * (self.draw(inputs) if mask is None else mask)
 
     def draw(self, like: Tensor) -> Tensor:
-        """A mask (B, 1, E) for rows such as `like` (B, T, E); ones outside training."""
+        """A mask (B, 1, E) for rows of the shape of `like` (B, T, E); all ones outside training."""
         return nn.functional.dropout(like.new_ones(like.shape[0], 1, like.shape[2]), self.probability, self.training)
 
 
 class TokenDropout(nn.Module):
-    """In training, each token of text is read as UNKNOWN with this probability: a word is to be told by all its letters.
-    Draws come from torch's default CPU generator."""
+    """In training, each token of text is read as UNKNOWN with this probability, so that the model learns to use all letters of
+    a word. Random numbers come from torch's default CPU generator."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()

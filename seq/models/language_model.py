@@ -10,8 +10,8 @@ from seq.models.ngrams import NgramEmbedding
 
 
 class LanguageModel(nn.Module):
-    """With `teacher_forcing` p < 1, each input after a row's first is, in training, the true one with probability p,
-    else the model's own likeliest token (p = 0: free running). Draws come from torch's default CPU generator."""
+    """With `teacher_forcing` p < 1, in training each input after a row's first is the true token with probability p, else
+    the model's own likeliest token (p = 0: free running). Random numbers come from torch's default CPU generator."""
 
     def __init__(
         self, config: LanguageModelConfig, vocab_size: int, teacher_forcing: float = 1.0, num_labels: int = 0
@@ -32,7 +32,7 @@ class LanguageModel(nn.Module):
             self.label_embedding = nn.Embedding(num_labels, config.num_layers * config.hidden_size)
         self.output = nn.Linear(config.hidden_size, vocab_size)
         if config.tie_weights:
-            # A softmax over N(0, 1) embeddings would begin far from uniform.
+            # With N(0, 1) embeddings as output weights, the first predictions would be far from uniform.
             nn.init.normal_(self.embedding.weight, std=config.embedding_dim**-0.5)
             self.output.weight = self.embedding.weight
 
@@ -45,9 +45,9 @@ class LanguageModel(nn.Module):
         preceding: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, T, vocab_size), and the state after each
-        row's last token (L, B, H). It begins with the state `hidden` (L, B, H), or with that of its label (B,); with
-        zeros if both are None. `preceding` (B, at least `reach`): the tokens before, which n-grams reach back to; zeros
-        (padding) where there are none, or if None."""
+        row's last token (L, B, H). It begins with the state `hidden` (L, B, H), or with the state of its label (B,), or
+        with zeros if both are None. `preceding` (B, at least `reach`): the tokens before the row, for its first n-grams;
+        zero (padding) where there are none. None: there are none."""
         if labels is not None:
             hidden = self.label_states(labels)
         if preceding is None:

@@ -1,26 +1,26 @@
-"""What a few neighbouring tokens say by themselves: a table learns it at once, a GRU slowly.
+"""Tables of hashed n-grams beside the GRU. A table learns quickly what a few neighbouring tokens say; a GRU learns it slowly.
 
-A name is often told by a few letters ("-ski", "O'", "ette"): class logits of n-grams are the linear part of a wide and
-deep model (Cheng and others, 2016). The next letter depends most on the last few: embeddings of the n-grams that end at
-a position (Pagnoni and others, 2024, for bytes) leave to the GRU what goes further back. N-grams are hashed into
-buckets (Weinberger and others, 2009), so a table does not grow with the data.
+A few letters often tell the origin of a name ("-ski", "O'", "ette"): class logits of n-grams are the linear part of a
+wide and deep model (Cheng and others, 2016). The next letter depends mostly on the last few letters: embeddings of the
+n-grams that end at a position (Pagnoni and others, 2024, for bytes) leave longer dependencies to the GRU. N-grams are
+hashed into buckets (Weinberger and others, 2009), so a table does not grow with the data.
 """
 
 import torch
 from torch import Tensor, nn
 
 MULTIPLIER, MODULUS = 1103515245, 2**31 - 1
-"""Of a polynomial hash: the tokens are the digits of a number, taken modulo a prime."""
+"""A polynomial hash: the tokens are the digits of a number modulo a prime."""
 
 
 def hash_longer(hashed: Tensor, token: Tensor) -> Tensor:
-    """The hash of n-grams with one more `token` each. The products stay below 2^62: nothing wraps around, so that other
-    programs, which the model is exported to, find the same buckets."""
+    """The hash of n-grams that are longer by one `token`. The products stay below 2^62, so nothing overflows, and programs
+    that run the exported model find the same buckets."""
     return (hashed * MULTIPLIER + token).remainder(MODULUS)
 
 
 class NgramLogits(nn.Module):
-    """One logit a class for each n-gram of 1 to `orders` tokens; those of a text are added, over sqrt(length)."""
+    """One logit for each class and n-gram of 1 to `orders` tokens. A text's logits are added and divided by sqrt(length)."""
 
     def __init__(self, vocab_size: int, num_labels: int, *, orders: int, buckets: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class NgramLogits(nn.Module):
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, num_labels)."""
         lengths = lengths.to(inputs.device)[:, None]
-        ends = torch.arange(inputs.shape[1], device=inputs.device) + 1  # of an n-gram that begins in this column
+        ends = torch.arange(inputs.shape[1], device=inputs.device) + 1  # the end of a 1-gram that begins in this column
         hashed, offset = torch.zeros_like(inputs), 0
         places, inside = [], []
         for before, size in enumerate(self.sizes):
@@ -48,7 +48,7 @@ class NgramLogits(nn.Module):
 
 class NgramEmbedding(nn.Module):
     """The sum of the embeddings of the n-grams of 2 to `orders` tokens that end at a position. In training each is left
-    out with probability `dropout`, so that the rare ones, which a text has once, are not learnt by heart."""
+    out with probability `dropout`, so that rare n-grams are not memorised."""
 
     def __init__(self, dim: int, *, orders: int, buckets: int, dropout: float = 0.0) -> None:
         super().__init__()

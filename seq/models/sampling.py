@@ -1,4 +1,4 @@
-"""Draw tokens from a language model. Knows ids only, no text."""
+"""Draw tokens from a language model. It knows ids, not text."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from seq.config import MAX_NGRAM, GenerationConfig
 from seq.models.language_model import LanguageModel
 
 RECENT = 64
-"""Tokens that a repetition penalty looks back on."""
+"""Number of last tokens that the repetition penalty applies to."""
 
 
 @torch.inference_mode()
@@ -26,9 +26,9 @@ def sample_tokens(
 ) -> Iterator[Tensor]:
     """Read `prompt` (T,), then yield `config.length` times the next token of each of `rows` texts, (rows,) on the CPU.
 
-    `forbidden`: ids that are never drawn. `unit_end`: the ids that end a unit of training text; after them the state
-    begins anew, as it did in training. `label`: for a model that writes by label. Draws are made on the CPU from `generator`: the same seed gives the same text.
-    Memory does not grow with the length. The caller sets eval mode.
+    `forbidden`: ids that are never drawn. `unit_end`: the ids that end a unit of training text; after them the state is
+    reset, as it was in training. `label`: for a model that writes by label. Tokens are drawn on the CPU from `generator`, so
+    the same seed gives the same text. Memory does not grow with the length. The caller sets eval mode.
     """
     device = next(model.parameters()).device
     one = torch.ones(rows, dtype=torch.int64)

@@ -1,8 +1,8 @@
 """A GRU layer as a linear-time scan over packed rows, for CPUs.
 
-`nn.GRU` goes back through packed input with a gradient of full size at each step: its cost grows with the square of the
-length. Here all inputs are multiplied at once, forward and backward; only the products with the state are made step by
-step, on the rows that still run. The equations are those of `nn.GRU`:
+The backward pass of `nn.GRU` over packed input fills a gradient of full size at each step, so its cost grows with the
+square of the length. Here all inputs are multiplied at once, forward and backward; only the products with the state are
+computed step by step, on the rows that have not ended. The equations are those of `nn.GRU`:
 
     r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)        z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)
     n = tanh(W_in x + b_in + r * (W_hn h + b_hn))     h' = (1 - z) * n + z * h
@@ -20,7 +20,7 @@ def scan(inputs: Tensor, hidden: Tensor, sizes: list[int], weights: list[Tensor]
     first of those at step t - 1; `hidden` (B, H); `weights`: W_i, W_h, b_i, b_h as `nn.GRU` has them."""
     weight_ih, weight_hh, bias_ih, bias_hh = weights
     gates = linear(inputs, weight_ih, bias_ih)
-    # Under autocast the gates have the lower precision, and all the rest follows them.
+    # Under autocast the gates have the lower precision; the other tensors follow them.
     rest = (tensor.to(gates.dtype) for tensor in (hidden, weight_hh, bias_hh))
     states: Tensor = _Scan.apply(gates, *rest, sizes)  # type: ignore[no-untyped-call]
     return states
@@ -50,7 +50,7 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """By parts: what each gate's gradient is per unit of the state's, for all rows at once; then back in time."""
+        """First the derivative of each gate by the state, for all rows at once; then back in time."""
         weight, before, both, new, product = ctx.saved_tensors
         (outer,), width = gradients, weight.shape[1]
         reset, update = both[:, :width], both[:, width:]

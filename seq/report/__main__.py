@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from seq.command_line import exit_code
-from seq.report.write import write_report
+from seq.report import write_report
 
 
 def main(arguments: list[str]) -> None:

@@ -9,14 +9,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from seq.report.charts import COLOURS, Curve, bar_chart, line_chart
-from seq.report.record import AXES, RunRecord, differing_keys
+from seq.report.record import AXES, RunRecord, differing_values
+from seq.training.metrics import EVALUATION, METRICS, SAMPLES, TRAINING, show
 
 MOST_CLASSES = 25
 """A confusion matrix of more classes shows the largest."""
 MOST_SAMPLES = 60
 """The newest; the others are in samples.jsonl."""
-HEADLINES = ("accuracy", "macro_f1", "bits_per_char", "window_bits_per_char", "perplexity", "loss", "window_loss")
-LINES = {"grad_norm": "gradient norm", "lr": "learning rate", "tokens_per_second": "tokens / s"}
+NOT_DRAWN = ("loss", "perplexity", "window_loss")
+"""Figures of an evaluation that say the same as another curve."""
 CAUSES = ("compute", "data", "sync", "evaluation", "sampling", "checkpoint", "startup", "lost", "other")
 
 
@@ -37,21 +38,25 @@ def render(records: list[RunRecord]) -> str:
         runs=[_run(record) for record in records],
         axes=AXES,
         charts={axis: [Markup(chart) for chart in charts(records, axis) if chart] for axis in AXES},
-        differing=differing_keys(records) if several else {},
-        headlines=[name for name in HEADLINES if any(name in record.final for record in records)],
+        differing=differing_values(records) if several else {},
+        headlines=[metric.name for metric in EVALUATION if any(metric.name in record.final for record in records)],
+        metrics=METRICS,
+        sample_figures=[metric.name for metric in SAMPLES],
+        show=show,
     )
 
 
 def charts(records: list[RunRecord], axis: str) -> list[str]:
-    """The same set of charts over steps, tokens or time. One run: a colour for each split; several: one for each run."""
-    evaluated = dict.fromkeys(name for record in records for line in record.evaluations for name in line)
-    figures = [name for name in HEADLINES if name in evaluated and name not in ("loss", "perplexity", "window_loss")]
+    """The same charts over steps, tokens or time. One run has a colour for each split; several have one for each run."""
+    evaluated = {name for record in records for line in record.evaluations for name in line}
     loss = [_curves(records, "loss", axis, split) for split in (None, "validation")]
-    drawn = [line_chart("loss, nats", AXES[axis], [*loss[0], *loss[1]])]
-    for name in figures:
-        drawn.append(line_chart(f"validation {name}", AXES[axis], _curves(records, name, axis, "validation")))
-    for name, title in LINES.items():
-        drawn.append(line_chart(title, AXES[axis], _curves(records, name, axis, None), log=name == "grad_norm"))
+    drawn = [line_chart(METRICS["loss"].label, AXES[axis], [*loss[0], *loss[1]])]
+    for metric in (metric for metric in EVALUATION if metric.name in evaluated and metric.name not in NOT_DRAWN):
+        title = f"validation: {metric.title}"
+        drawn.append(line_chart(title, AXES[axis], _curves(records, metric.name, axis, "validation")))
+    for metric in (metric for metric in TRAINING if metric.name != "padding_fraction"):
+        curves = _curves(records, metric.name, axis, None)
+        drawn.append(line_chart(metric.label, AXES[axis], curves, log=metric.name == "grad_norm"))
     return drawn
 
 

@@ -1,4 +1,4 @@
-"""What a run directory says about its run."""
+"""Everything that the report reads from a run directory."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,25 +8,25 @@ from typing import Any
 import numpy as np
 
 from seq.config import Config
-from seq.config_file import load_config
+from seq.config.identity import flatten
+from seq.config.read import load_config
 from seq.errors import UserError
-from seq.identity import flatten
-from seq.training.json_lines import read_lines
+from seq.run.directory import RunDirectory
+from seq.run.json_lines import read_lines
 from seq.training.metrics import per_class
-from seq.training.run_directory import RunDirectory
 
-Line = dict[str, Any]
+JsonLine = dict[str, Any]
 AXES = {"step": "step", "tokens": "tokens seen", "time": "minutes"}
-"""What a curve may be drawn over."""
+"""The x axes that a curve can have."""
 
 SAMPLE = ("step", "prompt", "label", "text")
-"""What tells a sample from another."""
+"""Samples that agree in these keys are the same sample."""
 
-REQUIRED = {
-    *("split", "epoch", "tokens_seen", "padding_fraction", "imbalance", "num_parameters", "wall_seconds", "goodput"),
-    *("world_size", "bad_steps", "params_sha256", "ledger", "labels", "confusion", "data"),
-}
-"""Keys of `result.json` that the page cannot do without."""
+REQUIRED = frozenset(
+    "split epoch tokens_seen padding_fraction imbalance num_parameters wall_seconds goodput "
+    "world_size bad_steps params_sha256 ledger labels confusion data".split()
+)
+"""Keys of `result.json` that the page needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +35,10 @@ class RunRecord:
     config: Config
     result: dict[str, Any]
     """`result.json`; empty while the run has not ended."""
-    train: list[Line]
-    evaluations: list[Line]
-    judged: list[Line]
-    samples: list[Line]
+    train: list[JsonLine]
+    evaluations: list[JsonLine]
+    judged: list[JsonLine]
+    samples: list[JsonLine]
     bad_steps: list[str]
     """Names of the files about them."""
 
@@ -63,19 +63,19 @@ class RunRecord:
         )
 
     def curve(self, figure: str, axis: str, split: str | None = None) -> tuple[list[float], list[float]]:
-        """x and y of a figure of the training lines, or of the evaluations of `split`; gaps are left out."""
+        """x and y of a figure of the training lines, or of the evaluations of `split`; missing values are left out."""
         lines = self.train if split is None else [line for line in self.evaluations if line.get("split") == split]
         known = [line for line in lines if _is_number(line.get(figure))]
         return self._places(known, axis), [float(line[figure]) for line in known]
 
-    def _places(self, lines: list[Line], axis: str) -> list[float]:
+    def _places(self, lines: list[JsonLine], axis: str) -> list[float]:
         if axis == "time":
             return [float(line.get("wall_seconds") or 0) / 60 for line in lines]
         steps = [float(line["step"]) for line in lines]
         seen = [line for line in self.train if _is_number(line.get("tokens_seen"))]
         if axis == "step" or not seen:
             return steps
-        # Evaluations do not say how many tokens were seen; between two training lines the number grows evenly.
+        # Evaluation lines have no token count; between two training lines the count grows evenly.
         at = np.interp(steps, [line["step"] for line in seen], [line["tokens_seen"] for line in seen])
         return [float(place) for place in at]
 
@@ -103,7 +103,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _complete(path: Path, result: Any) -> dict[str, Any]:
-    """UserError for a result that lacks what the report shows."""
+    """UserError if the result lacks a key that the report needs."""
     missing = sorted(REQUIRED - result.keys()) if result else []
     if missing:
         raise UserError(
@@ -112,14 +112,14 @@ def _complete(path: Path, result: Any) -> dict[str, Any]:
     return result or {}
 
 
-def _later(lines: list[Line], event: str) -> list[Line]:
+def _later(lines: list[JsonLine], event: str) -> list[JsonLine]:
     newest = {(line["step"], str(line.get("split"))): line for line in lines if line.get("event") == event}
     return sorted(newest.values(), key=lambda line: line["step"])
 
 
-def differing_keys(records: list[RunRecord]) -> dict[str, list[Any]]:
-    """Config keys whose values are not the same in all runs, with the value in each."""
-    trees = [flatten(record.config.model_dump(mode="json")) for record in records]
+def differing_values(records: list[RunRecord]) -> dict[str, list[Any]]:
+    """Config keys whose values differ between the runs, with the value in each run."""
+    trees = [flatten(record.config) for record in records]
     keys = dict.fromkeys(key for tree in trees for key in tree)
     found = {key: [tree.get(key, "") for tree in trees] for key in keys if key not in ("run.name", "run.output_dir")}
     return {key: values for key, values in found.items() if any(value != values[0] for value in values)}

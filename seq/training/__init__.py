@@ -1,1 +1,1 @@
-"""What a run does with data and model: objective, updates, evaluation, records, checkpoints."""
+"""The arithmetic of training and evaluation. It opens no file."""

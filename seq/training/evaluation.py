@@ -1,61 +1,66 @@
-"""Evaluate a split: every example exactly once at any world size, and the same figures to the last bit."""
+"""Evaluate a split: every example exactly once, and the same figures to the last bit at every world size."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from launch.collectives import sum_over_ranks
 from seq.config import MAX_NGRAM, Config
-from seq.data.corpus import Split
-from seq.data.dataset import IGNORE_INDEX, Batch, SequenceDataset
-from seq.data.loader import epoch_steps, make_loader
-from seq.data.sampler import BucketedDistributedSampler
-from seq.models.build import Model
-from seq.training.metrics import Evaluation, classifier_figures, language_model_figures
+from seq.data.corpus import Corpus, Split
+from seq.data.dataset import IGNORE_INDEX, Batch, SequenceDataset, decode_rows
+from seq.data.loader import BatchLoader
+from seq.data.plan import Shard, ShardSizes
+from seq.models import Model
+from seq.training.metrics import Evaluation, Tally, classifier_figures, language_model_figures
 from seq.training.objective import loss_sum
 from seq.training.precision import autocast
-from seq.training.tally import Tally
 
 ROWS, TOKENS = 256, 32768
-"""Size of a shard: without gradients there is room for more than in training."""
+"""Size of a shard. Without gradients there is room for more than in training."""
 CHUNK = 256
-"""Time steps that a language model reads at once. Texts may be long; their logits need not be in memory together."""
+"""Time steps that a language model reads at once, so that the logits of a long text need not all be in memory."""
+PAIRS, EXAMPLES = 12, 4
+"""Pairs of confused classes to show, and examples of each."""
+MOST_CHARACTERS = 200
+"""Characters shown of an example."""
+EXAMPLE_TOKENS = 200_000
+"""Tokens that are searched for examples. The other ranks wait during the search."""
 
 Predictions = Iterator[tuple[Tensor, Tensor]]
-"""Logits, and the targets that they are for."""
-Way = Callable[[Model, Batch], Predictions]
+"""Logits and their targets."""
+Reading = Callable[[Model, Batch], Predictions]
 
 
 @torch.inference_mode()
 def evaluate(model: Model, split: Split, config: Config, device: torch.device) -> Evaluation:
     """Called by every rank; every rank gets the result.
 
-    Each shard's sums stand in a table, at a place of their own; a rank leaves the others' places at 0. So the sum
-    over ranks is exact, and adding up the table afterwards does not depend on who computed what.
+    Each shard's sum has its own place in a table, and a rank leaves the places of the others at 0. So the sum over ranks is
+    exact, and the sum of the table does not depend on which rank computed what.
 
-    A language model is evaluated twice, and predicts each token once each time: `carried`, from the beginning of each
+    A language model is evaluated twice, and predicts each token once each time: `carried` from the beginning of each
     document to its end, and on windows of `evaluation.window` tokens, each from a fresh state.
     """
     classify = split.task == "classify"
-    size = {"order": "bucketed", "rows": ROWS, "tokens": TOKENS if classify else ROWS * int(split.line.length[0])}
-    dataset = SequenceDataset(split)
-    sampler = BucketedDistributedSampler(dataset, config.batch.model_copy(update=size), shuffle=False)
-    loader = make_loader(dataset, sampler, ahead=device.type == "cuda")
-    ways: list[Way] = [_whole] if classify else [_carried, partial(_windows, window=config.evaluation.window)]
-    table = torch.zeros(len(ways), sampler.steps_per_epoch, config.batch.shards, dtype=torch.float64, device=device)
+    tokens = TOKENS if classify else ROWS * int(split.by_length.length[0])
+    size = {"order": "bucketed", "rows": ROWS, "tokens": tokens}
+    batches = BatchLoader(split, config.batch.model_copy(update=size), device, shuffle=False)
+    readings: list[Reading] = [_whole] if classify else [_carried, partial(_windows, window=config.evaluation.window)]
+    table = torch.zeros(len(readings), batches.steps_per_epoch, config.batch.shards, dtype=torch.float64, device=device)
     tally = Tally(model.output.out_features if classify else 0, device)
     model.eval()
-    for shards in epoch_steps(loader, sampler.shards_per_rank):
-        for batch in (shard.to(device) for shard in shards):
-            with autocast(config.train.precision, device):
-                for number, way in enumerate(ways):
-                    for logits, targets in way(model, batch):
-                        table[number, batch.step, batch.shard] += loss_sum(logits, targets)
-                        if classify:
-                            tally.add(logits, targets)
+    for batch in (shard for shards in batches.steps(0, batches.steps_per_epoch) for shard in shards):
+        with autocast(config.train.precision, device):
+            for number, reading in enumerate(readings):
+                for logits, targets in reading(model, batch):
+                    table[number, batch.step, batch.shard] += loss_sum(logits, targets)
+                    if classify:
+                        tally.add(logits, targets)
     model.train()
     totals = [float(np.sum(part)) for part in sum_over_ranks(table).cpu().numpy()]
     if not classify:
@@ -70,7 +75,7 @@ def _whole(model: Model, batch: Batch) -> Predictions:
 
 
 def _carried(model: Model, batch: Batch) -> Predictions:
-    """Each row from its beginning to its end."""
+    """Each row from beginning to end, with the state carried along."""
     hidden: Tensor | None = None
     padded = torch.nn.functional.pad(batch.inputs, (MAX_NGRAM, 0))
     for start in range(0, batch.inputs.shape[1], CHUNK):
@@ -85,7 +90,7 @@ def _carried(model: Model, batch: Batch) -> Predictions:
 
 
 def _windows(model: Model, batch: Batch, window: int) -> Predictions:
-    """The rows in windows, as many rows at once as there is room for."""
+    """The rows in windows, each from a fresh state; as many windows at once as there is room for."""
     count = -(-batch.inputs.shape[1] // window)
     missing = count * window - batch.inputs.shape[1]
     inputs, targets = (
@@ -97,3 +102,46 @@ def _windows(model: Model, batch: Batch, window: int) -> Predictions:
         places = rows.to(inputs.device)
         labels = None if batch.labels is None else batch.labels[places // count]
         yield model(inputs[places], lengths[rows], labels=labels)[0], targets[places]
+
+
+def most_confused(confusion: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """(true, predicted, count) of the largest cells beside the diagonal, the largest first."""
+    wrong = confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]
+    cells = (divmod(int(place), len(wrong)) for place in order)
+    return [(true, guess, int(wrong[true, guess])) for true, guess in cells if wrong[true, guess]]
+
+
+@torch.inference_mode()
+def confused_examples(
+    model: Model, corpus: Corpus, split: str, confusion: NDArray[np.int64], device: torch.device
+) -> list[dict[str, Any]]:
+    """For each of the most confused pairs of classes: `true`, `predicted`, `count`, and up to EXAMPLES `texts`, the first
+    ones of the split. On one rank; leaves the model in eval mode."""
+    pairs = most_confused(confusion)
+    wanted = {(true, guess): min(count, EXAMPLES) for true, guess, count in pairs}
+    texts: dict[tuple[int, int], list[str]] = {pair: [] for pair in wanted}
+    model.eval()
+    for batch in _batches(SequenceDataset(corpus.splits[split])):
+        if all(len(texts[pair]) == wanted[pair] for pair in wanted):
+            break
+        guesses = model(**batch.to(device).arguments())[0].argmax(-1).tolist()
+        for row, true, guess in zip(decode_rows(batch, corpus), batch.targets.tolist(), guesses, strict=True):
+            if len(texts.get((true, guess), [])) < wanted.get((true, guess), 0):
+                texts[true, guess].append(row["text"][:MOST_CHARACTERS])
+    names = corpus.labels
+    return [
+        {"true": names[true], "predicted": names[guess], "count": count, "texts": texts[true, guess]}
+        for true, guess, count in pairs
+    ]
+
+
+def _batches(dataset: SequenceDataset) -> Iterator[Batch]:
+    """The first rows of the data set, in its own order."""
+    longest = int(dataset.by_length.length[0])
+    size = max(1, min(ROWS, TOKENS // longest))
+    for start in range(0, min(len(dataset), EXAMPLE_TOKENS // longest + 1), size):
+        rows = np.arange(start, min(start + size, len(dataset)))
+        count = np.array([len(rows)])
+        yield dataset[Shard(0, 0, rows, None, ShardSizes(count, count, count))]

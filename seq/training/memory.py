@@ -1,5 +1,4 @@
-"""Out of memory, early and with advice: the largest batch of the plan comes first, and a batch that does not fit is
-named."""
+"""Memory: what a step needs, and an error with advice where a batch does not fit."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,29 +6,14 @@ from contextlib import contextmanager
 import torch
 
 from seq.config import Config
-from seq.data.dataset import Batch, SequenceDataset
-from seq.data.sampler import ShardSampler
+from seq.data.dataset import Batch
 from seq.errors import RunError
-from seq.models.build import Model
-from seq.training.objective import loss_sum
-from seq.training.precision import autocast
-
-
-def warm_up_largest(
-    model: Model, dataset: SequenceDataset, sampler: ShardSampler, config: Config, device: torch.device
-) -> None:
-    """Forward and backward on the largest shard of the plan, as a trial: nothing of it stays but reserved memory."""
-    batch = dataset[sampler.largest_shard()].to(device)
-    with naming_what_does_not_fit(batch):
-        with autocast(config.train.precision, device):
-            logits, _ = model(**batch.arguments())
-        loss_sum(logits, batch.targets).backward()  # type: ignore[no-untyped-call]
-    model.zero_grad()
+from seq.models import Model
 
 
 @contextmanager
-def naming_what_does_not_fit(batch: Batch) -> Iterator[None]:
-    """RunError that names the shard if there is no memory for it."""
+def explaining_out_of_memory(batch: Batch) -> Iterator[None]:
+    """RunError that names the shard if its batch does not fit into memory."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
@@ -44,5 +28,17 @@ def naming_what_does_not_fit(batch: Batch) -> Iterator[None]:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    cpu = "can't allocate memory"
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or cpu in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def bytes_for_parameters(model: Model) -> int:
+    """Weight, gradient and AdamW's two averages, in fp32."""
+    return 16 * sum(parameter.numel() for parameter in model.parameters())
+
+
+def estimated_bytes_for_shard(model: Model, config: Config, tokens: int) -> int:
+    """Of the forward and backward pass over `tokens` padded tokens on a CPU. The scan keeps about 11 numbers a unit for the
+    backward pass (docs/performance.md); logits are kept twice."""
+    units = config.model.num_layers * model.gru.directions * config.model.hidden_size
+    classes = model.output.out_features if config.task != "classify" else 0
+    return tokens * (4 * (11 * units + 2 * config.model.embedding_dim) + 8 * classes)

@@ -1,24 +1,109 @@
-"""Figures from sums: each is divided once."""
+"""Every figure of a run: its name, unit and direction in one table, and how it follows from exact sums."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Metric:
+    name: str
+    """In metrics.jsonl, result.json, W&B and TensorBoard."""
+    title: str
+    """For people: on a chart or above a figure."""
+    spec: str = ".4g"
+    """Python's format of its values."""
+    unit: str = ""
+    better: Literal["lower", "higher"] | None = None
+    """None: neither."""
+
+    @property
+    def label(self) -> str:
+        """Title and unit."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+
+EVALUATION = (
+    Metric("accuracy", "accuracy", ".4f", better="higher"),
+    Metric("macro_f1", "macro F1", ".4f", better="higher"),
+    Metric("bits_per_char", "bits per character", ".4f", "bits", "lower"),
+    Metric("window_bits_per_char", "bits per character, in windows", ".4f", "bits", "lower"),
+    Metric("perplexity", "perplexity", ".4f", better="lower"),
+    Metric("loss", "loss", ".4f", "nats", "lower"),
+    Metric("window_loss", "loss, in windows", ".4f", "nats", "lower"),
+)
+"""Figures of an evaluation, in the order of their importance to people."""
+
+SAMPLES = (
+    Metric("known_words", "known words", ".1%", better="higher"),
+    Metric("copied", "copied", ".1%", better="lower"),
+    Metric("distinct_3", "distinct triples", ".1%", better="higher"),
+)
+"""Figures of a language model's samples; see `seq.inference.samples`."""
+
+TRAINING = (
+    Metric("grad_norm", "gradient norm"),
+    Metric("lr", "learning rate"),
+    Metric("tokens_per_second", "speed", ",.0f", "tokens / s", "higher"),
+    Metric("padding_fraction", "padding", ".2%", better="lower"),
+)
+"""Figures of training steps, beside their loss."""
+
+METRICS = {metric.name: metric for metric in (*EVALUATION, *SAMPLES, *TRAINING)}
+
+
+def show(name: str, value: Any) -> str:
+    """The value as people read it."""
+    if not isinstance(value, float):
+        return str(value)
+    return format(value, METRICS[name].spec) if name in METRICS else f"{value:.4g}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What an evaluation found. `figures` are scalars; a classifier also has a (C, C) confusion matrix, true classes
-    by row, and the `scores` of `seq.training.tally`."""
+    """The result of an evaluation. `figures` are scalars. A classifier also has a (C, C) confusion matrix, true classes
+    by row, and the `scores` of `Tally`."""
 
     figures: dict[str, float]
     confusion: NDArray[np.int64] | None = None
     scores: NDArray[np.int64] | None = None
 
 
+class Tally:
+    """Counts of a classifier's predictions. They are integers, so their sum over ranks is exact in any order.
+
+    `confusion` (C, C): rows by true and predicted class. `scores` (C, 2, LEVELS): for each class, the rows of other classes
+    and its own rows, by the probability that they were given for it.
+    """
+
+    LEVELS = 100
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        self.classes = torch.arange(classes, device=device)
+        self.confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)
+        self.scores = torch.zeros(classes, 2, self.LEVELS, dtype=torch.int64, device=device)
+
+    def add(self, logits: Tensor, targets: Tensor) -> None:
+        """`logits` (B, C), `targets` (B,); the dummy row of an empty shard has no target and is not counted."""
+        logits, targets = logits[targets >= 0].float(), targets[targets >= 0]
+        self.confusion += _count(targets * len(self.classes) + logits.argmax(-1), self.confusion)
+        # NaN casts to an arbitrary integer; clamp keeps it in range.
+        level = (logits.softmax(-1) * self.LEVELS).long().clamp(0, self.LEVELS - 1)
+        own = targets[:, None] == self.classes
+        self.scores += _count((self.classes * 2 + own) * self.LEVELS + level, self.scores)
+
+
+def _count(places: Tensor, like: Tensor) -> Tensor:
+    return torch.bincount(places.flatten(), minlength=like.numel()).view_as(like)
+
+
 def classifier_figures(loss_sum: float, confusion: NDArray[np.int64]) -> dict[str, float]:
+    """From the sum of the loss, in nats, and the confusion matrix."""
     total = int(confusion.sum())
     f1 = [row["f1"] for row in per_class(confusion) if row["support"] or row["predicted"]]
     return {
@@ -29,8 +114,8 @@ def classifier_figures(loss_sum: float, confusion: NDArray[np.int64]) -> dict[st
 
 
 def language_model_figures(carried: float, windows: float, num_targets: int, num_characters: int) -> dict[str, float]:
-    """From the two sums of the loss, in nats. `bits_per_char`: all bits, those of the end markers too, over the
-    characters of the text."""
+    """From the two sums of the loss, in nats. `bits_per_char`: the bits of all targets, end markers included, divided by
+    the characters of the text."""
     loss, bits = carried / num_targets, math.log(2) * max(1, num_characters)
     return {
         "loss": loss,
@@ -57,8 +142,8 @@ def per_class(confusion: NDArray[np.int64]) -> list[dict[str, Any]]:
 
 
 def precision_recall(scores: NDArray[np.int64]) -> list[tuple[float, float]]:
-    """Recall and precision of one class, `scores` (2, LEVELS), if all rows of at least some probability are taken to be
-    of it: for each such threshold, from the highest. Empty for a class without rows."""
+    """(recall, precision) of one class with `scores` (2, LEVELS), for each threshold of probability from the highest on.
+    Empty for a class without rows."""
     others, own = scores[:, ::-1].cumsum(1)
     taken = own + others > 0
     if not own[-1]:

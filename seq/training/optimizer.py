@@ -9,7 +9,7 @@ from seq.config import OptimizerConfig
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """Matrices decay, vectors (biases) do not. Fused: one kernel for all parameters, on CPU and CUDA."""
+    """Matrices have weight decay, vectors (biases) have none. Fused: one kernel for all parameters, on CPU and CUDA."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
@@ -19,8 +19,8 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ada
 
 
 def lr_at(step: int, total_steps: int, config: OptimizerConfig) -> float:
-    """Learning rate of `step` (0 to total_steps - 1): linear warm-up, then the schedule. A pure function, so there is
-    no schedule state to save."""
+    """Learning rate of `step` (0 to total_steps - 1): linear warm-up, then the schedule. A pure function, so no schedule
+    state is saved."""
     warmup = min(config.warmup_steps, total_steps // 2)
     if step < warmup:
         return config.lr * (step + 1) / warmup
@@ -31,8 +31,3 @@ def lr_at(step: int, total_steps: int, config: OptimizerConfig) -> float:
     falling = 0.5 * (1 + math.cos(math.pi * progress)) if config.schedule == "cosine" else 4 * (1 - progress)
     height = min(1.0, falling)
     return config.lr * (config.final_lr + (1 - config.final_lr) * height)
-
-
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = lr

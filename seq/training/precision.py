@@ -1,4 +1,4 @@
-"""Mixed precision: which arithmetic forward and backward use."""
+"""Mixed precision: the arithmetic of forward and backward pass."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
@@ -15,19 +15,19 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Matrix products in `precision`; the backward pass follows what forward did."""
+    """Matrix products in `precision`; the backward pass uses what the forward pass used."""
     if precision not in _DTYPES:
         return nullcontext()
     return torch.autocast(device.type, dtype=_DTYPES[precision])
 
 
 def grad_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler:
-    """fp16 has 5 bits of exponent: the loss is scaled up so that small gradients survive. Off for the others."""
+    """fp16 has 5 bits of exponent, so the loss is scaled up to keep small gradients. Off for the others."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
 def fix_arithmetic_of(config: Config, device: torch.device) -> None:
-    """The arithmetic that the config asks for. UserError if `device`, or this processor, does not have it."""
+    """Set the arithmetic that the config asks for. UserError if `device`, or this processor, does not have it."""
     train = config.train
     if train.precision == "tf32" and device.type == "cpu":
         raise UserError("train.precision=tf32 needs a GPU; on a CPU use fp32 (with train.fast_fp32) or bf16")
@@ -36,7 +36,7 @@ def fix_arithmetic_of(config: Config, device: torch.device) -> None:
     if train.fast_fp32 and (error := fast_fp32_error()) > FAST_FP32_LIMIT:
         raise UserError(
             f"train.fast_fp32: on this processor its products have a relative error of {error:.1e}, above "
-            f"{FAST_FP32_LIMIT:.0e}; leave it out, or use train.precision=bf16, which says what it is"
+            f"{FAST_FP32_LIMIT:.0e}; leave it out, or use train.precision=bf16"
         )
     run = config.run
     tf32 = train.precision == "tf32"

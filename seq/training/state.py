@@ -1,52 +1,39 @@
-"""What a run is made of while it trains, and what a checkpoint therefore holds."""
+"""What a step reads and changes, apart from the data: a checkpoint holds all of it. Nothing here depends on the rank."""
 
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from launch.seeding import derive_seed
+from launch.collectives import sum_over_ranks
 from seq.config import Config
-from seq.config_file import parse_config
 from seq.data.corpus import Corpus
-from seq.errors import UserError
-from seq.identity import identity
-from seq.models.build import Model, build_model
-from seq.training.carried import CarriedState
-from seq.training.checkpoint import DamagedError, complaining_about, load_checkpoint
-from seq.training.initial import copy_initial_weights
+from seq.data.dataset import Batch
+from seq.data.plan import ShardSizes
+from seq.models import Model, build_model
 from seq.training.optimizer import make_optimizer
 from seq.training.precision import grad_scaler
-from seq.training.progress import Progress
-from seq.training.trained import TrainedModel
 
 
 @dataclass
 class TrainState:
-    """Everything that the next step reads, apart from the data."""
-
     model: Model
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    progress: Progress
-    carried: CarriedState
+    progress: "Progress"
+    carried: "CarriedState"
 
     @classmethod
-    def create(
-        cls, config: Config, corpus: Corpus, device: torch.device, initial: TrainedModel | None = None
-    ) -> "TrainState":
-        """At the beginning: random weights, or those of `initial`."""
+    def create(cls, config: Config, corpus: Corpus, device: torch.device) -> "TrainState":
+        """The state before the first step."""
         model = build_model(config, vocab_size=corpus.tokenizer.vocab_size, num_labels=len(corpus.labels)).to(device)
-        if initial is not None:
-            copy_initial_weights(model, initial, corpus.labels)
         optimizer = make_optimizer(model, config.optimizer)
         scaler = grad_scaler(config.train.precision, device)
         return cls(model, optimizer, scaler, Progress(), CarriedState(config, device))
 
     def state_dict(self) -> dict[str, Any]:
-        """Called by every rank: each has the carried states of its own shards only."""
+        """Called by every rank, because each has the carried states of its own shards only."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -63,52 +50,76 @@ class TrainState:
         self.carried.load(state["carried"])
 
 
-def describe_run(config: Config, corpus: Corpus) -> dict[str, Any]:
-    """The part of a checkpoint that says what its weights mean."""
-    return {
-        "config": config.model_dump(mode="json"),
-        "tokenizer": corpus.tokenizer.to_dict(),
-        "labels": list(corpus.labels),
-        "data": corpus.fingerprint,
-    }
+@dataclass(kw_only=True)
+class Progress:
+    """Counts of whole steps. Data order and randomness follow from (seed, step), so nothing else need be saved."""
+
+    step: int = 0
+    """Steps done."""
+    tokens_seen: int = 0
+    """Time steps of all sequences so far, without padding."""
+    padded_tokens: int = 0
+    """The same with padding."""
+    examples_seen: int = 0
+    imbalance_sum: float = 0.0
+    """Sum over steps of (most tokens in a shard) / (mean over the shards) - 1, which bounds the imbalance of the ranks."""
+    bad_steps: int = 0
+    """Steps whose loss or gradient was not finite; they changed nothing."""
+    bad_in_a_row: int = 0
+    overflow_steps: int = 0
+    """Steps for which fp16's loss scale was too high; they changed nothing either."""
+
+    def advance(self, sizes: ShardSizes) -> None:
+        """One step further."""
+        tokens = int(sizes.tokens.sum())
+        self.step += 1
+        self.tokens_seen += tokens
+        self.padded_tokens += int(sizes.padded_tokens.sum())
+        self.examples_seen += int(sizes.rows.sum())
+        self.imbalance_sum += int(sizes.tokens.max()) * len(sizes.tokens) / tokens - 1
+
+    def figures(self) -> dict[str, float]:
+        """Counts, the share of padding in the tokens computed, and the mean imbalance."""
+        return {
+            "tokens_seen": self.tokens_seen,
+            "examples_seen": self.examples_seen,
+            "padding_fraction": 1 - self.tokens_seen / max(1, self.padded_tokens),
+            "imbalance": self.imbalance_sum / max(1, self.step),
+            "bad_steps": self.bad_steps,
+            "overflow_steps": self.overflow_steps,
+        }
 
 
-def fingerprint(description: dict[str, Any], step: int) -> int:
-    """63 bits of all that decides how a run goes on: the ranks must agree on it."""
-    config = identity(parse_config(description["config"], where="config"))
-    return derive_seed(json.dumps(config, sort_keys=True), description["data"], step)
+class CarriedState:
+    """The GRU states that stream order carries from one step to the next. They belong to the shards, not to the ranks.
 
+    `hidden` (V, L, B, H): the state of each of a shard's B texts; B is 0 in bucketed order. A rank knows the states of its
+    own shards; a checkpoint keeps what `gather` returns.
+    """
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint as read back."""
+    def __init__(self, config: Config, device: torch.device) -> None:
+        stream, model = config.batch.order == "stream", config.model
+        rows = config.batch.rows if stream else 0
+        self.hidden = torch.zeros(config.batch.shards, model.num_layers, rows, model.hidden_size, device=device)
+        self._own = torch.zeros(config.batch.shards, dtype=torch.bool, device=device)
 
-    path: Path
-    state: dict[str, Any]
+    def before(self, batch: Batch) -> Tensor | None:
+        """The state (L, B, H) in which the batch begins, zeros for texts that begin with it; None in bucketed order."""
+        if batch.continues is None:
+            return None
+        return torch.where(batch.continues[:, None], self.hidden[batch.shard], 0)
 
+    def after(self, batch: Batch, last: Tensor) -> None:
+        """Keep the state in which the batch ends, detached, since gradients stop there. A bad step's state becomes zero."""
+        if batch.continues is not None:
+            self.hidden[batch.shard] = last.detach().nan_to_num()
+            self._own[batch.shard] = True
 
-def load_for_resume(paths: list[Path], config: Config, corpus: Corpus) -> Checkpoint | None:
-    """The first of `paths` that is not damaged; None where there are none. UserError if all are damaged, if it is of
-    another run, or if the data are others than those it was trained on."""
-    for number, path in enumerate(paths, 1):
-        try:
-            return Checkpoint(path, _load_of_this_run(path, config, corpus))
-        except DamagedError:
-            if number == len(paths):
-                raise
-    return None
+    def gather(self) -> Tensor:
+        """(V, L, B, H) of all shards. Called by every rank: each adds its own states to the others' zeros."""
+        if self.hidden.numel() == 0:
+            return self.hidden
+        return sum_over_ranks(torch.where(self._own[:, None, None, None], self.hidden, 0))
 
-
-def _load_of_this_run(path: Path, config: Config, corpus: Corpus) -> dict[str, Any]:
-    state = load_checkpoint(path)
-    with complaining_about(path):
-        saved, data = identity(parse_config(state["config"], where=str(path))), state["data"]
-        Progress(**state["progress"])
-    if saved != identity(config):
-        raise UserError(f"{path}: is a checkpoint of a run with another config; move it away")
-    if data != corpus.fingerprint:
-        raise UserError(
-            f"{path}: was trained on other data than data.source holds now; restore the data, choose another run.name, "
-            "or start over with --fresh"
-        )
-    return state
+    def load(self, hidden: Tensor) -> None:
+        self.hidden.copy_(hidden)

@@ -31,9 +31,9 @@ def test_launchers(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], expecte
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    launch = describe_launch()
-    assert (launch.launcher, launch.rank, launch.local_rank, launch.world_size) == expected
-    assert launch.is_main == (launch.rank == 0)
+    process = describe_launch()
+    assert (process.launcher, process.rank, process.local_rank, process.world_size) == expected
+    assert process.is_main == (process.rank == 0)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from launch.allreduce import PlainReduction
-from launch.digest import check_ranks_agree, tensor_digest
+from launch.collectives import check_ranks_agree, tensor_digest
 from launch.lockstep import OrderedReduction, exchange_all_to_all, exchange_by_halving, ordered_all_reduce, tree_sum
 from tests.helpers import run_ranks
 

@@ -5,9 +5,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seq.config import Config, OptimizerConfig
-from seq.config_file import describe_keys, dump_config, load_config, override_config, parse_config
+from seq.config.identity import identity
+from seq.config.read import dump_config, load_config, override_config, parse_config
+from seq.config.section import describe_keys
 from seq.errors import UserError
-from seq.identity import identity
 
 
 def _load(tmp_path: Path, text: str, *overrides: str) -> Config:
@@ -120,7 +121,7 @@ def test_round_trip(
 
 
 def test_every_key_has_a_meaning() -> None:
-    keys = describe_keys()
+    keys = describe_keys(Config)
     assert len(keys) > 50
     assert [key for key, _, meaning in keys if not meaning and not key.startswith("data.files")] == []
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from seq.inference.formats import export
 
 from seq.config import ClassifierConfig, Config, GRUConfig, LanguageModelConfig
 from seq.data.tokenizer import Tokenizer
-from seq.export import export
-from seq.models.build import build_model
-from seq.training.trained import TrainedModel, load_run
+from seq.inference.trained import TrainedModel, load_run
+from seq.models import build_model
 from tests.helpers import run
 
 CASES = {

@@ -8,7 +8,7 @@ import pytest
 
 import seq
 from seq.errors import UserError
-from seq.loaded import LoadedClassifier, LoadedLanguageModel
+from seq.inference.loaded import LoadedClassifier, LoadedLanguageModel
 from tests.helpers import run
 
 pytestmark = pytest.mark.slow

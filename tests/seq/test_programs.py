@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from seq.inference.classify import predict, probabilities
 
-from seq.predict import predict, probabilities
-from seq.training.trained import load_run
+from seq.inference.trained import load_run
 from tests.helpers import run
 from tests.runs import metrics, result
 from tests.wandb_file import wandb_history, wandb_records

@@ -8,7 +8,7 @@ import pandas
 import pytest
 
 from seq.config import Config, DataConfig
-from seq.config_file import parse_config
+from seq.config.read import parse_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.errors import UserError
 

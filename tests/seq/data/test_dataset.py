@@ -3,11 +3,11 @@ import torch
 
 from seq.data.corpus import Split
 from seq.data.dataset import IGNORE_INDEX, SequenceDataset
-from seq.data.plan import Pieces, Shard
+from seq.data.plan import ShardSizes, Shard
 from seq.data.ragged import RaggedArray
 
 SEQUENCES = RaggedArray(np.array([1, 5, 6, 7, 1, 8], np.uint8), np.array([0, 4, 6]))
-PIECES = Pieces(np.array([1, 1]), np.array([3, 1]), np.array([3, 1]))
+PIECES = ShardSizes(np.array([1, 1]), np.array([3, 1]), np.array([3, 1]))
 
 
 def shard(*rows: int) -> Shard:

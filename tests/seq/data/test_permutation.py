@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq.data.permutation import permute
+from seq.data.order import permute
 
 
 @given(st.integers(1, 3000), st.integers(0, 2**63 - 1))

@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq.benchmarks.plan import Virtual
+from benchmarks.plan import Virtual
 from seq.config import BatchConfig
 from seq.data.corpus import Split
 from seq.data.dataset import SequenceDataset
-from seq.data.line import Line
 from seq.data.plan import Plan, Shard
 from seq.data.ragged import RaggedArray
 from seq.data.sampler import BucketedDistributedSampler
@@ -127,9 +126,9 @@ def test_the_largest_shard_is_the_largest(lengths: list[int], shards: int, token
 @given(Lengths)
 def test_line_on_disk(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
     """The longest first, equals in the order of the data set; read back as it was."""
-    line, stem = Line.of(np.array(lengths)), tmp_path_factory.mktemp("line") / "train"
+    line, stem = LengthOrder.of(np.array(lengths)), tmp_path_factory.mktemp("line") / "train"
     line.save(stem)
-    found = Line.open(stem)
+    found = LengthOrder.open(stem)
     assert len(found) == len(lengths)
     assert found.order.tolist() == sorted(range(len(lengths)), key=lambda row: -lengths[row])
     for number, length in enumerate(found.length):
@@ -155,7 +154,7 @@ def test_planning_for_a_billion_sequences() -> None:
 def test_padding_and_memory_do_not_grow() -> None:
     """A million sequences: little padding, and a plan of a few kilobytes beside the order of the rows."""
     lengths = np.random.default_rng(0).integers(1, 200, 10**6)
-    plan = Plan(Line.of(lengths), shards=4, tokens=4096, rows=512)
+    plan = Plan(LengthOrder.of(lengths), shards=4, tokens=4096, rows=512)
     assert len(plan._run_start) <= 400
     shards = [plan.shards_of(plan.step(step)) for step in range(0, len(plan), 50)]
     padded = sum(int(pieces.padded_tokens.sum()) for pieces in shards)

@@ -11,7 +11,7 @@ from seq.config import BatchConfig
 from seq.data.corpus import Split
 from seq.data.dataset import Batch, SequenceDataset
 from seq.data.ragged import RaggedArray
-from seq.data.stream import StreamDistributedSampler
+from seq.data.sampler import StreamDistributedSampler
 
 Lengths = st.lists(st.integers(1, 30), min_size=1, max_size=8)
 

@@ -13,13 +13,13 @@ import torch
 
 from launch.context import describe_launch
 from seq.config import Config
-from seq.config_file import dump_config, override_config
+from seq.config.read import dump_config, override_config
 from seq.errors import UserError
+from seq.report import write_report
 from seq.report.charts import Curve, line_chart
 from seq.report.page import number, render
 from seq.report.record import RunRecord, differing_keys
-from seq.report.write import write_report
-from seq.training.environment import describe_environment
+from seq.run.result import describe_environment
 
 NASTY = '<script>alert("x")</script> $\\frac & \u4e2d\u6587'
 

@@ -7,18 +7,11 @@ import torch
 from torch import nn
 
 from seq.config import Config
-from seq.config_file import override_config
+from seq.config.read import override_config
 from seq.errors import UserError
-from seq.training import checkpoint
-from seq.training.checkpoint import (
-    checkpoints_in,
-    delete_old,
-    load_checkpoint,
-    params_sha256,
-    serialize,
-    write_checkpoint,
-)
-from seq.training.run_directory import RunDirectory
+from seq.run import checkpoint
+from seq.run.checkpoint import checkpoints_in, delete_old, load_checkpoint, params_sha256, serialize, write_checkpoint
+from seq.run.directory import RunDirectory
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from seq.config_file import override_config
+from seq.config.read import override_config
 from seq.data.corpus import Split
 from seq.data.ragged import RaggedArray
-from seq.models.build import build_model
+from seq.models import build_model
 from seq.training import evaluation
 from seq.training.objective import loss_sum
 from tests.helpers import run_ranks

@@ -13,12 +13,12 @@ from torch.nn.parallel import DistributedDataParallel
 from launch.allreduce import PlainReduction
 from launch.lockstep import OrderedReduction, exchange_by_halving
 from seq.config import Config
-from seq.config_file import parse_config
+from seq.config.read import parse_config
 from seq.data.corpus import Split
 from seq.data.dataset import SequenceDataset
 from seq.data.ragged import RaggedArray
 from seq.data.sampler import BucketedDistributedSampler
-from seq.models.build import build_model
+from seq.models import build_model
 from seq.training.objective import loss_sum
 from tests.helpers import run_ranks
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from seq.config import Config
-from seq.config_file import load_config
+from seq.config.read import load_config
 from seq.errors import UserError
-from seq.models.build import build_model
-from seq.training.initial import copy_initial_weights, corpus_for, load_initial
-from seq.training.run_directory import RunDirectory
-from seq.training.trained import TrainedModel, load_run
+from seq.inference.initial import copy_initial_weights, corpus_for, load_initial
+from seq.inference.trained import TrainedModel, load_run
+from seq.models import build_model
+from seq.run.directory import RunDirectory
 from tests.helpers import ROOT, run, train
 from tests.runs import result, words
 

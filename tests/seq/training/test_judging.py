@@ -2,8 +2,7 @@ import pytest
 
 from seq.config import DataConfig
 from seq.data.corpus import Corpus, prepare_corpus
-from seq.training import judging
-from seq.training.judging import Judge
+from seq.inference.samples import Judge
 
 TEXT = "The quick brown fox jumps over the lazy dog. " * 3 + "It was a bright cold day in April, and the clocks struck."
 

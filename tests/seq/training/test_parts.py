@@ -13,18 +13,17 @@ from torch import nn
 
 from launch.seeding import fast_fp32_error
 from seq.config import Config, OptimizerConfig
-from seq.config_file import override_config
+from seq.config.read import override_config
 from seq.data.dataset import IGNORE_INDEX
-from seq.data.plan import Pieces
+from seq.data.plan import ShardSizes
 from seq.errors import UserError
+from seq.run.ledger import Ledger
 from seq.training import precision
-from seq.training.ledger import Ledger
-from seq.training.metrics import classifier_figures, language_model_figures, per_class, precision_recall
+from seq.training.metrics import LEVELS, Tally, classifier_figures, language_model_figures, per_class, precision_recall
 from seq.training.objective import loss_sum
 from seq.training.optimizer import lr_at, make_optimizer
 from seq.training.precision import fix_arithmetic_of
-from seq.training.progress import Progress
-from seq.training.tally import LEVELS, Tally
+from seq.training.state import Progress
 
 
 def test_loss_is_the_sum_over_real_targets() -> None:
@@ -147,7 +146,7 @@ def test_language_model_figures() -> None:
 
 def test_progress_counts() -> None:
     progress = Progress()
-    progress.advance(Pieces(rows=np.array([2, 1]), tokens=np.array([7, 3]), padded_tokens=np.array([8, 3])))
+    progress.advance(ShardSizes(rows=np.array([2, 1]), tokens=np.array([7, 3]), padded_tokens=np.array([8, 3])))
     figures = progress.figures()
     assert (progress.step, figures["tokens_seen"], figures["examples_seen"]) == (1, 10, 3)
     assert figures["padding_fraction"] == pytest.approx(1 - 10 / 11)

@@ -13,20 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq.config import Config
-from seq.config_file import override_config
+from seq.config.read import override_config
 from seq.data.corpus import prepare_corpus
 from seq.data.dataset import Batch
-from seq.data.plan import Pieces
+from seq.data.plan import ShardSizes
 from seq.errors import RunError, UserError
-from seq.training import saving
-from seq.training.checkpoint import serialize, write_checkpoint
-from seq.training.json_lines import JsonLines, read_lines
-from seq.training.logger import Logger
+from seq.log.logger import Logger
+from seq.log.wandb import _history
+from seq.run.checkpoint import describe_run, load_for_resume, serialize, write_checkpoint
+from seq.run.directory import RunDirectory
+from seq.run.json_lines import JsonLines, read_lines
+from seq.run.saver import CheckpointSaver
 from seq.training.memory import naming_what_does_not_fit
-from seq.training.run_directory import RunDirectory
-from seq.training.saving import CheckpointSaver
-from seq.training.state import TrainState, describe_run, load_for_resume
-from seq.training.wandb_sink import _history
+from seq.training.state import TrainState
 from tests.helpers import run
 from tests.runs import result, words
 
@@ -136,7 +135,7 @@ def test_memory_that_is_not_there() -> None:
         6,
         2,
         300,
-        Pieces(*np.ones((3, 4), np.int64)),
+        ShardSizes(*np.ones((3, 4), np.int64)),
     )
     with pytest.raises(RunError) as raised, naming_what_does_not_fit(batch):
         torch.empty(1 << 50)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from seq.config import GenerationConfig, LanguageModelConfig
 from seq.data.cut import Unit
 from seq.data.tokenizer import BOS, Tokenizer
+from seq.inference.write import Writer, _until, encode_prompt
 from seq.models.language_model import LanguageModel
-from seq.training.text import Writer, _until, encode_prompt
 
 TOKENIZER = Tokenizer.train("characters", ["ab\n"], lowercase=False, min_count=1)
 FEED, A, B = TOKENIZER.encode(["\nab"]).values.tolist()

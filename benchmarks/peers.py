@@ -1,0 +1,127 @@
+"""What one would otherwise write, on the same sequences and the same model: a DataLoader that pads each batch, packed
+rows, `nn.GRU`, AdamW; alone, with Hugging Face's collator, under accelerate, under Lightning. And lockstep.
+
+The others take random batches, as they do; lockstep takes those of its plan. Counted are real tokens a second.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from benchmarks.others import Problem, accelerate, examples_of, hugging_face_loader, lightning, padding_loader, plain
+from benchmarks.timing import Report, in_turn, ratio
+from launch.context import describe_launch
+from launch.group import process_group
+from launch.lockstep import OrderedReduction
+from launch.seeding import fix_arithmetic
+from seq.config import Config
+from seq.config.read import override_config, parse_config
+from seq.data.corpus import Corpus, prepare_corpus
+from seq.data.dataset import SequenceDataset
+from seq.data.loader import make_loader, run_steps
+from seq.data.sampler import BucketedDistributedSampler
+from seq.training.state import TrainState
+from seq.training.step import accumulate_gradients, update
+
+ROUNDS = 7
+
+
+TEXT = ("data.source=speeches", "data.subset=since-1990")
+PROBLEMS = (
+    Problem(
+        "names, H=100, 2 layers, bidirectional",
+        "classifier",
+        ("data.max_length=32", "model.embedding_dim=100", "model.hidden_size=100", "model.num_layers=2"),
+        256,
+        8,
+    ),
+    Problem(
+        "lines of text, H=512",
+        "language_model",
+        (*TEXT, "data.max_length=128", "model.embedding_dim=128", "model.hidden_size=512"),
+        64,
+        2,
+    ),
+    Problem(
+        "512 characters, H=256",
+        "language_model",
+        (*TEXT, "data.unit=window", "data.max_length=512", "model.embedding_dim=64", "model.hidden_size=256"),
+        32,
+        1,
+    ),
+)
+
+
+def main(threads: int) -> None:
+    torch.set_num_threads(threads)
+    process = describe_launch()
+    columns = ["problem", "way", "tokens/s", "times plain", "quartiles"]
+    report = Report("peers", f"{threads} thread(s), one process; {ROUNDS} rounds in turn", columns)
+    with process_group(process, timeout_seconds=3600):
+        for problem in PROBLEMS:
+            ways = dict(_ways(problem, threads))
+            tokens: dict[str, list[int]] = {name: [] for name in ways}
+            timed = {name: _counting(way, tokens[name]) for name, way in ways.items()}
+            seconds = in_turn(timed, ROUNDS)
+            per_token = {
+                name: [s / n for s, n in zip(seconds[name], tokens[name][-ROUNDS:], strict=True)] for name in ways
+            }
+            for name, spent in per_token.items():
+                low, middle, high = ratio(per_token, "plain PyTorch", name)
+                report.add(problem.name, name, 1 / statistics.median(spent), middle, f"{low:.2f} to {high:.2f}")
+    report.show()
+
+
+def _counting(way: Callable[[], int], tokens: list[int]) -> Callable[[], None]:
+    return lambda: tokens.append(way())
+
+
+def _ways(problem: Problem, threads: int) -> Iterator[tuple[str, Callable[[], int]]]:
+    """Each trains on some batches and returns the tokens in them."""
+    base = parse_config({"model": {"kind": problem.kind}}, where="benchmark")
+    config = override_config(base, ["data.lowercase=true", *problem.settings], where="benchmark")
+    corpus = prepare_corpus(config.data, config.task)
+    examples = list(examples_of(corpus))
+    yield "plain PyTorch", plain(problem, config, corpus, padding_loader(examples, problem.rows))
+    if find_spec("transformers") and config.model.kind == "classifier":
+        yield "Hugging Face collator", plain(problem, config, corpus, hugging_face_loader(examples, problem.rows))
+    if find_spec("accelerate"):
+        yield "accelerate", accelerate(problem, config, corpus, examples)
+    if find_spec("lightning"):
+        yield "Lightning", lightning(problem, config, corpus, examples)
+    for shards in (1, 4):
+        for way, more in {
+            "": (),
+            ", fast fp32": ("train.fast_fp32=true",),
+            ", bf16": ("train.precision=bf16",),
+        }.items():
+            own = [f"batch.shards={shards}", f"batch.rows={problem.rows // shards}", "batch.tokens=1000000"]
+            chosen = override_config(config, [*own, *more], where="benchmark")
+            yield f"lockstep, {shards} shard(s){way}", _lockstep(problem, chosen, corpus, threads)
+
+
+def _lockstep(problem: Problem, config: Config, corpus: Corpus, threads: int) -> Callable[[], int]:
+    device = torch.device("cpu")
+    state = TrainState.create(config, corpus, device)
+    ddp = DistributedDataParallel(state.model, gradient_as_bucket_view=True)
+    reduction = OrderedReduction(ddp)
+    dataset = SequenceDataset(corpus.splits["train"])
+    sampler = BucketedDistributedSampler(dataset, config.batch)
+    loader = make_loader(dataset, sampler, ahead=False)
+    position = [0]
+
+    def train() -> int:
+        fix_arithmetic(threads=threads, deterministic=True, fast_fp32=config.train.fast_fp32)
+        start, tokens = position[0], 0
+        for shards in run_steps(loader, sampler, start=start, stop=start + problem.batches):
+            update(state, accumulate_gradients(ddp, reduction, state, shards, config), config)
+            tokens += sum(int(shard.lengths.sum()) for shard in shards)
+        position[0] += problem.batches
+        fix_arithmetic(threads=threads, deterministic=False)
+        torch.use_deterministic_algorithms(False)
+        return tokens
+
+    return train

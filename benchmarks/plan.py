@@ -1,0 +1,68 @@
+"""Planning for very many sequences and ranks: time, memory, padding and imbalance. Only the rows' contents are missing."""
+
+import resource
+import statistics
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.timing import Report
+from seq.config import BatchConfig
+from seq.data.sampler import BucketedDistributedSampler
+
+LONGEST, STEPS = 512, 100
+
+
+class Identity:
+    """An order file in which place i holds sequence i, without its bytes: on a disk it is mapped, and a step reads its
+    own rows only."""
+
+    def __getitem__(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        return places
+
+
+class Virtual:
+    """A data set as far as the sampler looks at it."""
+
+    def __init__(self, sequences: int) -> None:
+        lengths = np.arange(LONGEST, 0, -1)
+        # Log-normal lengths around 60, as sentences and names have them.
+        share = np.exp(-((np.log(lengths) - np.log(60)) ** 2) / 2 / 0.6**2) / lengths
+        counts = np.floor(share / share.sum() * sequences).astype(np.int64)
+        counts[-1] += sequences - counts.sum()
+        self.line = LengthOrder(lengths, np.concatenate(([0], np.cumsum(counts))), Identity())  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self.line)
+
+
+def main(sequences: int, ranks: int) -> None:
+    memory = _peak_megabytes()
+    begin = time.perf_counter()
+    batch = BatchConfig(shards=ranks, tokens=8192, rows=512)
+    dataset = Virtual(sequences)
+    sampler = BucketedDistributedSampler(dataset, batch, num_replicas=ranks, rank=ranks // 2)  # type: ignore[arg-type]
+    shards = iter(sampler)
+    next(shards)
+    first = time.perf_counter() - begin
+    spent, padding, imbalance = [], [], []
+    for step in np.random.default_rng(0).integers(0, len(sampler.plan), STEPS):
+        begin = time.perf_counter()
+        (shard,) = sampler.shards(range(int(step), int(step) + 1), range(1))
+        pieces = shard.pieces
+        spent.append(time.perf_counter() - begin)
+        padding.append(1 - pieces.tokens.sum() / pieces.padded_tokens.sum())
+        imbalance.append(pieces.tokens.max() / pieces.tokens.mean() - 1)
+    report = Report("plan", f"{sequences:,} sequences, {ranks} ranks of one shard (simulated)", ["figure", "value"])
+    report.add("steps an epoch", len(sampler.plan))
+    report.add("first batch after, s", first)
+    report.add("a step's plan on one rank, ms (median)", statistics.median(spent) * 1000)
+    report.add("memory for it, MB", _peak_megabytes() - memory)
+    report.add("padding, mean", float(np.mean(padding)))
+    report.add("imbalance, mean", float(np.mean(imbalance)))
+    report.show()
+
+
+def _peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,156 @@
+"""From YAML and `section.key=value` to a Config, and back. All faults are reported at once, each with its remedy."""
+
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from seq.config import Config
+from seq.config.section import describe_keys
+from seq.errors import UserError
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 without its traps: `1e-3` is a float, a date stays text, a key given twice is refused."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = str(key_node.value)
+            if key in seen:
+                raise UserError(f"line {key_node.start_mark.line + 1}: key {key!r} is given twice; keep one")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_FLOAT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that the loader would read as another type: a run may be called `1e5`."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read `path`, apply `overrides` over it, validate. UserError lists every fault."""
+    return _parse(read_tree(path), overrides, where=str(path))
+
+
+def override_config(config: Config, overrides: Sequence[str], where: str) -> Config:
+    """`config` with `overrides` applied."""
+    return _parse(config.model_dump(mode="json"), overrides, where)
+
+
+def _parse(tree: dict[str, Any], overrides: Sequence[str], where: str) -> Config:
+    for override in overrides:
+        _apply(tree, override)
+    return parse_config(tree, where)
+
+
+def parse_config(tree: dict[str, Any], where: str) -> Config:
+    """Validate through JSON: there, strict mode takes lists for tuples, yet refuses `true` or "1" for 1."""
+    if isinstance(tree.get("model", {}), dict):
+        tree = tree | {"model": {"kind": "classifier"} | tree.get("model", {})}
+    try:
+        text = json.dumps(tree, default=str)
+    except (ValueError, TypeError, RecursionError):
+        raise UserError(f"{where}: a YAML alias refers to itself, or a key is no text") from None
+    try:
+        return Config.model_validate_json(text)
+    except ValidationError as error:
+        faults = [_describe(fault) for fault in error.errors()]
+        raise UserError(f"{where}: {len(faults)} fault{'s' * (len(faults) > 1)}\n" + "\n".join(faults)) from None
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """The YAML file as nested dicts."""
+    try:
+        tree = yaml.load(path.read_text("utf-8"), _Loader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such config file{_neighbours(path)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        tabs = " (indent with spaces, not with tabs)" if "'\\t'" in str(error) else ""
+        reason = " ".join(str(error).split()).replace('in "<unicode string>", ', "")
+        raise UserError(f"{path}: not valid YAML{tabs}: {reason}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: the file must hold sections such as `train:`, not a {type(tree).__name__}")
+    return tree
+
+
+def dump_config(config: Config) -> str:
+    """YAML that loads to an equal config. It is ASCII, because YAML reads some other characters as line ends."""
+    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
+
+
+def _neighbours(path: Path) -> str:
+    here = Path("configs") / f"{path.stem}.yaml"
+    if here != path and here.is_file():
+        return f"; did you mean {here}?"
+    near = sorted(path.parent.glob("*.yaml")) or sorted(Path("configs").glob("*.yaml"))
+    return f"; there are {', '.join(map(str, near))}" if near else "; start in the root of the repository"
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"{override!r}: an override is written section.key=value, such as optimizer.lr=3e-3")
+    try:
+        value = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise UserError(f"{override!r}: the value is not valid YAML; put it into quotes") from None
+    *parents, leaf = key.split(".")
+    node = tree
+    for name in parents:
+        if node.get(name) is None:
+            node[name] = {}
+        node = node[name]
+        if not isinstance(node, dict):
+            raise UserError(f"{override!r}: {name} is a value, not a section; it has no keys")
+    node[leaf] = value
+
+
+def _describe(fault: Any) -> str:
+    """One line for a fault: its path, what is wrong, the value given, the nearest known key."""
+    path = ".".join(str(part) for part in fault["loc"] if part not in ("classifier", "language_model"))
+    given = fault["input"]
+    if fault["type"] == "extra_forbidden":
+        return f"  {path}: unknown key{_nearest(path)}"
+    if fault["type"] == "string_pattern_mismatch":
+        meaning = next(meaning for key, _, meaning in describe_keys(Config) if key == path)
+        return f"  {path}: {meaning.rstrip('.')} (got {json.dumps(given)[:80]})"
+    message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "must")
+    if fault["type"] == "value_error":
+        return f"  {path + ': ' if path else ''}{message}"
+    return f"  {path}: {message} (got {json.dumps(given, default=str)[:80]})"
+
+
+def _nearest(path: str) -> str:
+    known = [key for key, _, _ in describe_keys(Config)]
+    section, _, leaf = path.rpartition(".")
+    if not section and path not in Config.model_fields:
+        inside = [key for key in known if key.rpartition(".")[2] == path]
+        near = inside or difflib.get_close_matches(path, Config.model_fields, n=1)
+        return f"; did you mean {near[0]}?" if near else f"; sections are {', '.join(Config.model_fields)}"
+    if path in known:
+        return "; it belongs to the other model.kind"
+    siblings = [key for key in known if key.rpartition(".")[0] == section]
+    elsewhere = [key for key in known if key.rpartition(".")[2] == leaf]
+    near = elsewhere or difflib.get_close_matches(path, siblings, n=1) or difflib.get_close_matches(path, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,58 @@
+"""A trained model for use in Python: `seq.load(RUN)`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seq.config.read import override_config
+from seq.inference.classify import predict
+from seq.inference.trained import TrainedModel, load_run
+from seq.inference.write import Writer
+from seq.models.language_model import LanguageModel
+
+
+@dataclass(frozen=True)
+class LoadedClassifier:
+    trained: TrainedModel
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.trained.labels
+
+    def predict(self, texts: Sequence[str]) -> list[str]:
+        """The likeliest label of each text."""
+        return [best[0][0] for _, best in predict(self.trained, texts, top=1)]
+
+    def probabilities(self, texts: Sequence[str]) -> list[dict[str, float]]:
+        """For each text the probability of each label, the likeliest first."""
+        return [dict(best) for _, best in predict(self.trained, texts, top=len(self.labels))]
+
+
+@dataclass(frozen=True)
+class LoadedLanguageModel:
+    trained: TrainedModel
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Empty unless the model writes by label."""
+        return self.trained.labels
+
+    def generate(
+        self, prompt: str = "", *, num: int = 1, seed: int = 1, label: str | None = None, **settings: Any
+    ) -> list[str]:
+        """`num` texts that continue `prompt` and do not contain it. `settings`: keys of the config section `generation`,
+        such as `length=200, temperature=0.7, top_p=0.9`; the others are as in the run. UserError for an unknown key or
+        label."""
+        overrides = [f"generation.{key}={json.dumps(value)}" for key, value in settings.items()]
+        config = override_config(self.trained.config, overrides, where="generate").generation
+        assert isinstance(self.trained.model, LanguageModel)
+        writer = Writer(self.trained.model, self.trained.tokenizer, self.trained.config.data.unit)
+        return writer.generate(prompt, config, seed=seed, num=num, label=self.trained.label_id(label))
+
+
+def load_model(run: Path) -> LoadedClassifier | LoadedLanguageModel:
+    """The newest checkpoint of the run directory, or an exported `model/` folder. On the GPU if there is one."""
+    trained = load_run(run)
+    return LoadedLanguageModel(trained) if isinstance(trained.model, LanguageModel) else LoadedClassifier(trained)

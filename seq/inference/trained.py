@@ -1,0 +1,95 @@
+"""A trained model read back: from a run's newest checkpoint, or from the files that the run exported."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from seq.config import Config
+from seq.config.read import parse_config
+from seq.data.tokenizer import Tokenizer
+from seq.errors import UserError
+from seq.models import Model, build_model
+from seq.run.checkpoint import DamagedError, checkpoints_in, complaining_about, load_checkpoint, params_sha256
+from seq.run.directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """In eval mode, with its vocabulary."""
+
+    model: Model
+    config: Config
+    tokenizer: Tokenizer
+    labels: tuple[str, ...]
+    step: int
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def label_id(self, label: str | None) -> int | None:
+        """For a model that writes by label; None for others. UserError if the label is unknown, missing or unasked."""
+        if self.config.task != "write_by_label":
+            if label is not None:
+                raise UserError(f"label {label!r}: the model was not trained by label (model.condition=label)")
+            return None
+        if label not in self.labels:
+            given = "a label is missing" if label is None else f"label {label!r} is none of the training data"
+            raise UserError(f"{given}; there are {', '.join(self.labels)}")
+        return self.labels.index(label)
+
+
+def load_run(run: Path, checkpoint: str | None = None, device: torch.device | None = None) -> TrainedModel:
+    """The model of a run directory's newest checkpoint, or of the one named. Or of an exported `model/` folder, which is
+    given as `run`, or is all that is left in the run directory. On `device`, or else on the GPU if there is one. UserError
+    if there is no model."""
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    folder = RunDirectory(run).checkpoints
+    names = [path.name for path in checkpoints_in(folder)]
+    exported = [path for path in (run, run / "model") if (path / "model.safetensors").is_file()]
+    if checkpoint is None and exported and (not names or exported[0] == run):
+        return load_exported(exported[0], device)
+    if not names:
+        raise UserError(f"{run}: no run with a checkpoint; train one first: torchrun train_ddp.py CONFIG")
+    if checkpoint is not None and checkpoint not in names:
+        raise UserError(f"{run}: no checkpoint {checkpoint}; it has {', '.join(names)}")
+    return load_trained(folder / (checkpoint or names[-1]), device)
+
+
+def load_trained(path: Path, device: torch.device) -> TrainedModel:
+    """The model of the checkpoint `path`."""
+    state = load_checkpoint(path)
+    with complaining_about(path):
+        return _build(path, state, state["tokenizer"], state["model"], int(state["progress"]["step"]), device)
+
+
+def load_exported(folder: Path, device: torch.device) -> TrainedModel:
+    """The model of a folder that `export_model` wrote."""
+    try:
+        about, tokenizer = (
+            json.loads((folder / name).read_text("utf-8")) for name in ("config.json", "tokenizer.json")
+        )
+        weights = load_file(folder / "model.safetensors")
+    except Exception as error:  # safetensors and json raise their own errors
+        raise DamagedError(f"{folder}: damaged or no exported model ({' '.join(str(error).split())[:120]})") from None
+    with complaining_about(folder):
+        if about["config"]["model"].get("tie_weights"):  # safetensors keeps a shared weight once
+            (shared,) = (weights[name] for name in ("embedding.weight", "output.weight") if name in weights)
+            weights |= {"embedding.weight": shared, "output.weight": shared}
+        trained = _build(folder, about, tokenizer, weights, int(about["step"]), device)
+        if params_sha256(trained.model) != about["params_sha256"]:
+            raise DamagedError(f"{folder}: model.safetensors is damaged (its weights are not those that were written)")
+        return trained
+
+
+def _build(
+    path: Path, about: dict[str, Any], tokenizer: Any, weights: dict[str, Any], step: int, device: torch.device
+) -> TrainedModel:
+    config, known = parse_config(about["config"], where=str(path)), Tokenizer(**tokenizer)
+    model = build_model(config, vocab_size=known.vocab_size, num_labels=len(about["labels"]))
+    model.load_state_dict(weights)
+    return TrainedModel(model.to(device).eval(), config, known, tuple(about["labels"]), step)

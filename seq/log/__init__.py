@@ -1,0 +1,1 @@
+"""What rank 0 says about the run, and to whom."""

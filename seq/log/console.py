@@ -1,0 +1,111 @@
+"""The run on a terminal: a progress line on a terminal, plain lines in a log file, and the final tables."""
+
+import atexit
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from launch.context import describe_launch, restart_command
+from seq.training.metrics import Evaluation, per_class, show
+
+MOST_CLASSES = 40
+"""Most classes in a table; the largest are shown."""
+
+
+class ConsoleSink:
+    def __init__(self, folder: Path, total_steps: int) -> None:
+        self._folder = folder
+        self.console = Console(highlight=False, soft_wrap=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._progress.add_task("train", total=total_steps, figures="")
+        self._progress.start()
+        atexit.register(self._progress.stop)  # shows the cursor again after Ctrl-C or an error
+
+    def event(self, event: str, step: int, values: dict[str, Any]) -> None:
+        if event != "train":
+            self._line(f"{event:<10} step {step:>6}  {_figures(values)}")
+        elif self._progress.disable:
+            self._line(f"{'train':<10} step {step:>6}  {_figures(_brief(values))}")
+        else:
+            self._progress.update(self._task, completed=step, figures=_figures(_brief(values)))
+
+    def evaluation(self, step: int, split: str, result: Evaluation) -> None:
+        self._line(f"{'eval':<10} step {step:>6}  {split}  {_figures(result.figures)}")
+
+    def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
+        for sample in samples:
+            self._line(f"{'sample':<10} step {step:>6}  {sample['prompt'] + sample['text']!r}")
+
+    def close(self, result: dict[str, Any]) -> None:
+        self._progress.stop()
+        if result["eval"]:
+            confusion = None if result["confusion"] is None else np.array(result["confusion"])
+            evaluation = Evaluation(figures=result["eval"], confusion=confusion)
+            print_evaluation(f"{self._folder.name}: {result['split']}", evaluation, tuple(result["labels"]))
+        print_result(self._folder, result)
+
+    def _line(self, text: str) -> None:
+        with suppress(OSError):  # a log file on a full disk
+            self.console.print(escape(text))
+
+
+def print_evaluation(title: str, result: Evaluation, labels: tuple[str, ...]) -> None:
+    """The figures of a split; for a classifier also a row for each class, the largest first."""
+    console = Console(highlight=False)
+    if result.confusion is not None:
+        console.print(_class_table(title, result, labels))
+    summary = Table(title=escape(title), title_justify="left")
+    for name in result.figures:
+        summary.add_column(name, justify="right")
+    summary.add_row(*(show(name, value) for name, value in result.figures.items()))
+    console.print(summary)
+
+
+def print_result(folder: Path, result: dict[str, Any], *, already: bool = False) -> None:
+    """Where the run is, its figures, and how to continue it if a signal stopped it."""
+    figures = f"{result['split']} {_figures(result['eval'])}" if result["eval"] else "not yet evaluated"
+    print(f"{folder}: {'already ' * already}{result['status']} at step {result['step']}: {figures}")
+    if result["status"] == "preempted":
+        words = [word for word in sys.argv if word != "--fresh"]
+        print(f"stopped by {result['stopped_by']}; go on: {restart_command(describe_launch(), words)}")
+    print(f"goodput {result.get('goodput', 0):.0%}: {_figures(result.get('ledger', {}))} (seconds)")
+    print(f"params_sha256 {result['params_sha256']}")
+
+
+def _class_table(title: str, result: Evaluation, labels: tuple[str, ...]) -> Table:
+    assert result.confusion is not None
+    table = Table(title=f"{escape(title)}, by class", title_justify="left")
+    table.add_column("class")
+    for name in ("precision", "recall", "f1", "support", "most confused with"):
+        table.add_column(name, justify="right")
+    rows = sorted(enumerate(per_class(result.confusion)), key=lambda row: -row[1]["support"])
+    for number, row in rows[:MOST_CLASSES]:
+        others = result.confusion[number].copy()
+        others[number] = 0
+        confused = escape(labels[others.argmax()]) if others.any() else ""
+        scores = (f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
+        table.add_row(escape(labels[number]), *scores, str(row["support"]), confused)
+    return table
+
+
+def _brief(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in ("loss", "grad_norm", "lr", "tokens_per_second", "padding_fraction")}
+
+
+def _figures(values: dict[str, Any]) -> str:
+    return "  ".join(f"{name} {show(name, value)}" for name, value in values.items() if not isinstance(value, dict))

@@ -1,0 +1,120 @@
+"""What rank 0 says about the run: on the terminal, in metrics.jsonl, and in W&B and TensorBoard if asked for."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from launch.context import launch_warnings
+from seq.config import Config
+from seq.errors import warn
+from seq.log.console import ConsoleSink, print_result
+from seq.run.directory import Run, RunDirectory
+from seq.run.json_lines import JsonLines
+from seq.run.ledger import Ledger
+from seq.training.metrics import Evaluation
+
+
+class Sink(Protocol):
+    """Somewhere that the run is reported to."""
+
+    def event(self, event: str, step: int, values: dict[str, Any]) -> None: ...
+    def evaluation(self, step: int, split: str, result: Evaluation) -> None: ...
+    def samples(self, step: int, samples: list[dict[str, Any]]) -> None: ...
+    def close(self, result: dict[str, Any]) -> None: ...
+
+
+class Logger:
+    """Passes everything to its sinks. On ranks other than 0 there are none, so callers need no `if`."""
+
+    def __init__(self, sinks: list[Sink], digests: JsonLines | None = None) -> None:
+        self.sinks, self._digests = sinks, digests
+
+    def event(self, event: str, step: int, **values: Any) -> None:
+        """One of start, resume, train, judge, checkpoint, checkpoint_failed, stop, finish."""
+        for sink in self.sinks:
+            sink.event(event, step, values)
+
+    def evaluation(self, step: int, split: str, result: Evaluation) -> None:
+        for sink in self.sinks:
+            sink.evaluation(step, split, result)
+
+    def samples(self, step: int, samples: list[dict[str, Any]], figures: dict[str, float]) -> None:
+        """The samples of an evaluation, and the figures of all of them together (event `judge`)."""
+        for sink in self.sinks:
+            sink.samples(step, samples)
+        self.event("judge", step, **figures)
+
+    def digests(self, step: int, digests: dict[str, str] | None) -> None:
+        """Digests of the gradients of one step, by parameter, to `digests.jsonl`; None: `logging.digests` is off."""
+        if self._digests is not None and digests is not None:
+            self._digests.write({"step": step, "gradients": digests})
+
+    def close(self, result: dict[str, Any]) -> None:
+        """`result`: the run's final figures."""
+        for sink in self.sinks:
+            sink.close(result)
+        if self._digests is not None:
+            self._digests.flush()
+
+
+class MetricsFile:
+    """`metrics.jsonl` and `samples.jsonl`. A resumed run writes a `resume` line, and then the steps after its checkpoint
+    again: of two lines about a step, the later counts, and they are equal."""
+
+    def __init__(self, folder: Path, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._metrics, self._samples = JsonLines(folder / "metrics.jsonl"), JsonLines(folder / "samples.jsonl")
+
+    def event(self, event: str, step: int, values: dict[str, Any]) -> None:
+        self._metrics.write({"event": event, "step": step} | values | {"wall_seconds": round(self._ledger.wall(), 3)})
+
+    def evaluation(self, step: int, split: str, result: Evaluation) -> None:
+        self.event("eval", step, {"split": split} | result.figures)
+
+    def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
+        for sample in samples:
+            self.event("sample", step, sample)
+            self._samples.write({"step": step} | sample)
+
+    def close(self, result: dict[str, Any]) -> None:
+        self._metrics.flush()
+        self._samples.flush()
+
+
+def open_logger(run: Run, start: int, total_steps: int) -> Logger:
+    """On rank 0, the sinks that `logging` asks for, of a run that begins after step `start`. It first prints the notes about
+    the data, and warnings about the launch."""
+    if not run.is_main:
+        return Logger([])
+    for warning in launch_warnings(run.launch):
+        warn(warning)
+    for note in run.corpus.notes:
+        print(f"data: {note}", flush=True)
+    folder, logging = run.directory.path, run.config.logging
+    sinks: list[Sink] = [MetricsFile(folder, run.ledger), ConsoleSink(folder, total_steps)]
+    if logging.wandb != "disabled":
+        from seq.log.wandb import WandbSink  # its import takes a while, and only rank 0 needs it
+
+        sinks.append(WandbSink(folder, run.config, run.corpus.labels, start))
+    if logging.tensorboard:
+        from seq.log.tensorboard import TensorBoardSink
+
+        sinks.append(TensorBoardSink(folder, start))
+    return Logger(sinks, JsonLines(folder / "digests.jsonl") if logging.digests else None)
+
+
+def check_packages(config: Config) -> None:
+    """UserError if a package that `logging` needs is missing."""
+    if config.logging.tensorboard:
+        from seq.log.tensorboard import require_tensorboard
+
+        require_tensorboard()
+
+
+def say_if_finished(directory: RunDirectory, is_main: bool) -> bool:
+    """True if the run has finished before; then rank 0 prints its result."""
+    result = directory.read_result()
+    if result is None or result["status"] != "finished":
+        return False
+    if is_main:
+        print_result(directory.path, result, already=True)
+    return True

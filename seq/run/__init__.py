@@ -1,0 +1,1 @@
+"""The disk: what a run keeps in its directory."""

@@ -1,0 +1,178 @@
+"""`Run`, the parts of a run; and its directory: what is in it, and whether this config may continue it."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from launch.context import Launch
+from seq.config import Config
+from seq.config.identity import differing_keys, flatten
+from seq.config.read import dump_config, load_config
+from seq.data.corpus import Corpus
+from seq.errors import RunError, UserError, warn
+from seq.run.checkpoint import Checkpoint, checkpoints_in, load_for_resume
+from seq.run.json_lines import read_lines
+from seq.run.ledger import Ledger
+
+LOCK_SECONDS = 5
+"""A run that was just killed may hold the lock this long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a run is made of, on one rank."""
+
+    config: Config
+    corpus: Corpus
+    directory: "RunDirectory"
+    launch: Launch
+    device: torch.device
+    ledger: Ledger = field(default_factory=Ledger)
+
+    @property
+    def is_main(self) -> bool:
+        """True on rank 0, which alone writes files and logs."""
+        return self.launch.is_main
+
+
+class RunDirectory:
+    """`<run.output_dir>/<run.name>/`. Every rank may read it; only rank 0 writes."""
+
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+        self.path, self.fresh = path, fresh
+        self.config_file = path / "config.yaml"
+        self.result_file = path / "result.json"
+        self.checkpoints, self.bad_steps, self.initial = path / "checkpoints", path / "bad_steps", path / "initial"
+
+    @classmethod
+    def of(cls, config: Config, *, fresh: bool = False) -> "RunDirectory":
+        """`fresh`: ignore what is in it, and set it aside when the run begins."""
+        return cls(Path(config.run.output_dir).expanduser() / config.run.name, fresh=fresh)
+
+    def check(self, config: Config) -> None:
+        """UserError unless the directory is empty, or holds a run with the same identity, and can be written."""
+        existing = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise UserError(f"{self.path}: {existing} cannot be written; choose another run.output_dir")
+        if self.fresh or not self.path.exists() or not any(_counts(entry) for entry in self.path.iterdir()):
+            return
+        if not self.config_file.is_file():
+            raise UserError(f"{self.path}: holds files, but no run (no config.yaml); choose another run.name")
+        existing_config = load_config(self.config_file)
+        if differing := differing_keys(config, existing_config):
+            there, here = flatten(existing_config), flatten(config)
+            lines = [f"  {key}: {there.get(key)!r} there, {here[key]!r} here" for key in differing]
+            raise UserError(
+                f"{self.path}: holds a run with another config; choose another run.name, or start over with --fresh "
+                "(the old run is kept beside it)\n" + "\n".join(lines)
+            )
+
+    @contextmanager
+    def locked_by(self, is_main: bool) -> Iterator[None]:
+        """Rank 0 holds the directory's lock; the system releases it however the process ends. UserError if another run
+        holds it, because two runs would write into the same files."""
+        if not is_main:
+            yield
+            return
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            raise UserError(
+                f"{self.path}: another process is running there; wait until it has ended, or choose another run.name"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: cannot be written ({error.strerror}); choose another run.output_dir"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def begin(self, config: Config, resumed_from: Path | None) -> None:
+        """Make the directory and write the resolved config; a `fresh` run first renames an older one."""
+        self._set_aside_damaged(resumed_from)
+        if self.fresh and self.path.exists():
+            numbers = (self.path.with_name(f"{self.path.name}.old-{number}") for number in range(1, 10**6))
+            self.path.rename(next(path for path in numbers if not path.exists()))
+        with explaining(self.path):
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.config_file, dump_config(config))
+            self.result_file.unlink(missing_ok=True)  # of a start that was preempted
+
+    def newest_checkpoint(self, config: Config, corpus: Corpus, before: int | None = None) -> Checkpoint | None:
+        """The newest one that is not damaged, of a step below `before` if given; None if there is none, or for a fresh
+        run. UserError as `load_for_resume`."""
+        paths = self.to_resume_from()
+        if before is not None:
+            paths = [path for path in paths if path < self.checkpoint_at(before)]
+        return load_for_resume(paths, config, corpus)
+
+    def to_resume_from(self) -> list[Path]:
+        """Checkpoints, the newest first; none for a fresh run."""
+        return [] if self.fresh else checkpoints_in(self.checkpoints)[::-1]
+
+    def wall_seconds(self) -> float:
+        """How long earlier starts lasted, as far as `metrics.jsonl` says."""
+        lines = [] if self.fresh else read_lines(self.path / "metrics.jsonl")
+        seen = [line.get("wall_seconds") for line in lines]
+        return max((seconds for seconds in seen if isinstance(seconds, float)), default=0.0)
+
+    def checkpoint_at(self, step: int) -> Path:
+        return self.checkpoints / f"step-{step:08d}.pt"
+
+    def read_result(self) -> dict[str, Any] | None:
+        """`result.json`, if the run has ended."""
+        if self.fresh or not self.result_file.exists():
+            return None
+        try:
+            result: dict[str, Any] = json.loads(self.result_file.read_text("utf-8"))
+            result["status"], result["eval"], result["step"]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{self.result_file}: damaged; delete it, and the next start writes it anew") from None
+        return result
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        with explaining(self.result_file):
+            write_atomically(self.result_file, json.dumps(result, indent=1))
+
+    def _set_aside_damaged(self, resumed_from: Path | None) -> None:
+        """Rename the checkpoints that are newer than the one that could be read. They keep their bytes."""
+        for path in self.to_resume_from():
+            if resumed_from is not None and path > resumed_from:
+                path.rename(path.with_name(f"{path.name}.damaged"))
+                warn(f"{path} is damaged, and set aside; going on from {resumed_from.name}")
+
+
+def _counts(entry: Path) -> bool:
+    """False for what a killed start left half-written, and for a batch script and its log, which exist before the run."""
+    return ".part-" not in entry.name and not entry.name.startswith(("job.", "job-"))
+
+
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """RunError instead of OSError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RunError(f"{path}: {reason}; fix this, and start the same command again to go on") from None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Whatever happens meanwhile, the file has the old text or the whole new text."""
+    temporary = path.with_name(f"{path.name}.part-{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

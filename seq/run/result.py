@@ -1,0 +1,114 @@
+"""`result.json`: the run's final figures, its data, and where it ran."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from launch.context import Launch
+from seq.data.corpus import Split
+from seq.run.checkpoint import params_sha256
+from seq.run.directory import Run
+from seq.training.evaluation import confused_examples
+from seq.training.metrics import Evaluation
+from seq.training.state import TrainState
+
+BINS = 30
+"""Bins of a histogram of lengths."""
+PACKAGES = ("torch", "numpy", "datasets", "wandb")
+ROOT = Path(__file__).parent.parent.parent
+
+
+def finish(
+    run: Run, state: TrainState, final: Evaluation | None, split: str, epoch: float, stopped_by: str | None
+) -> dict[str, Any]:
+    """Merge the figures of a run that is finished, or was `stopped_by` a signal; rank 0 also describes its data and its
+    environment, and writes `result.json`. `final`: the evaluation of `split`."""
+    result = {
+        "status": "preempted" if stopped_by else "finished",
+        "stopped_by": stopped_by,
+        "step": state.progress.step,
+        "epoch": epoch,
+        "world_size": run.launch.world_size,
+        "params_sha256": params_sha256(state.model),
+        "num_parameters": sum(parameter.numel() for parameter in state.model.parameters()),
+        "split": split,
+        "eval": final.figures if final else {},
+        "confusion": final.confusion.tolist() if final and final.confusion is not None else None,
+        **state.progress.figures(),
+        "torch": torch.__version__,
+    }
+    if run.is_main:
+        confusion = final.confusion if final and not stopped_by else None
+        result["confused"] = (
+            [] if confusion is None else confused_examples(state.model, run.corpus, split, confusion, run.device)
+        )
+        result |= _describe_data(run) | run.ledger.figures()
+        run.directory.write_result(result)
+    return result
+
+
+def _describe_data(run: Run) -> dict[str, Any]:
+    return {
+        "labels": list(run.corpus.labels),
+        "data": {name: describe_split(part) for name, part in run.corpus.splits.items()},
+        "vocab_size": run.corpus.tokenizer.vocab_size,
+        "notes": list(run.corpus.notes),
+        "environment": describe_environment(run.launch, run.device),
+    }
+
+
+def describe_split(split: Split) -> dict[str, Any]:
+    """`rows`, `tokens`, and a histogram: `lengths[i]` rows have `edges[i]` to `edges[i + 1] - 1` time steps."""
+    lengths, counts = split.by_length.length, np.diff(split.by_length.start)
+    whole = np.arange(int(lengths[-1]), int(lengths[0]) + 2)
+    edges = whole if len(whole) <= BINS + 1 else np.linspace(whole[0], whole[-1], BINS + 1).round()
+    histogram, _ = np.histogram(lengths, bins=edges, weights=counts)
+    return {
+        "rows": len(split),
+        "tokens": int(lengths @ counts),
+        "edges": [int(edge) for edge in edges],
+        "lengths": [int(count) for count in histogram],
+    }
+
+
+def describe_environment(process: Launch, device: torch.device) -> dict[str, Any]:
+    """Hardware, versions and commit, as JSON. No host and no user name, because reports are passed on."""
+    return {
+        "launcher": process.launcher,
+        "device": _device_name(device),
+        "cpu": cpu_name(),
+        "cpu_cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "cuda": torch.version.cuda,
+        "system": f"{platform.system()} {platform.machine()}",
+        **{package: importlib.metadata.version(package) for package in PACKAGES},
+        "git_commit": _git_commit(),
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
+def cpu_name() -> str:
+    """The processor's name, which only Linux has in a file; elsewhere its architecture."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8", errors="replace").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    """The commit of this code, with `-dirty` if files differ from it; None outside a repository."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

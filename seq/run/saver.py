@@ -1,0 +1,60 @@
+"""Saving checkpoints: in the background, only the newest few, and without ending the run if a save fails."""
+
+import io
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from seq.config import CheckpointConfig
+from seq.errors import RunError, warn
+from seq.run.checkpoint import delete_old, serialize, write_checkpoint
+from seq.run.directory import RunDirectory
+
+
+class CheckpointSaver:
+    """Saves on rank 0, and does nothing on other ranks. `save` copies the state at once; a thread writes it, one checkpoint
+    at a time. A failed save is logged, and the run goes on with the last good checkpoint, or ends if `checkpoint.required`.
+
+    `log`: called as `log(event, step, **values)`.
+    """
+
+    def __init__(
+        self, directory: RunDirectory, config: CheckpointConfig, log: Callable[..., None], is_main: bool
+    ) -> None:
+        self._directory, self._config, self._log, self._is_main = directory, config, log, is_main
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: tuple[int, Future[Path]] | None = None
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Waits for the save before this one, and for the disk only if `checkpoint.background` is off."""
+        if not self._is_main:
+            return
+        self.poll(wait=True)
+        content = serialize(state)
+        self._writing = (step, self._thread.submit(self._write, step, content))
+        self.poll(wait=not self._config.background)
+
+    def poll(self, *, wait: bool = False) -> None:
+        """Log the save that is under way if it has ended; `wait` for its end."""
+        if self._writing is None or not (wait or self._writing[1].done()):
+            return
+        (step, future), self._writing = self._writing, None
+        try:
+            self._log("checkpoint", step, file=future.result().name)
+        except OSError as error:
+            message = f"checkpoint of step {step} could not be saved: {error.strerror or error}"
+            self._log("checkpoint_failed", step, error=message)
+            if self._config.required:
+                raise RunError(f"{message} (checkpoint.required)") from None
+            warn(f"{message}; the run goes on")
+
+    def close(self) -> None:
+        self.poll(wait=True)
+        self._thread.shutdown()
+
+    def _write(self, step: int, content: io.BytesIO) -> Path:
+        path = self._directory.checkpoint_at(step)
+        write_checkpoint(path, content)
+        delete_old(path.parent, self._config.keep)
+        return path
