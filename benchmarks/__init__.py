@@ -1,1 +1,5 @@
-"""What `python -m seq.benchmark` measures. No test decides by a clock; these say how fast it is, here and now."""
+"""Programs that measure speed, beside their results (`cpu/`, `gpu/`): python -m benchmarks.NAME --help.
+
+The variants run in turn in one process (or as processes, in turn), and the ratio of their medians counts, because other
+programs on the machine disturb both alike. Each program prints a table and writes it to benchmark-NAME.json.
+"""

@@ -1,4 +1,4 @@
-"""Sampling: many texts together against one alone."""
+"""Sampling: many texts together against one alone. python -m benchmarks.generate"""
 
 import statistics
 from functools import partial
@@ -37,3 +37,7 @@ def _sample(model: LanguageModel, rows: int) -> None:
     )
     for _ in tokens:
         pass
+
+
+if __name__ == "__main__":
+    main()

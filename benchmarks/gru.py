@@ -1,5 +1,9 @@
-"""Every path of the GRU by hidden size, length and padding, against `nn.GRU` on packed rows."""
+"""Every path of the GRU by hidden size, length and padding, against `nn.GRU` on packed rows.
 
+python -m benchmarks.gru [--threads N]
+"""
+
+import argparse
 import statistics
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -11,19 +15,15 @@ from seq.config import GRUConfig
 from seq.models.gru import GRU, PATHS, choose_path
 
 SHAPES = (
-    # rows, length, features, hidden size, directions
-    *(
-        (16, 8, 64, 96, 2),
-        (128, 8, 64, 96, 2),
-        (16, 64, 64, 384, 1),
-        (32, 64, 128, 512, 1),
-        (32, 64, 64, 256, 1),
-        (32, 512, 64, 256, 1),
-    ),
+    (16, 8, 64, 96, 2),
+    (128, 8, 64, 96, 2),
+    (16, 64, 64, 384, 1),
+    (32, 64, 128, 512, 1),
+    (32, 64, 64, 256, 1),
+    (32, 512, 64, 256, 1),
 )
+"""Rows, length, features, hidden size, directions."""
 PADDINGS = (0.0, 0.1, 0.3)
-
-
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -38,8 +38,8 @@ def main(threads: int, rounds: int = 5) -> None:
         for padding in PADDINGS:
             lengths = lengths_with(padding, rows, length)
             for precision in ("fp32", "bf16"):
-                ways = _ways(lengths, features, hidden_size, directions, precision)
-                seconds = in_turn(ways, rounds)
+                variants = _variants(lengths, features, hidden_size, directions, precision)
+                seconds = in_turn(variants, rounds)
                 auto = choose_path(torch.empty(rows, int(lengths.max()), 1, device=DEVICE), lengths, directions)
                 medians = [statistics.median(seconds[path]) * 1000 for path in PATHS]
                 shape = (f"{rows} x {length}", hidden_size, directions, padding, precision)
@@ -53,7 +53,7 @@ def lengths_with(padding: float, rows: int, length: int) -> torch.Tensor:
     return spread.round().long().clamp(1, length)
 
 
-def _ways(
+def _variants(
     lengths: torch.Tensor, features: int, hidden_size: int, directions: int, precision: str
 ) -> dict[str, Callable[[], object]]:
     torch.manual_seed(0)
@@ -72,3 +72,9 @@ def _ways(
         return both
 
     return {path: run(path) for path in PATHS}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gru", description=__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    main(parser.parse_args().threads)

@@ -1,4 +1,4 @@
-"""The loops that `seq.benchmark peers` compares with: plain PyTorch, and the same under other libraries."""
+"""The loops that `benchmarks.peers` compares with: plain PyTorch, and the same model under other libraries."""
 
 import logging
 import warnings
@@ -149,8 +149,7 @@ def accelerate(problem: Problem, config: Config, corpus: Corpus, examples: list[
 
 
 def lightning(problem: Problem, config: Config, corpus: Corpus, examples: list[Example]) -> Callable[[], int]:
-    """`Trainer.fit`, without logging, checkpoints and progress bar; what it does before the first batch counts as little
-    as the number of batches allows."""
+    """`Trainer.fit` without logging, checkpoints and progress bar."""
     from lightning.pytorch import LightningModule, Trainer
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -173,12 +172,8 @@ def lightning(problem: Problem, config: Config, corpus: Corpus, examples: list[E
 
     def train() -> int:
         before = module.tokens
-        quiet = {
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-        }
+        off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+        quiet: dict[str, Any] = dict.fromkeys(off, False)
         trainer = Trainer(
             max_epochs=1, limit_train_batches=problem.batches, gradient_clip_val=1.0, **quiet, accelerator="auto"
         )

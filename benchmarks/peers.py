@@ -1,34 +1,29 @@
-"""What one would otherwise write, on the same sequences and the same model: a DataLoader that pads each batch, packed
-rows, `nn.GRU`, AdamW; alone, with Hugging Face's collator, under accelerate, under Lightning. And lockstep.
+"""Lockstep against other training loops, on the same sequences and the same model: python -m benchmarks.peers
 
-The others take random batches, as they do; lockstep takes those of its plan. Counted are real tokens a second.
+The others pad random batches in a DataLoader and use packed rows, `nn.GRU` and AdamW: plain PyTorch, Hugging Face's
+collator, accelerate, Lightning (pip install -e ".[bench]"). Lockstep uses the batches of its plan. Real tokens a second
+are counted, without padding.
 """
 
+import argparse
 import statistics
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.others import Problem, accelerate, examples_of, hugging_face_loader, lightning, padding_loader, plain
 from benchmarks.timing import Report, in_turn, ratio
 from launch.context import describe_launch
 from launch.group import process_group
-from launch.lockstep import OrderedReduction
 from launch.seeding import fix_arithmetic
 from seq.config import Config
 from seq.config.read import override_config, parse_config
 from seq.data.corpus import Corpus, prepare_corpus
-from seq.data.dataset import SequenceDataset
-from seq.data.loader import make_loader, run_steps
-from seq.data.sampler import BucketedDistributedSampler
-from seq.training.state import TrainState
-from seq.training.step import accumulate_gradients, update
+from seq.data.loader import BatchLoader
+from seq.training.step import Trainer
 
 ROUNDS = 7
-
-
 TEXT = ("data.source=speeches", "data.subset=since-1990")
 PROBLEMS = (
     Problem(
@@ -58,16 +53,16 @@ PROBLEMS = (
 def main(threads: int) -> None:
     torch.set_num_threads(threads)
     process = describe_launch()
-    columns = ["problem", "way", "tokens/s", "times plain", "quartiles"]
+    columns = ["problem", "loop", "tokens/s", "times plain", "quartiles"]
     report = Report("peers", f"{threads} thread(s), one process; {ROUNDS} rounds in turn", columns)
     with process_group(process, timeout_seconds=3600):
         for problem in PROBLEMS:
-            ways = dict(_ways(problem, threads))
-            tokens: dict[str, list[int]] = {name: [] for name in ways}
-            timed = {name: _counting(way, tokens[name]) for name, way in ways.items()}
+            variants = dict(_variants(problem, threads))
+            tokens: dict[str, list[int]] = {name: [] for name in variants}
+            timed = {name: _counting(variant, tokens[name]) for name, variant in variants.items()}
             seconds = in_turn(timed, ROUNDS)
             per_token = {
-                name: [s / n for s, n in zip(seconds[name], tokens[name][-ROUNDS:], strict=True)] for name in ways
+                name: [s / n for s, n in zip(seconds[name], tokens[name][-ROUNDS:], strict=True)] for name in variants
             }
             for name, spent in per_token.items():
                 low, middle, high = ratio(per_token, "plain PyTorch", name)
@@ -75,11 +70,11 @@ def main(threads: int) -> None:
     report.show()
 
 
-def _counting(way: Callable[[], int], tokens: list[int]) -> Callable[[], None]:
-    return lambda: tokens.append(way())
+def _counting(variant: Callable[[], int], tokens: list[int]) -> Callable[[], None]:
+    return lambda: tokens.append(variant())
 
 
-def _ways(problem: Problem, threads: int) -> Iterator[tuple[str, Callable[[], int]]]:
+def _variants(problem: Problem, threads: int) -> Iterator[tuple[str, Callable[[], int]]]:
     """Each trains on some batches and returns the tokens in them."""
     base = parse_config({"model": {"kind": problem.kind}}, where="benchmark")
     config = override_config(base, ["data.lowercase=true", *problem.settings], where="benchmark")
@@ -105,19 +100,15 @@ def _ways(problem: Problem, threads: int) -> Iterator[tuple[str, Callable[[], in
 
 def _lockstep(problem: Problem, config: Config, corpus: Corpus, threads: int) -> Callable[[], int]:
     device = torch.device("cpu")
-    state = TrainState.create(config, corpus, device)
-    ddp = DistributedDataParallel(state.model, gradient_as_bucket_view=True)
-    reduction = OrderedReduction(ddp)
-    dataset = SequenceDataset(corpus.splits["train"])
-    sampler = BucketedDistributedSampler(dataset, config.batch)
-    loader = make_loader(dataset, sampler, ahead=False)
+    trainer = Trainer(config, corpus, device)
+    batches = BatchLoader(corpus.splits["train"], config.batch, device)
     position = [0]
 
     def train() -> int:
         fix_arithmetic(threads=threads, deterministic=True, fast_fp32=config.train.fast_fp32)
         start, tokens = position[0], 0
-        for shards in run_steps(loader, sampler, start=start, stop=start + problem.batches):
-            update(state, accumulate_gradients(ddp, reduction, state, shards, config), config)
+        for shards in batches.steps(start, start + problem.batches):
+            trainer.update(trainer.accumulate_gradients(shards))
             tokens += sum(int(shard.lengths.sum()) for shard in shards)
         position[0] += problem.batches
         fix_arithmetic(threads=threads, deterministic=False)
@@ -125,3 +116,9 @@ def _lockstep(problem: Problem, config: Config, corpus: Corpus, threads: int) ->
         return tokens
 
     return train
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    main(parser.parse_args().threads)

@@ -1,5 +1,9 @@
-"""Planning for very many sequences and ranks: time, memory, padding and imbalance. Only the rows' contents are missing."""
+"""Planning for very many sequences and ranks (simulated): time, memory, padding and imbalance.
 
+python -m benchmarks.plan [--sequences 1e9] [--ranks 1024]
+"""
+
+import argparse
 import resource
 import statistics
 import time
@@ -9,21 +13,21 @@ from numpy.typing import NDArray
 
 from benchmarks.timing import Report
 from seq.config import BatchConfig
+from seq.data.order import LengthOrder
 from seq.data.sampler import BucketedDistributedSampler
 
 LONGEST, STEPS = 512, 100
 
 
 class Identity:
-    """An order file in which place i holds sequence i, without its bytes: on a disk it is mapped, and a step reads its
-    own rows only."""
+    """Stands for a mapped order file in which position i holds sequence i."""
 
     def __getitem__(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         return places
 
 
 class Virtual:
-    """A data set as far as the sampler looks at it."""
+    """A data set with only what the sampler reads."""
 
     def __init__(self, sequences: int) -> None:
         lengths = np.arange(LONGEST, 0, -1)
@@ -31,10 +35,10 @@ class Virtual:
         share = np.exp(-((np.log(lengths) - np.log(60)) ** 2) / 2 / 0.6**2) / lengths
         counts = np.floor(share / share.sum() * sequences).astype(np.int64)
         counts[-1] += sequences - counts.sum()
-        self.line = LengthOrder(lengths, np.concatenate(([0], np.cumsum(counts))), Identity())  # type: ignore[arg-type]
+        self.by_length = LengthOrder(lengths, np.concatenate(([0], np.cumsum(counts))), Identity())  # type: ignore[arg-type]
 
     def __len__(self) -> int:
-        return len(self.line)
+        return len(self.by_length)
 
 
 def main(sequences: int, ranks: int) -> None:
@@ -50,10 +54,10 @@ def main(sequences: int, ranks: int) -> None:
     for step in np.random.default_rng(0).integers(0, len(sampler.plan), STEPS):
         begin = time.perf_counter()
         (shard,) = sampler.shards(range(int(step), int(step) + 1), range(1))
-        pieces = shard.pieces
+        sizes = shard.sizes
         spent.append(time.perf_counter() - begin)
-        padding.append(1 - pieces.tokens.sum() / pieces.padded_tokens.sum())
-        imbalance.append(pieces.tokens.max() / pieces.tokens.mean() - 1)
+        padding.append(1 - sizes.tokens.sum() / sizes.padded_tokens.sum())
+        imbalance.append(sizes.tokens.max() / sizes.tokens.mean() - 1)
     report = Report("plan", f"{sequences:,} sequences, {ranks} ranks of one shard (simulated)", ["figure", "value"])
     report.add("steps an epoch", len(sampler.plan))
     report.add("first batch after, s", first)
@@ -66,3 +70,11 @@ def main(sequences: int, ranks: int) -> None:
 
 def _peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.plan", description=__doc__)
+    parser.add_argument("--sequences", type=float, default=1e9)
+    parser.add_argument("--ranks", type=int, default=1024)
+    options = parser.parse_args()
+    main(int(options.sequences), options.ranks)

@@ -1,4 +1,7 @@
-"""More processes: the same batch shared among them (strong), and a batch that grows with them (weak)."""
+"""More processes: the same batch shared among them (strong), and a batch that grows with them (weak).
+
+python -m benchmarks.scaling [CONFIG] [section.key=value ...]
+"""
 
 import statistics
 import subprocess
@@ -7,15 +10,15 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.timing import Report
-from seq.command_line import config_and_overrides
+from seq.command_line import config_and_overrides, config_parser, exit_code
 from seq.run.json_lines import read_lines
 
 STEPS, ROUNDS, SIZES = 60, 3, (1, 2, 4)
-TRAINER = Path(__file__).parents[2] / "train_ddp.py"
+TRAINER = Path(__file__).parents[1] / "train_ddp.py"
 
 
-def main(words: list[str]) -> None:
-    path, overrides = config_and_overrides(words)
+def main(arguments: list[str]) -> None:
+    path, overrides = config_and_overrides(config_parser("benchmarks.scaling", __doc__).parse_args(arguments).words)
     rates: dict[tuple[str, int], list[float]] = {(kind, size): [] for kind in ("strong", "weak") for size in SIZES}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(ROUNDS):
@@ -32,7 +35,7 @@ def main(words: list[str]) -> None:
 
 
 def _tokens_per_second(size: int, words: list[str], folder: Path) -> float:
-    """Of a real run, its first logged steps left out."""
+    """The speed of a real run, without its first logged steps."""
     settings = [
         f"train.steps={STEPS}",
         "logging.every_steps=10",
@@ -47,3 +50,7 @@ def _tokens_per_second(size: int, words: list[str], folder: Path) -> float:
     ]
     rates: list[float] = [line["tokens_per_second"] for line in lines[1:]]
     return statistics.median(rates)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(lambda: main(sys.argv[1:])))

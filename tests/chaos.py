@@ -61,15 +61,12 @@ class Run:
         *more: str,
         size: int = 2,
         restarts: int = 0,
-        script: str = "",
+        fault: tuple[str, ...] = (),
         launcher: Sequence[str] = ("--standalone",),
     ) -> subprocess.Popen[str]:
-        """`script`: Python code to run instead of the trainer."""
-        trainer = ROOT / "train_ddp.py"
-        if script:
-            trainer = self.folder / "script.py"
-            trainer.write_text(script)
-        command = ["torchrun", *launcher, f"--nproc_per_node={size}", f"--max-restarts={restarts}", str(trainer)]
+        """`fault`: one of `tests.faults`, with its argument."""
+        trainer = ["-m", "tests.faults", *fault] if fault else [str(ROOT / "train_ddp.py")]
+        command = ["torchrun", *launcher, f"--nproc_per_node={size}", f"--max-restarts={restarts}", *trainer]
         words = [*SETTINGS, f"data.files.train={self.folder.parent / 'rows.csv'}", f"run.output_dir={self.folder}"]
         bin_first = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         log = (self.folder / f"{self.name}.log").open("a")
@@ -239,30 +236,10 @@ def worker_stopped(run: Run) -> None:
     run.finish()
 
 
-KILL_IN_SAVE = """
-import os, signal, sys
-import train_ddp
-from seq.training import checkpoint
-calls = []
-def replaced(where, original):
-    def call(*all):
-        calls.append(0)
-        if len(calls) == NUMBER:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(*all)
-    return call
-if "HOW" == "before":
-    checkpoint._verify = replaced("verify", checkpoint._verify)
-else:
-    checkpoint.os.fsync = replaced("fsync", os.fsync)
-train_ddp.main(sys.argv[1:])
-"""
-
-
 def killed_inside_a_save(run: Run) -> None:
     """kill -9 between the writing of a checkpoint and its renaming, or around it."""
-    how, number = run.random.choice([("before", "1"), ("before", "2"), ("after", "2"), ("after", "4")])
-    process = run.start(script=KILL_IN_SAVE.replace("HOW", how).replace("NUMBER", number))
+    where = run.random.choice(["verify:1", "verify:2", "fsync:2", "fsync:4"])
+    process = run.start(fault=("die_in_save", where))
     assert process.wait(60) == 1
     assert max(line["step"] for line in run.lines()) >= SAVE_EVERY
     assert not (run.directory / "result.json").exists()
@@ -302,25 +279,10 @@ def checkpoint_flipped(run: Run) -> None:
     run.finish()
 
 
-LITTLE_SPACE = """
-import os, resource, signal, sys
-import train_ddp
-from seq.training import saving
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-def write(path, content, original=saving.write_checkpoint):
-    full = BEGIN <= int(path.stem[5:]) < END
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5000 if full else resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    original(path, content)
-saving.write_checkpoint = write
-train_ddp.main(sys.argv[1:])
-"""
-
-
 def disk_full(run: Run) -> None:
     """For a while no file may grow beyond 5 kB, neither checkpoints nor metrics: the run goes on, nothing is lost."""
     begin = run.random.choice([1, 2, 3])
-    script = LITTLE_SPACE.replace("BEGIN", str(begin * SAVE_EVERY)).replace("END", str((begin + 2) * SAVE_EVERY))
-    process = run.start(script=script)
+    process = run.start(fault=("little_space", f"{begin * SAVE_EVERY}:{(begin + 2) * SAVE_EVERY}"))
     assert process.wait(90) == 0, run.log[-2000:]
     failed = [line["error"] for line in run.lines() if line["event"] == "checkpoint_failed"]
     assert [error.rpartition(": ")[2] for error in failed] == ["File too large"] * 2, run.log[-2000:]

@@ -1,4 +1,4 @@
-"""The floors of the house: who may import whom, and how much fits into a file."""
+"""The house: which room may import which, how long a file may be, and tests that mirror the tree."""
 
 import ast
 from pathlib import Path
@@ -7,45 +7,97 @@ import pytest
 
 from tests.helpers import ROOT
 
-SOURCES = [ROOT / "train_ddp.py", *sorted((ROOT / "launch").rglob("*.py")), *sorted((ROOT / "seq").rglob("*.py"))]
-
-MAY_NOT_IMPORT = {
-    "launch": ("seq", "train_ddp"),
-    "seq.data": ("seq.models", "seq.training", "train_ddp"),
-    "seq.models": ("seq.data", "seq.training", "train_ddp"),
-    "seq.training": ("seq.command_line", "seq.predict", "seq.generate", "seq.evaluate", "train_ddp"),
-    "seq": ("train_ddp",),
+BOTTOM = {"launch", "seq.config", "seq.errors"}
+TRAINING = BOTTOM | {"seq.data", "seq.models", "seq.training"}
+EVERYTHING = TRAINING | {"seq.run", "seq.log", "seq.inference", "seq.diagnose", "seq.report", "seq.command_line"}
+MAY_IMPORT = {
+    "launch": set[str](),
+    "seq.errors": set[str](),
+    "seq.config": {"seq.errors"},
+    "seq.command_line": BOTTOM,
+    "seq.data": BOTTOM,
+    "seq.models": BOTTOM,
+    "seq.training": BOTTOM | {"seq.data", "seq.models"},
+    "seq.run": TRAINING,
+    "seq.log": TRAINING | {"seq.run"},
+    "seq.inference": TRAINING | {"seq.run"},
+    "seq.diagnose": TRAINING | {"seq.run"},
+    "seq.report": {"seq.config", "seq.errors", "seq.training", "seq.run", "seq.command_line"},
+    "seq": EVERYTHING,  # the programs
+    "benchmarks": EVERYTHING,
+    "train_ddp": EVERYTHING,
 }
+"""What each room may import, beside itself. A room that is not here may import nothing."""
+
+PACKAGES = ("launch", "seq", "benchmarks")
+SOURCES = [ROOT / "train_ddp.py", *(path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py")))]
 
 
 def module_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
+def room_of(module: str) -> str:
+    """`seq.data.plan` -> `seq.data`; a program such as `seq.predict` -> `seq`."""
+    first_two = ".".join(module.split(".")[:2])
+    return first_two if first_two in MAY_IMPORT else module.split(".")[0]
+
+
 def imports_of(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text())
-    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    return modules | {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    """The project's modules that a file imports, wherever in the file."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            # `from seq.data import names` imports a module, `from seq.config import Config` a name.
+            found |= {node.module or ""} | {
+                f"{node.module}.{name.name}" for name in node.names if _is_module(node, name)
+            }
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+    return {module for module in found if module.split(".")[0] in (*PACKAGES, "tests", "train_ddp")}
+
+
+def _is_module(node: ast.ImportFrom, name: ast.alias) -> bool:
+    return (ROOT / (node.module or "").replace(".", "/") / f"{name.name}.py").exists()
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)
-def test_no_upward_import(path: Path) -> None:
-    module = module_of(path)
-    for floor, forbidden in MAY_NOT_IMPORT.items():
-        if module.startswith(floor):
-            upward = {name for name in imports_of(path) if name.startswith(forbidden)}
-            assert not upward, f"{module} imports {upward}"
+def test_imports_go_down(path: Path) -> None:
+    room = room_of(module_of(path))
+    upward = {name for name in imports_of(path) if room_of(name) not in MAY_IMPORT[room] | {room}}
+    assert not upward, f"{module_of(path)} imports {upward}"
+
+
+def test_the_whole_run_is_in_sight() -> None:
+    """`train_ddp.py` can be read in one go, and calls on few modules."""
+    source = ROOT / "train_ddp.py"
+    assert len(source.read_text().splitlines()) <= 160
+    assert len(imports_of(source)) <= 20
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)
-def test_a_file_can_be_read_in_one_go(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 200
+def test_a_file_is_one_idea(path: Path) -> None:
+    """It can be read in one go, and is more than a shred."""
+    lines = len(path.read_text().splitlines())
+    assert lines <= 250
+    assert lines >= 20 or path.name in ("__init__.py", "__main__.py")
 
 
-UNSAFE = {
-    *("pickle.load", "pickle.loads", "yaml.unsafe_load", "yaml.full_load", "eval", "exec", "os.system"),
-    *("torch.jit.load", "joblib.load", "marshal.loads", "shelve.open"),
-}
+TESTS = [path for room in ("launch", "seq") for path in sorted((ROOT / "tests" / room).rglob("test_*.py"))]
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_tests_mirror_the_tree(path: Path) -> None:
+    """`tests/seq/data/test_plan.py` tests `seq/data/plan.py`; a long one may have a second file, `test_plan_....py`."""
+    folder, name = ROOT / path.parent.relative_to(ROOT / "tests"), path.stem.removeprefix("test_")
+    assert any(name == module.stem or name.startswith(f"{module.stem}_") for module in folder.glob("*.py"))
+    assert len(list((ROOT / "tests").rglob(path.name))) == 1, "two test files of one name"
+
+
+UNSAFE = set(
+    "pickle.load pickle.loads yaml.unsafe_load yaml.full_load eval exec os.system "
+    "torch.jit.load joblib.load marshal.loads shelve.open".split()
+)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)

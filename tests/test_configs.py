@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seq.config.read import load_config
 from seq.config import Config
+from seq.config.read import load_config
 from seq.config.section import describe_keys
 from seq.reference import reference
 from tests.helpers import ROOT, run

@@ -188,22 +188,14 @@ def test_what_a_report_reads(tmp_path: Path, content: bytes) -> None:
 @inputs(300)
 @given(data=st.data())
 def test_exported_models(tmp_path: Path, trained: Trained, data: st.DataObject) -> None:
-    state = load_checkpoint_bytes(tmp_path, trained.checkpoint)
-    model = build_model(
-        trained.config, vocab_size=trained.corpus.tokenizer.vocab_size, num_labels=len(trained.corpus.labels)
-    )
-    write_model(tmp_path, model, state, 1)
+    config, corpus = trained.config, trained.corpus
+    model = build_model(config, vocab_size=corpus.tokenizer.vocab_size, num_labels=len(corpus.labels))
+    write_model(tmp_path, model, config, corpus, 1)
     name = data.draw(st.sampled_from(["config.json", "tokenizer.json", "model.safetensors"]))
     path = tmp_path / name
     path.write_bytes(data.draw(damaged(path.read_bytes()) | st.binary(max_size=200)))
     loaded = documented(lambda: load_exported(tmp_path, torch.device("cpu")), str(tmp_path))
     assert loaded is None or params_sha256(loaded.model) == params_sha256(model)
-
-
-def load_checkpoint_bytes(folder: Path, content: bytes) -> dict[str, Any]:
-    path = folder / "step-00000000.pt"
-    path.write_bytes(content)
-    return load_checkpoint(path)
 
 
 @inputs(500)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from launch.context import Launch, restart_command
 from tests.helpers import ROOT, run
 from tests.runs import result, words
 
 pytestmark = pytest.mark.slow
+
 
 COLOUR = re.compile(rb"\x1b\[[0-9;]*3[0-9]m")
 
@@ -79,22 +79,3 @@ def test_progress_colours_and_ctrl_c(tmp_path: Path) -> None:
     again = on_a_terminal(*shlex.split(found[1]), env=env | {"NO_COLOR": ""}, until=lambda text: b"loss" in text)
     assert f"resume     step {step:>6}".encode() in again
     assert COLOUR.search(again)
-
-
-def test_the_command_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def command(launcher: str, world_size: int) -> str:
-        process = Launch(launcher=launcher, rank=0, local_rank=0, world_size=world_size)
-        return restart_command(process, ["train_ddp.py", "data.files.train=a b.txt"])
-
-    words = "train_ddp.py 'data.files.train=a b.txt'"
-    monkeypatch.setattr(sys, "orig_argv", [".venv/bin/python", "train_ddp.py"])
-    assert command("python", 1) == f".venv/bin/python {words}"
-    assert command("srun", 4) == f"srun --ntasks=4 .venv/bin/python {words}"
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    here = Path(sys.executable).parent
-    monkeypatch.setenv("PATH", str(here))
-    assert command("torchrun", 2) == f"torchrun --standalone --nproc_per_node=2 {words}"
-    monkeypatch.setenv("GROUP_WORLD_SIZE", "3")
-    assert command("torchrun", 6) == f"torchrun --nnodes=3 ... --nproc_per_node=2 {words}"
-    monkeypatch.setenv("PATH", "/nowhere")  # an environment that is not active
-    assert command("torchrun", 6).startswith(f"{here}/torchrun --nnodes=3")

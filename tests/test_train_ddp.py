@@ -55,16 +55,7 @@ def test_resumed_in_mid_epoch_on_another_world_size(tmp_path: Path) -> None:
     whole = train(*words(tmp_path, "names", "run.name=whole"))
     assert whole.returncode == 0, whole.stderr
     command = words(tmp_path, "names", "run.name=parts", "logging.wandb=offline")
-    killed = run(
-        *(
-            "python",
-            "-c",
-            "import os, sys, train_ddp as t; from seq.training import saving; old = saving.write_checkpoint\n"
-            "def write(*all):\n    old(*all); os._exit(9)\n"
-            "saving.write_checkpoint = write; t.main(sys.argv[1:])",
-        ),
-        *command,
-    )
+    killed = run("python", "-m", "tests.faults", "die_after_save", "4", *command)
     assert killed.returncode == 9
     folder = tmp_path / "parts"
     assert not (folder / "result.json").exists()

@@ -1,17 +1,23 @@
+import sys
+from pathlib import Path
+
 import pytest
 
-from launch.context import describe_launch
-from launch.rendezvous import first_host
+from launch.context import Launch, describe_launch, restart_command
 
 LAUNCHERS = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE"),
     *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS"),
 )
+
+
 SRUN = {
     "SLURM_PROCID": "5",
     "SLURM_LOCALID": "1",
     "SLURM_STEP_NUM_TASKS": "7",
 }
+
+
 TORCHRUN = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4"}
 
 
@@ -36,15 +42,20 @@ def test_launchers(monkeypatch: pytest.MonkeyPatch, env: dict[str, str], expecte
     assert process.is_main == (process.rank == 0)
 
 
-@pytest.mark.parametrize(
-    ("nodelist", "host"),
-    [
-        ("gpu[07-09,12],login1", "gpu07"),
-        ("a1", "a1"),
-        ("a1,b2", "a1"),
-        ("n[3]-ib,n4", "n3-ib"),
-        ("127.0.0.1", "127.0.0.1"),
-    ],
-)
-def test_first_host(nodelist: str, host: str) -> None:
-    assert first_host(nodelist) == host
+def test_the_command_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def command(launcher: str, world_size: int) -> str:
+        process = Launch(launcher=launcher, rank=0, local_rank=0, world_size=world_size)
+        return restart_command(process, ["train_ddp.py", "data.files.train=a b.txt"])
+
+    words = "train_ddp.py 'data.files.train=a b.txt'"
+    monkeypatch.setattr(sys, "orig_argv", [".venv/bin/python", "train_ddp.py"])
+    assert command("python", 1) == f".venv/bin/python {words}"
+    assert command("srun", 4) == f"srun --ntasks=4 .venv/bin/python {words}"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    here = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", str(here))
+    assert command("torchrun", 2) == f"torchrun --standalone --nproc_per_node=2 {words}"
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "3")
+    assert command("torchrun", 6) == f"torchrun --nnodes=3 ... --nproc_per_node=2 {words}"
+    monkeypatch.setenv("PATH", "/nowhere")  # an environment that is not active
+    assert command("torchrun", 6).startswith(f"{here}/torchrun --nnodes=3")

@@ -1,6 +1,10 @@
 import torch
 
-from launch.seeding import derive_seed, seed_shard
+from launch.seeding import derive_seed, fast_fp32_error, seed_shard
+
+
+def test_fast_fp32_error_is_measured_against_fp64() -> None:
+    assert 0 < fast_fp32_error() < 1e-2
 
 
 def test_equal_keys_give_equal_streams_and_others_do_not() -> None:

@@ -1,36 +1,12 @@
-"""Exported models compute what the run's model does, at any batch size and length."""
-
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from seq.inference.formats import export
 
-from seq.config import ClassifierConfig, Config, GRUConfig, LanguageModelConfig
-from seq.data.tokenizer import Tokenizer
-from seq.inference.trained import TrainedModel, load_run
-from seq.models import build_model
+from seq.inference.trained import load_run
 from tests.helpers import run
-
-CASES = {
-    "names": ClassifierConfig(hidden_size=12, num_layers=2, ngrams=4, ngram_buckets=97, output_dropout=0.3),
-    "one direction": ClassifierConfig(hidden_size=12, bidirectional=False),
-    "speeches": LanguageModelConfig(hidden_size=12, num_layers=2, embedding_dropout=0.2),
-    "speeches with n-grams": LanguageModelConfig(hidden_size=12, ngrams=4, ngram_buckets=97),
-    "tied": LanguageModelConfig(hidden_size=16, embedding_dim=16, tie_weights=True),
-}
-LENGTHS = ([9, 1, 4], [3], [2, 2, 2, 2], [40, 39, 7, 1, 1])
-"""None is what the exporter traced; texts shorter than an n-gram are among them."""
-
-
-def trained(model: GRUConfig) -> TrainedModel:
-    config = Config(model=model)  # type: ignore[arg-type]
-    built = build_model(config, vocab_size=24, num_labels=5)
-    for parameter in built.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)  # the n-grams begin with zeros
-    return TrainedModel(built.eval(), config, Tokenizer(kind="characters"), tuple("abcde"), 1)
 
 
 def uneven(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -48,38 +24,12 @@ def compare(got: list[NDArray[np.float32]], want: tuple[torch.Tensor, torch.Tens
         np.testing.assert_allclose(mine[real], expected[real], atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-@pytest.mark.parametrize("case", CASES)
-def test_formats_compute_the_same(tmp_path: Path, case: str, kind: str) -> None:
-    model, path = trained(CASES[case]), tmp_path / "model"
-    language = CASES[case].kind == "language_model"  # type: ignore[attr-defined]
-    reference = trained(CASES[case])
-    reference.model.load_state_dict(model.model.state_dict())
-    export(model, kind, path)
-    for lengths in LENGTHS:
-        inputs, sizes = uneven(lengths)
-        given = {"inputs": inputs, "lengths": sizes}
-        if language:
-            given["hidden"] = torch.randn(model.config.model.num_layers, len(sizes), model.config.model.hidden_size)
-        if language and model.model.reach:
-            given["preceding"] = torch.randint(0, 24, (len(sizes), 3))
-        got = _run_onnx(path, given) if kind == "onnx" else _run_torchscript(path, given)
-        assert len(got) == (2 if language else 1)
-        compare(got, reference.model(**given), sizes)
-
-
 def _run_onnx(path: Path, given: dict[str, torch.Tensor]) -> list[NDArray[np.float32]]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     found: list[NDArray[np.float32]] = session.run(None, {name: value.numpy() for name, value in given.items()})
     return found
-
-
-def _run_torchscript(path: Path, given: dict[str, torch.Tensor]) -> list[NDArray[np.float32]]:
-    with torch.no_grad():
-        out = torch.jit.load(str(path))(*given.values())  # type: ignore[no-untyped-call]
-    return [part.numpy() for part in (out if isinstance(out, tuple) else (out,))]
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ import torch
 
 from seq.data.corpus import Split
 from seq.data.dataset import IGNORE_INDEX, SequenceDataset
-from seq.data.plan import ShardSizes, Shard
+from seq.data.plan import Shard, ShardSizes
 from seq.data.ragged import RaggedArray
 
 SEQUENCES = RaggedArray(np.array([1, 5, 6, 7, 1, 8], np.uint8), np.array([0, 4, 6]))

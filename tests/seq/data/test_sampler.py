@@ -5,15 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.plan import Virtual
 from seq.config import BatchConfig
 from seq.data.corpus import Split
 from seq.data.dataset import SequenceDataset
-from seq.data.plan import Plan, Shard
+from seq.data.plan import Shard
 from seq.data.ragged import RaggedArray
 from seq.data.sampler import BucketedDistributedSampler
 
 Lengths = st.lists(st.integers(1, 40), min_size=1, max_size=300)
+
+
 Shards = st.sampled_from([1, 2, 4, 8])
 
 
@@ -65,8 +66,8 @@ def test_budget_and_counts(lengths: list[int], shards: int, tokens: int, rows: i
         sizes = [len(part.sequences) for part in parts]
         assert max(sizes) - min(sizes) <= 1
         # What every rank is told of the whole step, without communicating.
-        assert parts[0].pieces.rows.sum() == sum(sizes)
-        assert parts[0].pieces.tokens.sum() == sum(lengths[row] for part in parts for row in part.sequences)
+        assert parts[0].sizes.rows.sum() == sum(sizes)
+        assert parts[0].sizes.tokens.sum() == sum(lengths[row] for part in parts for row in part.sequences)
 
 
 @given(Lengths, st.integers(0, 3), st.data())
@@ -87,7 +88,7 @@ def test_shapes_known_without_the_rows() -> None:
     )
     sampler.set_epoch(2)
     for shard in sampler:
-        pieces = shard.pieces
+        pieces = shard.sizes
         own = [lengths[row] for row in shard.sequences]
         assert [part[shard.shard] for part in pieces] == [len(own), sum(own), len(own) * max(own, default=0)]
 
@@ -112,54 +113,6 @@ def test_steps_are_shuffled_and_rows_of_a_length_are_mixed() -> None:
     assert order != sorted(order)
     assert abs(np.corrcoef(order, np.arange(len(order)))[0, 1]) < 0.4
     assert any(np.ptp(shard.sequences) > 8 for shard in shards)
-
-
-@given(Lengths, Shards, st.integers(40, 200), st.integers(1, 16))
-def test_the_largest_shard_is_the_largest(lengths: list[int], shards: int, tokens: int, rows: int) -> None:
-    batch = BatchConfig(shards=shards, tokens=tokens, rows=rows)
-    sampler = BucketedDistributedSampler(dataset_of(lengths), batch, num_replicas=1, rank=0)
-    own = [lengths[row] for row in sampler.largest_shard().sequences]
-    everything = [[lengths[row] for row in shard.sequences] for shard in sampler]
-    assert len(own) * max(own) == max(len(part) * max(part, default=0) for part in everything)
-
-
-@given(Lengths)
-def test_line_on_disk(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
-    """The longest first, equals in the order of the data set; read back as it was."""
-    line, stem = LengthOrder.of(np.array(lengths)), tmp_path_factory.mktemp("line") / "train"
-    line.save(stem)
-    found = LengthOrder.open(stem)
-    assert len(found) == len(lengths)
-    assert found.order.tolist() == sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    for number, length in enumerate(found.length):
-        places = found.order[found.start[number] : found.start[number + 1]]
-        assert {lengths[row] for row in places} == {int(length)}
-
-
-def test_planning_for_a_billion_sequences() -> None:
-    """A step of 1,024 shards is planned from the histogram alone."""
-    sampler = BucketedDistributedSampler(
-        Virtual(10**9),  # type: ignore[arg-type]
-        BatchConfig(shards=1024, tokens=8192),
-        num_replicas=1024,
-        rank=1023,
-    )
-    sampler.seek(3 * sampler.steps_per_epoch + 12345)
-    shard = next(iter(sampler))
-    pieces = shard.pieces
-    assert int(pieces.tokens.max()) <= 8192
-    assert len(shard.sequences) == pieces.rows[1023] > 0
-
-
-def test_padding_and_memory_do_not_grow() -> None:
-    """A million sequences: little padding, and a plan of a few kilobytes beside the order of the rows."""
-    lengths = np.random.default_rng(0).integers(1, 200, 10**6)
-    plan = Plan(LengthOrder.of(lengths), shards=4, tokens=4096, rows=512)
-    assert len(plan._run_start) <= 400
-    shards = [plan.shards_of(plan.step(step)) for step in range(0, len(plan), 50)]
-    padded = sum(int(pieces.padded_tokens.sum()) for pieces in shards)
-    real = sum(int(pieces.tokens.sum()) for pieces in shards)
-    assert 1 - real / padded < 0.01
 
 
 def test_world_size_must_divide_the_shards() -> None:

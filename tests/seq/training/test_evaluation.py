@@ -13,7 +13,7 @@ from seq.models import build_model
 from seq.training import evaluation
 from seq.training.objective import loss_sum
 from tests.helpers import run_ranks
-from tests.seq.training.test_gradient import make_config
+from tests.seq.training.test_step import make_config
 
 ROWS, WINDOW = 37, 3
 

@@ -63,9 +63,9 @@ def test_lanes_read_the_text_exactly_once(lengths: list[int], shards: int, rows:
                 wanted = range(max(first + 1, inputs[0] - 7), inputs[0])
                 assert one.preceding[row].tolist() == [0] * (7 - len(wanted)) + list(wanted)
             seen += targets
-        assert one.num_targets == one.pieces.tokens.sum()
-        assert one.pieces.tokens[one.shard] == (one.targets >= 0).sum()
-        assert one.pieces.padded_tokens[one.shard] == one.inputs.numel()
+        assert one.num_targets == one.sizes.tokens.sum()
+        assert one.sizes.tokens[one.shard] == (one.targets >= 0).sum()
+        assert one.sizes.padded_tokens[one.shard] == one.inputs.numel()
     assert sorted(seen) == sorted(
         set(range(1, sum(lengths) + len(lengths) + 1)) - set(1 + dataset.sequences.offsets[:-1])
     )

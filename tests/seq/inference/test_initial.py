@@ -8,9 +8,10 @@ import torch
 
 from seq.config import Config
 from seq.config.read import load_config
+from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
-from seq.inference.initial import copy_initial_weights, corpus_for, load_initial
-from seq.inference.trained import TrainedModel, load_run
+from seq.inference.initial import InitialModel
+from seq.inference.trained import load_run
 from seq.models import build_model
 from seq.run.directory import RunDirectory
 from tests.helpers import ROOT, run, train
@@ -23,8 +24,8 @@ def config_of(folder: Path, *more: str) -> Config:
     return load_config(ROOT / "configs" / "names.yaml", words(folder, "names", *more)[1:])
 
 
-def initial_of(config: Config) -> TrainedModel | None:
-    return load_initial(config, RunDirectory.of(config))
+def initial_of(config: Config) -> InitialModel:
+    return InitialModel.load(config, RunDirectory.of(config))
 
 
 def test_known_labels_and_characters_are_kept(names: Path, tmp_path: Path) -> None:
@@ -32,16 +33,17 @@ def test_known_labels_and_characters_are_kept(names: Path, tmp_path: Path) -> No
     rows.write_text("name,origin\n" + "Sloan,Irish\nAdylov,Martian\nM\u00fcller,German\n" * 9, encoding="utf-8")
     source = ("data.source=csv", f"data.files.train={rows}", "data.text=name", "data.label=origin")
     config = config_of(tmp_path, *source, f"train.init_from={names}")
-    before = initial_of(config)
+    initial = initial_of(config)
+    before = initial.trained
     assert before is not None
-    corpus = corpus_for(config, before)
+    corpus = prepare_corpus(config.data, config.task, like=before)
     assert corpus.tokenizer == before.tokenizer
     assert corpus.labels == ("German", "Irish", "Martian")
     assert any("1 of 3 labels are new" in note and note.endswith("Martian") for note in corpus.notes)
     assert any("characters that the vocabulary lacks" in note for note in corpus.notes)
     model = build_model(config, vocab_size=corpus.tokenizer.vocab_size, num_labels=3)
     fresh = {name: value.clone() for name, value in model.state_dict().items()}
-    copy_initial_weights(model, before, corpus.labels)
+    initial.copy_weights_to(model, corpus.labels)
     now, there = model.state_dict(), before.model.state_dict()
     for place, label in enumerate(corpus.labels):
         expected = (

@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq.data.order import permute
+from seq.data.order import LengthOrder, permute
 
 
 @given(st.integers(1, 3000), st.integers(0, 2**63 - 1))
@@ -25,3 +26,19 @@ def test_it_shuffles() -> None:
     shuffled = permute(np.arange(1000), 1000, 3)
     assert abs(np.corrcoef(shuffled, np.arange(1000))[0, 1]) < 0.1
     assert (np.diff(shuffled) == 1).sum() < 10
+
+
+Lengths = st.lists(st.integers(1, 40), min_size=1, max_size=300)
+
+
+@given(Lengths)
+def test_line_on_disk(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
+    """The longest first, equals in the order of the data set; read back as it was."""
+    line, stem = LengthOrder.of(np.array(lengths)), tmp_path_factory.mktemp("line") / "train"
+    line.save(stem)
+    found = LengthOrder.open(stem)
+    assert len(found) == len(lengths)
+    assert found.order.tolist() == sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    for number, length in enumerate(found.length):
+        places = found.order[found.start[number] : found.start[number + 1]]
+        assert {lengths[row] for row in places} == {int(length)}

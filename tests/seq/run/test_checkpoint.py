@@ -1,3 +1,5 @@
+"""Checkpoints are complete, checked, and of this run."""
+
 import os
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,63 @@ from torch import nn
 
 from seq.config import Config
 from seq.config.read import override_config
+from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
 from seq.run import checkpoint
-from seq.run.checkpoint import checkpoints_in, delete_old, load_checkpoint, params_sha256, serialize, write_checkpoint
-from seq.run.directory import RunDirectory
+from seq.run.checkpoint import (
+    checkpoints_in,
+    delete_old,
+    describe_run,
+    load_checkpoint,
+    load_for_resume,
+    params_sha256,
+    serialize,
+    write_checkpoint,
+)
+from seq.training.state import TrainState
+from tests.helpers import run
+from tests.runs import result, words
+
+
+@pytest.mark.slow
+def test_a_damaged_newest_checkpoint(tmp_path: Path) -> None:
+    """It is set aside, and the one before it used; where none is whole, nothing is begun anew silently."""
+    command = words(tmp_path, "names", "run.name=run", "train.warm_up_largest=false", "checkpoint.background=false")
+    assert run("python", "train_ddp.py", *command).returncode == 0
+    folder = tmp_path / "run"
+    digest = result(folder)["params_sha256"]
+    (folder / "result.json").unlink()
+    newest = folder / "checkpoints" / "step-00000012.pt"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    # Background saving and the warm-up are no part of the run's identity.
+    done = run("python", "train_ddp.py", *words(tmp_path, "names", "run.name=run"))
+    assert done.returncode == 0, done.stderr
+    assert "step-00000012.pt is damaged, and set aside; going on from step-00000008.pt" in done.stderr
+    assert (folder / "checkpoints" / "step-00000012.pt.damaged").exists()
+    assert result(folder)["params_sha256"] == digest
+    (folder / "result.json").unlink()
+    for path in (folder / "checkpoints").glob("*.pt"):
+        path.write_bytes(b"PK")
+    done = run("python", "train_ddp.py", *command)
+    assert (done.returncode, "damaged or no checkpoint" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("change", ["a row", "a label"])
+def test_a_corpus_that_changed_since_the_checkpoint(tmp_path: Path, change: str) -> None:
+    """Another text, and the same texts with another set of labels."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\n" + "".join(f"ab{n},{n % 3}\n" for n in range(40)))
+    words = ("data.source=csv", f"data.files.train={rows}", f"data.cache_dir={tmp_path / 'cache'}")
+    config = override_config(Config(), words, where="test")
+    corpus = prepare_corpus(config.data, task="classify")
+    state = TrainState.create(config, corpus, torch.device("cpu"))
+    path = tmp_path / "step-00000000.pt"
+    write_checkpoint(path, serialize(state.state_dict() | describe_run(config, corpus)))
+    assert load_for_resume([path], config, corpus) is not None
+    rows.write_text(rows.read_text().replace(*(("ab7,", "ba7,") if change == "a row" else (",2", ",3"))))
+    with pytest.raises(UserError, match=r"was trained on other data than data\.source holds now"):
+        load_for_resume([path], config, prepare_corpus(config.data, task="classify"))
+    assert len(corpus.splits["train"].sequences.values) > 0  # what is in use is a copy of its own
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -84,46 +139,3 @@ def test_digest_is_of_names_and_values() -> None:
     with torch.no_grad():
         model.weight[0, 0] = torch.nextafter(model.weight[0, 0], torch.tensor(9.0))
     assert params_sha256(model) != digest
-
-
-ENDED = {"status": "finished", "step": 1, "eval": {}}
-
-
-def _directory(tmp_path: Path, *overrides: str, fresh: bool = False) -> tuple[RunDirectory, Config]:
-    config = override_config(Config(), [f"run.output_dir={tmp_path}", *overrides], where="test")
-    return RunDirectory.of(config, fresh=fresh), config
-
-
-def test_another_config_is_refused_with_the_keys_that_differ(tmp_path: Path) -> None:
-    directory, config = _directory(tmp_path)
-    directory.check(config)
-    directory.begin(config, None)
-    directory.check(_directory(tmp_path, "logging.every_steps=1")[1])
-    with pytest.raises(UserError) as raised:
-        directory.check(_directory(tmp_path, "optimizer.lr=1.0", "model.hidden_size=7")[1])
-    assert "\n  model.hidden_size: 128 there, 7 here\n  optimizer.lr: 0.002 there, 1.0 here" in str(raised.value)
-
-
-def test_fresh_keeps_the_old_run_beside(tmp_path: Path) -> None:
-    for number in (1, 2):
-        directory, config = _directory(tmp_path)
-        directory.begin(config, None)
-        directory.write_result(ENDED | {"number": number})
-        directory, config = _directory(tmp_path, fresh=True)
-        directory.check(config)
-        assert directory.read_result() is None
-        directory.begin(config, None)
-    kept = [RunDirectory(tmp_path / f"run.old-{number}").read_result() for number in (1, 2)]
-    assert kept == [ENDED | {"number": 1}, ENDED | {"number": 2}]
-
-
-def test_what_is_no_run_directory(tmp_path: Path) -> None:
-    directory, config = _directory(tmp_path)
-    directory.path.mkdir()
-    (directory.path / "thesis.tex").touch()
-    with pytest.raises(UserError, match=r"holds files, but no run \(no config.yaml\)"):
-        directory.check(config)
-    (tmp_path / "file").touch()
-    blocked, config = _directory(tmp_path / "file")
-    with pytest.raises(UserError, match="cannot be written"):
-        blocked.check(config)

@@ -14,11 +14,9 @@ import torch
 from launch.context import describe_launch
 from seq.config import Config
 from seq.config.read import dump_config, override_config
-from seq.errors import UserError
 from seq.report import write_report
-from seq.report.charts import Curve, line_chart
 from seq.report.page import number, render
-from seq.report.record import RunRecord, differing_keys
+from seq.report.record import RunRecord, differing_values
 from seq.run.result import describe_environment
 
 NASTY = '<script>alert("x")</script> $\\frac & \u4e2d\u6587'
@@ -141,52 +139,16 @@ def test_a_run_that_goes_on_has_a_report_too(run: Path) -> None:
 def test_runs_side_by_side(run: Path, tmp_path: Path) -> None:
     other = make_run(tmp_path / "two", "optimizer.lr=0.5", "run.name=two")
     records = [RunRecord.read(path) for path in (run, other)]
-    assert differing_keys(records) == {"optimizer.lr": [2e-3, 0.5]}
+    assert differing_values(records) == {"optimizer.lr": [2e-3, 0.5]}
     page = Page(render(records))
     assert "optimizer.lr" in page.text
     assert {"one validation", "two validation"} <= {line.strip() for line in page.text.splitlines()}
     assert write_report([run, other]) == run / "comparison.html"
 
 
-def test_two_samples_after_one_prompt_are_two(run: Path) -> None:
-    """And a step that a resumed run did again is there once."""
-    lines = [{"step": 3, "prompt": "We", "text": text} for text in (" one", " two", " one")]
-    (run / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert [line["text"] for line in RunRecord.read(run).samples] == [" one", " two"]
-
-
-def test_curves_are_over_steps_tokens_and_time(run: Path) -> None:
-    record = RunRecord.read(run)
-    assert record.curve("accuracy", "step", "validation") == ([5.0, 10.0], [0.25, 0.25])
-    assert record.curve("accuracy", "tokens", "validation")[0] == [500.0, 1000.0]
-    assert record.curve("loss", "time")[0][:2] == pytest.approx([2 / 60, 4 / 60])
-    assert record.curve("nothing", "step") == ([], [])
-
-
-def test_a_long_curve_keeps_its_end() -> None:
-    curve = Curve(label="a", x=list(range(10_000)), y=[0.0] * 9_999 + [7.0], colour="#123456")
-    chart = line_chart("title", "x", [curve])
-    assert len(chart) < 60_000
-    assert chart.startswith("<svg")
-    assert line_chart("title", "x", [Curve(label="a", x=[], y=[], colour="#123456")]) == ""
-
-
 def test_numbers_are_as_people_read_them() -> None:
     shown = [number(value) for value in (1234567, 0.75113, 1234.5, 12.0, "text", 0.00012346, True)]
     assert shown == ["1,234,567", "0.7511", "1,234.5", "12", "text", "0.0001235", "True"]
-
-
-def test_no_run_is_a_fault_with_advice(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no run .*give a run directory"):
-        RunRecord.read(tmp_path)
-
-
-def test_an_earlier_result_is_a_fault_with_advice(run: Path) -> None:
-    result = a_result()
-    del result["labels"]
-    (run / "result.json").write_text(json.dumps(result))
-    with pytest.raises(UserError, match=r"has no labels: it is damaged, or of an earlier release"):
-        RunRecord.read(run)
 
 
 def test_lines_that_lack_something_are_gaps(run: Path) -> None:

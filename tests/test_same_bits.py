@@ -12,6 +12,7 @@ from tests.runs import metrics, result, words
 
 pytestmark = pytest.mark.slow
 
+
 CASES = {
     # Bidirectional, dropout of every kind, clipping that bites, rows that V does not divide.
     "names": ("names", "model.num_layers=2", "model.dropout=0.2", "train.max_norm=0.1", "batch.rows=5"),
@@ -55,37 +56,13 @@ def invariant(folder: Path) -> dict[str, object]:
     }
 
 
-MANY = """
-import json, sys
-import torch.distributed as dist
-import train_ddp
-
-class Stop(Exception):
-    pass
-
-original = train_ddp.is_due
-for stop, arguments in json.loads(sys.argv[1]):
-    def is_due(step, every, total, stop=stop):
-        if stop is not None and step > stop:
-            raise Stop
-        return original(step, every, total)
-    train_ddp.is_due = is_due
-    try:
-        train_ddp.main(arguments)
-    except Stop:
-        dist.barrier()
-        dist.destroy_process_group()
-"""
-
-
 def run_many(folder: Path, world_size: int, commands: list[tuple[int | None, list[str]]]) -> None:
     """One torchrun for many runs, since most of a small run's time is the start of its processes. Each run is
     abandoned on all ranks in the step after `stop`, if that is given."""
     if not commands:
         return
-    (folder / "many.py").write_text(MANY)
     torchrun = ("torchrun", "--standalone", f"--nproc_per_node={world_size}")
-    done = run(*torchrun, folder / "many.py", json.dumps(commands), env={"PYTHONPATH": "."})
+    done = run(*torchrun, "-m", "tests.faults", "many", json.dumps(commands))
     assert done.returncode == 0, done.stderr
 
 
@@ -122,24 +99,8 @@ def test_plain_allreduce_does_not_keep_it_but_trains(tmp_path: Path) -> None:
     assert len(digests) == 2
 
 
-STOP_AT = """
-import os, sys
-import train_ddp
-from seq.training import saving
-stop, *arguments = sys.argv[1:]
-def write(path, content, original=saving.write_checkpoint):
-    original(path, content)
-    if path.name == f"step-{int(stop):08d}.pt":
-        os._exit(9)
-saving.write_checkpoint = write
-train_ddp.main(arguments)
-"""
-
-
 def test_killed_and_resumed_on_other_world_sizes(tmp_path: Path) -> None:
     """A chain of kills: each start has another world size, and dies right after its first or second checkpoint."""
-    script = tmp_path / "stop_at.py"
-    script.write_text(STOP_AT)
     command = words(
         tmp_path, "names", *few_rows(tmp_path), "checkpoint.every_steps=1", "model.num_layers=2", "model.dropout=0.2"
     )
@@ -150,7 +111,7 @@ def test_killed_and_resumed_on_other_world_sizes(tmp_path: Path) -> None:
     sizes = [1, 2, 4, 2, 1, 4, 1]
     for stop, world_size in zip(sorted(random.sample(range(1, 12), len(sizes))), sizes, strict=True):
         launcher = ["torchrun", "--standalone", f"--nproc_per_node={world_size}"] if world_size > 1 else ["python"]
-        killed = run(*launcher, script, str(stop), *command, "run.name=chain", env={"PYTHONPATH": "."})
+        killed = run(*launcher, "-m", "tests.faults", "die_after_save", str(stop), *command, "run.name=chain")
         assert killed.returncode in (1, 9), killed.stderr
         assert sorted((tmp_path / "chain" / "checkpoints").iterdir())[-1].name == f"step-{stop:08d}.pt"
     assert train(*command, "run.name=chain", world_size=2).returncode == 0
@@ -185,79 +146,6 @@ def test_stopped_anywhere_and_resumed_on_another_world_size(tmp_path: Path) -> N
         assert found == expected, f"{order_of[number]}: stopped after step {stop} on {before}, resumed on {after}"
 
 
-FLIP = """
-import sys, torch
-import train_ddp
-from seq.training import state
-def create(config, corpus, device, initial, original=state.TrainState.create):
-    made, calls = original(config, corpus, device, initial), []
-    def flip(gradient):
-        calls.append(0)
-        # Four shards on two ranks: two backward passes a step.
-        if torch.distributed.get_rank() == 1 and len(calls) == 2 * 6 + 1:
-            gradient = gradient.clone()
-            gradient.view(torch.int32)[0, 0] ^= 1 << 20
-        return gradient
-    made.model.output.weight.register_hook(flip)
-    return made
-train_ddp.TrainState.create = create
-train_ddp.main(sys.argv[1:])
-"""
-
-
-def test_replay_finds_a_flipped_bit(tmp_path: Path) -> None:
-    script = tmp_path / "flip.py"
-    script.write_text(FLIP)
-    command = words(tmp_path, "names", "logging.digests=true", "train.warm_up_largest=false")
-    torchrun = ("torchrun", "--standalone", "--nproc_per_node=2")
-    done = run(*torchrun, script, *command, "run.name=flipped", env={"PYTHONPATH": "."})
-    assert done.returncode == 0, done.stderr
-    # Keep the beginning only, so that the replay starts there.
-    for path in (tmp_path / "flipped" / "checkpoints").iterdir():
-        path.unlink()
-    replayed = run("python", "-m", "seq.replay", tmp_path / "flipped", "--step", "9")
-    assert replayed.returncode == 1, replayed.stderr
-    assert "step 6 as recorded" in replayed.stdout
-    assert "step 7 differs: gradient of output.weight (and 0 more of 12)" in replayed.stdout
-    assert "step 8" not in replayed.stdout
-
-
-def test_replay_of_a_sound_run_and_inspect(tmp_path: Path) -> None:
-    done = train(*words(tmp_path, "speeches", "run.name=sound", "logging.digests=true"), world_size=2)
-    assert done.returncode == 0, done.stderr
-    replayed = run("python", "-m", "seq.replay", tmp_path / "sound", "--step", "12")
-    assert replayed.returncode == 0, replayed.stderr
-    assert "from step 8, step-00000008.pt" in replayed.stdout
-    assert [f"step {step} as recorded" in replayed.stdout for step in (8, 9, 12)] == [False, True, True]
-    inspected = run("python", "-m", "seq.replay", tmp_path / "sound", "--step", "10", "--inspect", stdin="")
-    assert inspected.returncode == 0, inspected.stderr
-    for text in (
-        "shard 3:",
-        "activations",
-        "0: gru.layers.0",
-        "gradients, before clipping",
-        "output.weight",
-    ):
-        assert text in inspected.stdout
-    assert any(word in inspected.stdout for word in ("bottles", "beer", "wall"))
-    wrong = run("python", "-m", "seq.replay", tmp_path / "sound", "--step", "13")
-    assert (wrong.returncode, "recorded the steps 1 to 12" in wrong.stderr) == (2, True)
-
-
-def test_doctor(tmp_path: Path) -> None:
-    tiny = (*few_rows(tmp_path), "batch.rows=4", "model.hidden_size=8")
-    well = run("python", "-m", "seq.doctor", "batch.shards=2", *tiny)
-    assert well.returncode == 0, well.stderr
-    assert "lockstep is kept: 2 world sizes, the same bits." in well.stdout
-    ill = run("python", "-m", "seq.doctor", "sync.reduction=allreduce", *tiny)
-    assert ill.returncode == 1, ill.stderr
-    assert "lockstep is NOT kept. With sync.reduction=ordered it is." in ill.stdout
-    faulty = run("python", "-m", "seq.doctor", "data.files.train=rows.csv")
-    assert faulty.returncode == 2
-    assert faulty.stderr.startswith("error: data.files.train is not read with data.source=names")
-    assert "Traceback" not in faulty.stderr
-
-
 def test_checkpoint_holds_nothing_of_a_rank(tmp_path: Path) -> None:
     states = []
     for world_size in (1, 2):
@@ -267,12 +155,3 @@ def test_checkpoint_holds_nothing_of_a_rank(tmp_path: Path) -> None:
         del state["ledger"], state["config"]["run"]["name"]
         states.append(json.dumps(state, default=lambda tensor: tensor.tolist(), sort_keys=True))
     assert states[0] == states[1]
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_gpu_keeps_lockstep(precision: str) -> None:
-    """One process, and two (that share the card if there is one only)."""
-    done = run("python", "-m", "seq.doctor", "configs/names.yaml", f"train.precision={precision}")
-    assert done.returncode == 0, done.stdout + done.stderr

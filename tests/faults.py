@@ -1,0 +1,177 @@
+"""Training runs with a fault inside: python -m tests.faults FAULT ARGUMENT [words of train_ddp.py]
+
+Each fault replaces functions of the project with `patch.object`, which fails if they are renamed.
+"""
+
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed import HashStore  # type: ignore[attr-defined]
+
+import train_ddp
+from launch.context import describe_launch
+from launch.group import process_group
+from launch.seeding import seed_shard
+from seq.errors import RunError
+from seq.run import checkpoint, saver
+from seq.run.checkpoint import write_checkpoint
+from seq.training import objective, step
+from seq.training.step import Trainer
+
+
+def die_in_save(argument: str, words: list[str]) -> None:
+    """`verify:2`: kill -9 in the second check of a written file, before its renaming; `fsync:2`: in the second fsync."""
+    where, number = argument.split(":")
+    calls: list[int] = []
+
+    def dying(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            calls.append(0)
+            if len(calls) == int(number):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments)
+
+        return call
+
+    owner, name = (checkpoint, "_verify") if where == "verify" else (os, "fsync")
+    with patch.object(owner, name, dying(getattr(owner, name))):
+        train_ddp.main(words)
+
+
+def die_after_save(argument: str, words: list[str]) -> None:
+    """End at once, with exit code 9, after the checkpoint of this step has been written."""
+
+    def write(path: Path, content: BytesIO) -> None:
+        write_checkpoint(path, content)
+        if path.name == f"step-{int(argument):08d}.pt":
+            os._exit(9)
+
+    with patch.object(saver, "write_checkpoint", write):
+        train_ddp.main(words)
+
+
+def little_space(argument: str, words: list[str]) -> None:
+    """`30:90`: from the save of step 30 to the one of step 90, no file may grow beyond 5 kB."""
+    begin, end = map(int, argument.split(":"))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def write(path: Path, content: BytesIO) -> None:
+        full = begin <= int(path.stem[5:]) < end
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000 if full else resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        write_checkpoint(path, content)
+
+    with patch.object(saver, "write_checkpoint", write):
+        train_ddp.main(words)
+
+
+def flip_bit(argument: str, words: list[str]) -> None:
+    """One bit of a gradient flips on rank 1, in its backward pass of this number (from 1)."""
+
+    class FlippingTrainer(Trainer):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.calls = 0
+            self.model.output.weight.register_hook(self._flip)  # type: ignore[no-untyped-call]
+
+        def _flip(self, gradient: Tensor) -> Tensor:
+            self.calls += 1
+            if dist.get_rank() == 1 and self.calls == int(argument):
+                gradient = gradient.clone()
+                gradient.view(torch.int32)[0, 0] ^= 1 << 20
+            return gradient
+
+    with patch.object(train_ddp, "Trainer", FlippingTrainer):
+        train_ddp.main(words)
+
+
+def bad_losses(argument: str, words: list[str]) -> None:
+    """Several runs in one process group: `[[[[step, shard], ...], words], ...]` as JSON. The losses of these shards are
+    infinite."""
+    now: tuple[int, int] = (-1, -1)
+    loss_sum = objective.loss_sum
+
+    def seed(seed: int, step: int, shard: int) -> None:
+        nonlocal now
+        now = (step, shard)
+        seed_shard(seed, step, shard)
+
+    for bad, arguments in json.loads(argument):
+        places = {tuple(place) for place in bad}
+
+        def loss(logits: Tensor, targets: Tensor, places: set[Any] = places) -> Tensor:
+            return loss_sum(logits, targets) * (float("inf") if now in places else 1.0)
+
+        with patch.object(step, "seed_shard", seed), patch.object(objective, "loss_sum", loss):
+            try:
+                train_ddp.main(arguments)
+            except (RunError, SystemExit) as error:
+                print("ended:", error, flush=True)
+        _leave_group()
+
+
+def _leave_group() -> None:
+    """After an error. DDP's reducer, which its frames held, must not outlive the group."""
+    if dist.is_initialized():
+        gc.collect()
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+class _AbandonedError(Exception):
+    """The run shall end here."""
+
+
+def many(argument: str, words: list[str]) -> None:
+    """Several runs in one process: `[[stop, words], ...]` as JSON. Each run is abandoned on all ranks in the step after
+    `stop`, if that is not null."""
+    original = train_ddp.is_due
+    for stop, arguments in json.loads(argument):
+
+        def is_due(step: int, every: int, total: int, stop: int | None = stop) -> bool:
+            if stop is not None and step > stop:
+                raise _AbandonedError
+            return original(step, every, total)
+
+        with patch.object(train_ddp, "is_due", is_due):
+            try:
+                train_ddp.main(arguments)
+            except _AbandonedError:
+                dist.barrier()
+                dist.destroy_process_group()
+
+
+def error_in_group(argument: str, words: list[str]) -> None:
+    """An error while the watchdog waits in the store."""
+
+    def position() -> str:
+        store = HashStore()
+        for _ in range(2000):
+            with suppress(RuntimeError):
+                store.wait(["never"], timedelta(milliseconds=1))
+        return ""
+
+    with process_group(describe_launch(), timeout_seconds=60, position=position):
+        time.sleep(0.2)
+        raise ValueError("planted")
+
+
+FAULTS = (die_in_save, die_after_save, little_space, flip_bit, bad_losses, many, error_in_group)
+
+if __name__ == "__main__":
+    name, argument, *words = sys.argv[1:]
+    {fault.__name__: fault for fault in FAULTS}[name](argument, words)

@@ -1,0 +1,77 @@
+"""Sequences that are too long, unknown labels, and validation on the end of a text."""
+
+import json
+from pathlib import Path
+
+import pandas
+import pytest
+
+from seq.config import Config, DataConfig
+from seq.config.read import parse_config
+from seq.data.corpus import Corpus, prepare_corpus
+from seq.errors import UserError
+
+ROWS = [
+    ("Adylov", "Russian"),
+    ("Sloan", "Irish"),
+    ("NA", "Irish"),
+    ("null", "Russian"),
+    ("007", "Irish"),
+    ("Harb", "Russian"),
+]
+
+
+def data(**keys: object) -> DataConfig:
+    config: Config = parse_config({"data": keys, "model": {"kind": "language_model"}}, where="test")
+    return config.data
+
+
+def write_rows(folder: Path, kind: str, rows: list[tuple[str, str]] = ROWS, name: str = "train") -> Path:
+    path = folder / f"{name}.{kind}"
+    table = pandas.DataFrame(rows, columns=["name", "origin"])
+    if kind == "csv":
+        table.to_csv(path, index=False)
+    elif kind == "json":
+        path.write_text("\n".join(json.dumps({"name": name, "origin": origin}) for name, origin in rows))
+    else:
+        table.to_parquet(path)
+    return path
+
+
+def texts(corpus: Corpus, split: str) -> list[str]:
+    array = corpus.splits[split].sequences
+    bounds = zip(array.offsets[:-1], array.offsets[1:], strict=True)
+    return [corpus.tokenizer.decode(array.values[start:stop].tolist()) for start, stop in bounds]
+
+
+def test_one_long_document_does_not_validate_on_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("".join(chr(ord("a") + n % 26) for n in range(1000)))
+    keys = {"source": "text", "files": {"train": str(tmp_path / "a.txt")}, "unit": "window", "max_length": 10}
+    corpus = prepare_corpus(data(**keys), task="write")
+    counts = {name: int(split.lengths.sum()) for name, split in corpus.splits.items()}
+    assert counts == {"train": 900, "validation": 101}
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept", "note"),
+    [
+        ("drop", ["Harb", "Sloan"], "2 sequences over 5 tokens: drop"),
+        ("truncate", ["Adylo", "Boris", "Harb", "Sloan"], "truncate"),
+    ],
+)
+def test_too_long(tmp_path: Path, policy: str, kept: list[str], note: str) -> None:
+    rows = [("Adylov", "r"), ("Sloan", "i"), ("Borisov", "r"), ("Harb", "i")]
+    path = str(write_rows(tmp_path, "csv", rows))
+    keys = {"source": "csv", "files": {"train": path, "validation": path}, "text": "name", "label": "origin"}
+    with pytest.raises(UserError, match=r"train row 1: 6 tokens, more than data\.max_length=5 \(2 such rows"):
+        prepare_corpus(data(**keys, max_length=5), task="classify")
+    corpus = prepare_corpus(data(**keys, max_length=5, too_long=policy), task="classify")
+    assert sorted(texts(corpus, "train")) == kept
+    assert note in corpus.notes[0]
+
+
+def test_label_unseen_in_training(tmp_path: Path) -> None:
+    train, test = write_rows(tmp_path, "csv"), write_rows(tmp_path, "csv", [("A", "Irish"), ("B", "Martian")], "test")
+    keys = {"source": "csv", "files": {"train": str(train), "test": str(test)}, "text": "name", "label": "origin"}
+    with pytest.raises(UserError, match="test row 2: label 'Martian' does not occur in the training data"):
+        prepare_corpus(data(**keys), task="classify")

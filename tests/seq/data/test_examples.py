@@ -1,0 +1,92 @@
+"""Rows without text, and validation rows."""
+
+import json
+from pathlib import Path
+
+import pandas
+import pytest
+
+from seq.config import Config, DataConfig
+from seq.config.read import parse_config
+from seq.data.corpus import Corpus, prepare_corpus
+from seq.errors import UserError
+
+ROWS = [
+    ("Adylov", "Russian"),
+    ("Sloan", "Irish"),
+    ("NA", "Irish"),
+    ("null", "Russian"),
+    ("007", "Irish"),
+    ("Harb", "Russian"),
+]
+
+
+def data(**keys: object) -> DataConfig:
+    config: Config = parse_config({"data": keys, "model": {"kind": "language_model"}}, where="test")
+    return config.data
+
+
+def write_rows(folder: Path, kind: str, rows: list[tuple[str, str]] = ROWS, name: str = "train") -> Path:
+    path = folder / f"{name}.{kind}"
+    table = pandas.DataFrame(rows, columns=["name", "origin"])
+    if kind == "csv":
+        table.to_csv(path, index=False)
+    elif kind == "json":
+        path.write_text("\n".join(json.dumps({"name": name, "origin": origin}) for name, origin in rows))
+    else:
+        table.to_parquet(path)
+    return path
+
+
+def texts(corpus: Corpus, split: str) -> list[str]:
+    array = corpus.splits[split].sequences
+    bounds = zip(array.offsets[:-1], array.offsets[1:], strict=True)
+    return [corpus.tokenizer.decode(array.values[start:stop].tolist()) for start, stop in bounds]
+
+
+def test_validation_rows_are_cut_by_hash_and_no_label_is_lost(tmp_path: Path) -> None:
+    rows = [(f"name{number}", f"label{number % 40}") for number in range(200)] + [("only", "rare")]
+    keys = {
+        "source": "csv",
+        "files": {"train": str(write_rows(tmp_path, "csv", rows))},
+        "text": "name",
+        "label": "origin",
+    }
+    corpus = prepare_corpus(data(**keys, validation_fraction=0.6), task="classify")
+    train, validation = (set(texts(corpus, split)) for split in ("train", "validation"))
+    assert not train & validation
+    assert len(train | validation) == 201
+    assert 80 < len(validation) < 150
+    labels = corpus.splits["train"].labels
+    assert labels is not None
+    assert len(set(labels.tolist())) == len(corpus.labels) == 41
+
+
+def test_row_numbers_are_those_of_the_source(tmp_path: Path) -> None:
+    rows = [("", "a"), ("Ab", "b"), ("Abcdefg", "a"), ("", "a"), ("C", "b")]
+    keys = {
+        "source": "csv",
+        "files": {"train": str(write_rows(tmp_path, "csv", rows))},
+        "text": "name",
+        "label": "origin",
+    }
+    with pytest.raises(UserError, match="train row 3: 7 tokens"):
+        prepare_corpus(data(**keys, empty="drop", max_length=5), task="classify")
+
+
+def test_empty_rows(tmp_path: Path) -> None:
+    path = str(write_rows(tmp_path, "csv", [("", "r"), ("Sloan", "i"), ("  ", "r")]))
+    keys = {"source": "csv", "files": {"train": path, "validation": path}, "text": "name", "label": "origin"}
+    with pytest.raises(UserError, match=r"train row 1: the text is empty \(2 such rows\); data\.empty=drop"):
+        prepare_corpus(data(**keys), task="classify")
+    corpus = prepare_corpus(data(**keys, empty="drop"), task="classify")
+    assert texts(corpus, "train") == ["Sloan"]
+    assert corpus.notes[0] == "train: 2 rows without text dropped (data.empty=drop)"
+
+
+def test_a_single_row_trains_and_validates(tmp_path: Path) -> None:
+    path = write_rows(tmp_path, "csv", [("Sloan", "Irish")])
+    corpus = prepare_corpus(
+        data(source="csv", files={"train": str(path)}, text="name", label="origin"), task="classify"
+    )
+    assert texts(corpus, "train") == texts(corpus, "validation") == ["Sloan"]

@@ -1,0 +1,61 @@
+"""The plan at any size: little padding, little memory."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.plan import Virtual
+from seq.config import BatchConfig
+from seq.data.corpus import Split
+from seq.data.dataset import SequenceDataset
+from seq.data.order import LengthOrder
+from seq.data.plan import Plan
+from seq.data.ragged import RaggedArray
+from seq.data.sampler import BucketedDistributedSampler
+
+Lengths = st.lists(st.integers(1, 40), min_size=1, max_size=300)
+
+
+Shards = st.sampled_from([1, 2, 4, 8])
+
+
+def dataset_of(lengths: list[int]) -> SequenceDataset:
+    """A language model's data set: a token of context, then `length` targets."""
+    offsets = np.concatenate(([0], np.cumsum(np.array(lengths) + 1)))
+    sequences = RaggedArray(np.arange(offsets[-1]) % 250 + 1, offsets)
+    return SequenceDataset(Split.of(sequences, None, 0, "write"))
+
+
+@given(Lengths, Shards, st.integers(40, 200), st.integers(1, 16))
+def test_the_largest_shard_is_the_largest(lengths: list[int], shards: int, tokens: int, rows: int) -> None:
+    batch = BatchConfig(shards=shards, tokens=tokens, rows=rows)
+    sampler = BucketedDistributedSampler(dataset_of(lengths), batch, num_replicas=1, rank=0)
+    own = [lengths[row] for row in sampler.largest_shard().sequences]
+    everything = [[lengths[row] for row in shard.sequences] for shard in sampler]
+    assert len(own) * max(own) == max(len(part) * max(part, default=0) for part in everything)
+
+
+def test_planning_for_a_billion_sequences() -> None:
+    """A step of 1,024 shards is planned from the histogram alone."""
+    sampler = BucketedDistributedSampler(
+        Virtual(10**9),  # type: ignore[arg-type]
+        BatchConfig(shards=1024, tokens=8192),
+        num_replicas=1024,
+        rank=1023,
+    )
+    sampler.seek(3 * sampler.steps_per_epoch + 12345)
+    shard = next(iter(sampler))
+    pieces = shard.sizes
+    assert int(pieces.tokens.max()) <= 8192
+    assert len(shard.sequences) == pieces.rows[1023] > 0
+
+
+def test_padding_and_memory_do_not_grow() -> None:
+    """A million sequences: little padding, and a plan of a few kilobytes beside the order of the rows."""
+    lengths = np.random.default_rng(0).integers(1, 200, 10**6)
+    plan = Plan(LengthOrder.of(lengths), shards=4, tokens=4096, rows=512)
+    assert len(plan._run_start) <= 400
+    shards = [plan.shards_of(plan.step(step)) for step in range(0, len(plan), 50)]
+    padded = sum(int(pieces.padded_tokens.sum()) for pieces in shards)
+    real = sum(int(pieces.tokens.sum()) for pieces in shards)
+    assert 1 - real / padded < 0.01

@@ -1,0 +1,58 @@
+"""W&B has what metrics.jsonl has."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from seq.log.wandb import _history
+from seq.run.json_lines import JsonLines
+from tests.runs import metrics, result
+from tests.wandb_file import wandb_history, wandb_records
+
+
+def test_history_for_wandb_has_each_step_once(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = JsonLines(path)
+    for start in (0, 2):
+        for step in range(start + 1, start + 4):
+            lines.write({"event": "train", "step": step, "loss": step + start / 10, "wall_seconds": 1.0})
+        lines.write({"event": "eval", "step": start + 3, "split": "validation", "loss": 9.0, "wall_seconds": 1.0})
+        lines.write({"event": "resume", "step": 2})
+    assert _history(path, 4) == {
+        1: {"train/loss": 1.0},
+        2: {"train/loss": 2.0},
+        3: {"train/loss": 3.2, "validation/loss": 9.0},
+        4: {"train/loss": 4.2},
+    }
+
+
+@pytest.mark.slow
+def test_wandb_has_what_metrics_jsonl_has(names: Path, speeches: Path) -> None:
+    for folder, split in ((names, "test"), (speeches, "validation")):
+        records = list(wandb_records(folder))
+        history = wandb_history(folder)
+        logged = {row["step"]: row["train/loss"] for row in history if "train/loss" in row}
+        assert logged == {line["step"]: line["loss"] for line in metrics(folder, "train")}
+        (final,) = [row for row in history if row["step"] == 12 and f"{split}/loss" in row]
+        assert final[f"{split}/loss"] == result(folder)["eval"]["loss"]
+        key = "samples/path" if folder is speeches else "test/confusion_table/path"
+        tables = [folder / "wandb" / "latest-run" / "files" / row[key] for row in history if key in row]
+        assert len(tables) == (2 if folder is speeches else 1)
+        cells = json.loads(tables[-1].read_text())["data"]
+        if folder is names:
+            assert sum(count for _, _, count in cells) == 5696
+            (classes,) = [row["test/classes/path"] for row in history if "test/classes/path" in row]
+            rows = json.loads((folder / "wandb" / "latest-run" / "files" / classes).read_text())["data"]
+            assert sum(support for *_, support, _ in rows) == 5696
+            (curves,) = [row[key] for row in history if (key := "test/precision_recall_table/path") in row]
+            points = json.loads((folder / "wandb" / "latest-run" / "files" / curves).read_text())["data"]
+            assert len({label for label, _, _ in points}) == 18
+            assert all(0 <= figure <= 1 for _, *pair in points for figure in pair)
+            kept = [record.artifact.name for record in records if record.WhichOneof("record_type") == "artifact"]
+            assert {"names-model", "names-checkpoint"} <= set(kept)
+        else:
+            samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+            assert cells == [[sample["step"], "", sample["prompt"], sample["text"]] for sample in samples]
+        (started,) = {record.run.run_id for record in records if record.WhichOneof("record_type") == "run"}
+        assert started == (folder / "wandb-id").read_text()

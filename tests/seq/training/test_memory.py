@@ -1,0 +1,26 @@
+import numpy as np
+import pytest
+import torch
+
+from seq.data.dataset import Batch
+from seq.data.plan import ShardSizes
+from seq.errors import RunError
+from seq.training.memory import explaining_out_of_memory
+
+
+def test_memory_that_is_not_there() -> None:
+    batch = Batch(
+        torch.zeros(300, 40, dtype=torch.int64),
+        torch.ones(300),
+        torch.zeros(300),
+        6,
+        2,
+        300,
+        ShardSizes(*np.ones((3, 4), np.int64)),
+    )
+    with pytest.raises(RunError) as raised, explaining_out_of_memory(batch):
+        torch.empty(1 << 50)
+    for text in ("on cpu in shard 2 of step 7", "300 rows x 40 time steps", "batch.tokens (to less than 12000)"):
+        assert text in str(raised.value)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), explaining_out_of_memory(batch):
+        torch.zeros(2, 3) @ torch.zeros(2, 3)

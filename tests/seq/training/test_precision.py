@@ -1,0 +1,21 @@
+import pytest
+import torch
+
+from seq.config import Config
+from seq.config.read import override_config
+from seq.errors import UserError
+from seq.training import precision
+from seq.training.precision import fix_arithmetic_of
+
+
+def test_arithmetic_that_is_not_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fix(*words: str, device: str = "cpu") -> None:
+        fix_arithmetic_of(override_config(Config(), words, where="test"), torch.device(device))
+
+    with pytest.raises(UserError, match="tf32 needs a GPU"):
+        fix("train.precision=tf32")
+    with pytest.raises(UserError, match="fast_fp32 is for CPUs"):
+        fix("train.fast_fp32=true", device="cuda")
+    monkeypatch.setattr(precision, "fast_fp32_error", lambda: 4e-3)
+    with pytest.raises(UserError, match=r"relative error of 4\.0e-03, above 1e-05"):
+        fix("train.fast_fp32=true")

@@ -1,0 +1,14 @@
+import numpy as np
+import pytest
+
+from seq.data.plan import ShardSizes
+from seq.training.state import Progress
+
+
+def test_progress_counts() -> None:
+    progress = Progress()
+    progress.advance(ShardSizes(rows=np.array([2, 1]), tokens=np.array([7, 3]), padded_tokens=np.array([8, 3])))
+    figures = progress.figures()
+    assert (progress.step, figures["tokens_seen"], figures["examples_seen"]) == (1, 10, 3)
+    assert figures["padding_fraction"] == pytest.approx(1 - 10 / 11)
+    assert figures["imbalance"] == pytest.approx(7 / 5 - 1)
