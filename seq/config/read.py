@@ -128,7 +128,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 def _describe(fault: Any) -> str:
     """One line for a fault: its path, what is wrong, the value given, the nearest known key."""
-    path = ".".join(str(part) for part in fault["loc"] if part not in ("classifier", "language_model"))
+    place = [str(part) for part in fault["loc"]]
+    # In the section `model`, pydantic puts the kind of model between the section and the key.
+    path = ".".join(place[:1] + place[2:] if place[:1] == ["model"] else place)
     given = fault["input"]
     if fault["type"] == "extra_forbidden":
         return f"  {path}: unknown key{_nearest(path)}"

@@ -93,7 +93,7 @@ class Config(Section):
 
     @property
     def task(self) -> Task:
-        if self.model.kind == "classifier":
+        if isinstance(self.model, ClassifierConfig):
             return "classify"
         return "write" if self.model.condition == "none" else "write_by_label"
 

