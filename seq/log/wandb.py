@@ -41,10 +41,9 @@ class WandbSink:
         self.run, self._doubtful = _init(self.folder, self.config), False
         self.run.define_metric("step", hidden=True)
         self.run.define_metric("*", step_metric="step")
-        for metric in EVALUATION:
-            for split in ("validation", "test"):
-                goal = "maximize" if metric.better == "higher" else "minimize"
-                self.run.define_metric(f"{split}/{metric.name}", step_metric="step", goal=goal)
+        for metric in EVALUATION:  # the summary keeps the best value beside the last
+            best = "max" if metric.better == "higher" else "min"
+            self.run.define_metric(f"validation/{metric.name}", step_metric="step", summary=f"{best},last")
         for step, row in _history(self.folder / "metrics.jsonl", start).items():
             self._log(step, row)
         self._samples = _earlier_samples(self.folder / "samples.jsonl", start)
@@ -85,7 +84,8 @@ class WandbSink:
             if self._doubtful:
                 self._start_again(result["step"])
             about = ("status", "params_sha256", "padding_fraction", "goodput")
-            self.run.summary.update(_prefixed(result["split"], result["eval"]) | {name: result[name] for name in about})
+            final = _prefixed("test", result["eval"]) if result["split"] == "test" else {}
+            self.run.summary.update(final | {name: result[name] for name in about})
             wanted = self.config.logging.artifacts if result["status"] == "finished" else "none"
             for kind, path in _artifacts(self.folder, wanted):
                 artifact = wandb.Artifact(f"{self.config.run.name}-{kind}", type=kind)
