@@ -22,14 +22,14 @@ class PlainReduction:
         model.register_comm_hook(self, PlainReduction._hook)
 
     def push(self) -> None:
-        """Nothing to do."""
+        """Nothing to do: autograd has added the gradients."""
 
     def finish(self) -> None:
         """The backward pass is over."""
         self.waited = time.perf_counter() - self._last_bucket
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Nothing to do: there is no thread to end."""
 
     def _hook(self, bucket: GradBucket) -> Future[Tensor]:
         """The *sum* over the ranks; DDP's default is the mean. The loss of each shard was already divided by the targets

@@ -108,7 +108,7 @@ class OrderedReduction:
         self._stack.clear()
 
     def close(self) -> None:
-        """Before the process group ends."""
+        """Call this before the process group ends."""
         if self._thread is not None:
             self._thread.shutdown()
         self._group = None

@@ -35,7 +35,7 @@ class Preemption:
         return signal.Signals(int(self._flag)).name if self._flag else None
 
     def close(self) -> None:
-        """Before the process group ends. Signals stay caught, so that the last files are still written."""
+        """Call this before the process group ends. Signals stay caught, so that the last files are still written."""
         del self._group
 
 

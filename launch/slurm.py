@@ -16,7 +16,7 @@ class SlurmError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is asked of SLURM."""
+    """A request to SLURM."""
 
     name: str
     log: Path

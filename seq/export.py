@@ -2,7 +2,7 @@
 
 All formats take any number of texts of any length: `inputs` (B, T) token ids, zero after each text's end, `lengths` (B,).
 A classifier gives `logits` (B, classes). A language model also takes the state `hidden` (layers, B, hidden_size), zeros at a
-text's beginning, and gives `logits` (B, T, vocabulary) and the state to go on from. One with n-grams also takes the tokens before
+text's beginning, and gives `logits` (B, T, vocabulary) and the state to continue from. One with n-grams also takes the tokens before
 `inputs`, `preceding` (B, ngrams - 1), zeros where the text has none. For one that writes by label, the states to begin with are
 written beside it, as `*.labels.safetensors`: `states` (labels, layers, hidden_size), in the order of config.json.
 """

@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
 
 
 def replay(run: Run, trainer: Trainer, recorded: RecordedSteps, stop: int, *, inspect: bool) -> bool:
-    """Go on from the trainer's state to step `stop`; False at the first step that differs from the record."""
+    """Continue from the trainer's state to step `stop`; False at the first step that differs from the record."""
     config, start = run.config, trainer.state.progress.step
     batches = BatchLoader(run.corpus.splits["train"], config.batch, run.device, seed=config.run.seed)
     last_step = batches.total_steps(config.train)

@@ -22,6 +22,7 @@ NOT_RUN = {
     "srun": "needs SLURM: tests/test_train_ddp.py starts tasks as srun does",
     "sbatch": "needs SLURM: tests/slurm",
     "wandb": "needs an account",
+    ".venv/bin/python": "the same command is below, for the environment of the tests",
 }
 SHORT = ("train.steps=6", "logging.every_steps=2", "model.hidden_size=16", "generation.length=10")
 

@@ -1,4 +1,4 @@
-"""Where the text comes from, and how it becomes sequences."""
+"""The data: where the text comes from, and how it becomes sequences."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""What is trained."""
+"""The model: its kind and its sizes."""
 
 from typing import Annotated, Literal
 

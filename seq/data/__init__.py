@@ -1,1 +1,1 @@
-"""From a source of text to the padded batches of a step. Knows nothing of models."""
+"""From a source of text to the padded batches of a step. Nothing here knows the models."""

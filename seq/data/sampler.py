@@ -49,7 +49,7 @@ class ShardSampler(DistributedSampler[Shard], ABC):
     @property
     @abstractmethod
     def steps_per_epoch(self) -> int:
-        """The same in every epoch and on every rank."""
+        """Steps in an epoch: the same number in every epoch and on every rank."""
 
     @abstractmethod
     def shards(self, steps: range, numbers: range) -> Iterator[Shard]:

@@ -49,7 +49,7 @@ def chosen(subset: str | None) -> list[tuple[str, str]]:
 
 
 def _times(name: str) -> int:
-    """How often an address comes in an epoch; those of validation and test come once."""
+    """How often an address comes in an epoch; addresses of validation and test come once."""
     year = int(name[:4])
     return 1 if split_of(name) != "train" else next((times for since, times in RECENT if year >= since), 1)
 

@@ -24,7 +24,7 @@ class Trial:
     num_parameters: int
     bytes_for_weights: int
     bytes_for_a_shard: int
-    """Of the largest shard's forward and backward pass: measured on a GPU, estimated on a CPU."""
+    """Memory of the largest shard's forward and backward pass: measured on a GPU, estimated on a CPU."""
 
 
 def try_steps(config: Config, corpus: Corpus, batches: BatchLoader, device: torch.device) -> Trial:

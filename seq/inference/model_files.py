@@ -71,7 +71,7 @@ TEXTS = {
         WRITES,
     ),
 }
-"""By task: the kind of model, an example, the intended use."""
+"""For each task: the kind of model, an example, the intended use."""
 
 
 def export_model(run: Run, model: Model, result: dict[str, Any]) -> None:
@@ -98,7 +98,7 @@ def write_model(folder: Path, model: Model, config: Config, vocabulary: Vocabula
 
 
 def save_weights(model: Model, path: Path) -> None:
-    """As safetensors. OSError if that fails."""
+    """Write the weights as safetensors. OSError if that fails."""
     try:
         save_model(model, str(path))
     except SafetensorError as error:
@@ -106,7 +106,7 @@ def save_weights(model: Model, path: Path) -> None:
 
 
 def model_card(folder: Path, config: Config, vocabulary: Vocabulary, result: dict[str, Any]) -> str:
-    """As Markdown. It says what a classifier must not be used for."""
+    """The model card, as Markdown. It says what a classifier must not be used for."""
     kind, usage, use = TEXTS[config.task]
     tokenizer, labels = vocabulary.tokenizer, vocabulary.labels
     limits = f"\nLabels: {', '.join(labels)}.\n" if labels else ""

@@ -74,7 +74,7 @@ def _until_end(tokens: list[int]) -> list[int]:
 
 
 def _until(pieces: Iterator[str], stop: str) -> Iterator[str]:
-    """Up to the first `stop`. Text that may be the beginning of `stop` is held back."""
+    """The pieces up to the first `stop`. Text that may be the beginning of `stop` is held back."""
     held = ""
     for piece in pieces:
         text, found, _ = (held + piece).partition(stop)

@@ -15,7 +15,7 @@ from seq.models.scan import scan
 
 
 class GRU(nn.Module):
-    """As `nn.GRU(batch_first=True)`, for padded rows with their lengths; B rows, T steps, D directions, L layers.
+    """Like `nn.GRU(batch_first=True)`, for padded rows with their lengths; B rows, T steps, D directions, L layers.
 
     The layers are single `nn.GRU`s with dropout between them, because cuDNN's own dropout between layers keeps a state
     that cannot be a function of the step.

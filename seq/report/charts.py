@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 COLOURS = ("#3b82d6", "#e0812f", "#2fa36b", "#b061c7", "#c49a1a", "#d64f4f", "#3aa5b0", "#a3684f", "#8a8f98")
-"""Of lines: readable on light and on dark ground."""
+"""Colours of lines, readable on light and dark ground."""
 _INK = "#010203"
 """Stands for the page's text colour, and is replaced by it."""
 MOST_POINTS = 300
@@ -41,7 +41,7 @@ class Curve:
     y: Sequence[float]
     colour: str
     marked: bool = False
-    """With a mark at each point: evaluations are few."""
+    """Draw a mark at each point, as for evaluations, which are few."""
 
 
 def line_chart(title: str, xlabel: str, curves: Sequence[Curve], *, log: bool = False) -> str:

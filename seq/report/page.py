@@ -72,7 +72,7 @@ def _curves(records: list[RunRecord], figure: str, axis: str, split: str | None)
 
 
 def _run(record: RunRecord) -> dict[str, Any]:
-    """What the template shows of one run."""
+    """The template's values for one run."""
     result, ledger = record.result, record.result.get("ledger", {})
     return {
         "record": record,
@@ -108,7 +108,7 @@ def _matrix(record: RunRecord) -> list[list[tuple[int, float]]]:
 
 
 def number(value: Any) -> str:
-    """As people read it: 1,234,567; 0.7511; 12.3."""
+    """A number as people read it: 1,234,567; 0.7511; 12.3."""
     if not isinstance(value, float) or value.is_integer():
         return f"{value:,.0f}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"

@@ -37,7 +37,7 @@ class RunRecord:
     """`result.json`; empty while the run has not ended."""
     train: list[JsonLine]
     evaluations: list[JsonLine]
-    judged: list[JsonLine]
+    sample_scores: list[JsonLine]
     samples: list[JsonLine]
     bad_steps: list[str]
     """Names of the files about them."""
@@ -57,7 +57,7 @@ class RunRecord:
             result=_complete(directory.result_file, directory.read_result()),
             train=_later(lines, "train"),
             evaluations=_later(lines, "eval"),
-            judged=_later(lines, "judge"),
+            sample_scores=_later(lines, "judge"),
             samples=sorted(samples.values(), key=lambda line: -line["step"]),
             bad_steps=sorted(file.name for file in directory.bad_steps.glob("*.json")),
         )

@@ -138,7 +138,7 @@ class RunDirectory:
             result: dict[str, Any] = json.loads(self.result_file.read_text("utf-8"))
             result["status"], result["eval"], result["step"]
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"{self.result_file}: damaged; delete it, and the next start writes it anew") from None
+            raise UserError(f"{self.result_file}: damaged; delete it, and the next start writes it again") from None
         return result
 
     def write_result(self, result: dict[str, Any]) -> None:

@@ -37,8 +37,8 @@ def bytes_for_parameters(model: Model) -> int:
 
 
 def estimated_bytes_for_shard(model: Model, config: Config, tokens: int) -> int:
-    """Of the forward and backward pass over `tokens` padded tokens on a CPU. The scan keeps about 11 numbers a unit for the
-    backward pass (docs/performance.md); logits are kept twice."""
+    """Memory of the forward and backward pass over `tokens` padded tokens on a CPU. The scan keeps about 11 numbers a unit
+    for the backward pass (docs/performance.md); logits are kept twice."""
     units = config.model.num_layers * model.gru.directions * config.model.hidden_size
     classes = model.output.out_features if config.task != "classify" else 0
     return tokens * (4 * (11 * units + 2 * config.model.embedding_dim) + 8 * classes)

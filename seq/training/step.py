@@ -31,7 +31,7 @@ class StepResult:
     bad: Tensor
     """True if loss or gradient are not finite: no weight was changed. The same on every rank."""
     digests: dict[str, str] | None
-    """Of each parameter's gradient before clipping, if `logging.digests`."""
+    """Digest of each parameter's gradient before clipping; None unless `logging.digests`."""
 
 
 class Trainer:
@@ -116,7 +116,7 @@ class Trainer:
         return StepResult(losses, grad_norm, bad, digests)
 
     def close(self) -> None:
-        """Before the process group ends."""
+        """Call this before the process group ends."""
         self._reduction.close()
 
 
