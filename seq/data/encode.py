@@ -8,7 +8,7 @@ from seq.config import DataConfig
 from seq.data.cut import cut_streams, limit_length, newline_id, split_long
 from seq.data.examples import Examples
 from seq.data.ragged import Ints, RaggedArray, slices, smallest_dtype
-from seq.data.tokenizer import Tokenizer, frame
+from seq.data.tokenizer import BOS, EOS, Tokenizer
 from seq.errors import UserError
 
 Encoded = tuple[RaggedArray, Ints | None]
@@ -31,6 +31,17 @@ def encode_splits(
         else:
             encoded[name] = (split_long(whole, config.evaluation_max_length), None)
     return encoded
+
+
+def frame(texts: RaggedArray) -> RaggedArray:
+    """BOS and EOS around each text."""
+    offsets = texts.offsets + 2 * np.arange(len(texts) + 1)
+    values = np.empty(offsets[-1], texts.values.dtype)
+    inside = np.ones(len(values), bool)
+    inside[offsets[:-1]] = inside[offsets[1:] - 1] = False
+    values[inside] = texts.values
+    values[offsets[:-1]], values[offsets[1:] - 1] = BOS, EOS
+    return RaggedArray(values, offsets)
 
 
 def _encode(texts: list[str], tokenizer: Tokenizer) -> RaggedArray:

@@ -89,16 +89,5 @@ class Tokenizer:
         return {"kind": self.kind, "characters": self.characters, "lowercase": self.lowercase}
 
 
-def frame(texts: RaggedArray) -> RaggedArray:
-    """BOS and EOS around each text."""
-    offsets = texts.offsets + 2 * np.arange(len(texts) + 1)
-    values = np.empty(offsets[-1], texts.values.dtype)
-    inside = np.ones(len(values), bool)
-    inside[offsets[:-1]] = inside[offsets[1:] - 1] = False
-    values[inside] = texts.values
-    values[offsets[:-1]], values[offsets[1:] - 1] = BOS, EOS
-    return RaggedArray(values, offsets)
-
-
 def _code_points(text: str) -> Ints:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seq.data.encode import frame
 from seq.data.ragged import slices
-from seq.data.tokenizer import frame
 from seq.inference.trained import TrainedModel
 
 ROWS = 256

@@ -1,35 +1,11 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from seq.inference.trained import load_run
 from tests.helpers import run
-
-
-def uneven(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    rows = [torch.randint(4, 24, (length,)) for length in lengths]
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), torch.tensor(lengths)
-
-
-def compare(got: list[NDArray[np.float32]], want: tuple[torch.Tensor, torch.Tensor], lengths: torch.Tensor) -> None:
-    """All logits and last states; of a language model's logits those before each row's end."""
-    for mine, theirs in zip(got, want[: len(got)], strict=True):
-        expected = theirs.detach().numpy()
-        real = np.ones(expected.shape[:2], bool)
-        if expected.ndim == 3 and expected.shape[0] == len(lengths):
-            real = np.arange(expected.shape[1]) < lengths.numpy()[:, None]
-        np.testing.assert_allclose(mine[real], expected[real], atol=1e-4)
-
-
-def _run_onnx(path: Path, given: dict[str, torch.Tensor]) -> list[NDArray[np.float32]]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found: list[NDArray[np.float32]] = session.run(None, {name: value.numpy() for name, value in given.items()})
-    return found
+from tests.seq.inference.test_formats import _run_onnx, compare, uneven
 
 
 @pytest.mark.slow

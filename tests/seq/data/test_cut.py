@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq.data.cut import Unit, cut_streams, newline_id, split_long, unit_end
-from seq.data.tokenizer import BOS, EOS, Tokenizer, frame
+from seq.data.encode import frame
+from seq.data.tokenizer import BOS, EOS, Tokenizer
 
 TOKENIZER = Tokenizer.train("characters", ["ab\n "], lowercase=False, min_count=1)
 Documents = st.lists(st.text("ab\n ", max_size=40), min_size=1, max_size=5)

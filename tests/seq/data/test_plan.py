@@ -6,24 +6,10 @@ from hypothesis import strategies as st
 
 from benchmarks.plan import Virtual
 from seq.config import BatchConfig
-from seq.data.corpus import Split
-from seq.data.dataset import SequenceDataset
 from seq.data.order import LengthOrder
 from seq.data.plan import Plan
-from seq.data.ragged import RaggedArray
 from seq.data.sampler import BucketedDistributedSampler
-
-Lengths = st.lists(st.integers(1, 40), min_size=1, max_size=300)
-
-
-Shards = st.sampled_from([1, 2, 4, 8])
-
-
-def dataset_of(lengths: list[int]) -> SequenceDataset:
-    """A language model's data set: a token of context, then `length` targets."""
-    offsets = np.concatenate(([0], np.cumsum(np.array(lengths) + 1)))
-    sequences = RaggedArray(np.arange(offsets[-1]) % 250 + 1, offsets)
-    return SequenceDataset(Split.of(sequences, None, 0, "write"))
+from tests.seq.data.test_sampler import Lengths, Shards, dataset_of
 
 
 @given(Lengths, Shards, st.integers(40, 200), st.integers(1, 16))

@@ -5,8 +5,7 @@ from torch import Tensor
 
 from seq.config import ClassifierConfig
 from seq.models.classifier import Classifier
-
-Lengths = st.lists(st.integers(1, 7), min_size=1, max_size=5)
+from tests.seq.models.test_gru import Lengths
 
 
 def padded_ids(lengths: list[int], vocab_size: int = 9) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,11 @@
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from seq.config import LanguageModelConfig
 from seq.models.language_model import LanguageModel
-
-Lengths = st.lists(st.integers(1, 7), min_size=1, max_size=5)
+from tests.seq.models.test_gru import Lengths
 
 
 def padded_ids(lengths: list[int], vocab_size: int = 9) -> tuple[Tensor, Tensor]:
