@@ -1,16 +1,49 @@
 """Sequences that are too long, unknown labels, and validation on the end of a text."""
 
+import json
 from pathlib import Path
 
+import pandas
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from seq.data.corpus import prepare_corpus
+from seq.config import Config, DataConfig
+from seq.config.read import parse_config
+from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.encode import frame
 from seq.data.tokenizer import BOS, EOS, Tokenizer
 from seq.errors import UserError
-from tests.seq.data.test_corpus import data, texts, write_rows
+
+ROWS = [
+    ("Adylov", "Russian"),
+    ("Sloan", "Irish"),
+    ("NA", "Irish"),
+    ("null", "Russian"),
+    ("007", "Irish"),
+    ("Harb", "Russian"),
+]
+
+
+def data(**keys: object) -> DataConfig:
+    config: Config = parse_config({"data": keys, "model": {"kind": "language_model"}}, where="test")
+    return config.data
+
+
+def write_rows(folder: Path, kind: str, rows: list[tuple[str, str]] = ROWS, name: str = "train") -> Path:
+    path = folder / f"{name}.{kind}"
+    table = pandas.DataFrame(rows, columns=["name", "origin"])
+    if kind == "csv":
+        table.to_csv(path, index=False)
+    elif kind == "json":
+        path.write_text("\n".join(json.dumps({"name": name, "origin": origin}) for name, origin in rows))
+    else:
+        table.to_parquet(path)
+    return path
+
+
+def texts(corpus: Corpus, split: str) -> list[str]:
+    array = corpus.splits[split].sequences
+    bounds = zip(array.offsets[:-1], array.offsets[1:], strict=True)
+    return [corpus.tokenizer.decode(array.values[start:stop].tolist()) for start, stop in bounds]
 
 
 def test_one_long_document_does_not_validate_on_itself(tmp_path: Path) -> None:
@@ -44,35 +77,6 @@ def test_label_unseen_in_training(tmp_path: Path) -> None:
     keys = {"source": "csv", "files": {"train": str(train), "test": str(test)}, "text": "name", "label": "origin"}
     with pytest.raises(UserError, match="test row 2: label 'Martian' does not occur in the training data"):
         prepare_corpus(data(**keys), task="classify")
-
-
-@given(Texts, st.sampled_from(["bytes", "characters"]))
-def test_round_trip(texts: list[str], kind: str) -> None:
-    tokenizer = Tokenizer.train(kind, texts, lowercase=False, min_count=1)  # type: ignore[arg-type]
-    encoded = tokenizer.encode(texts)
-    ends = list(zip(encoded.offsets[:-1], encoded.offsets[1:], strict=True))
-    assert [tokenizer.decode(encoded.values[start:stop].tolist()) for start, stop in ends] == texts
-    assert encoded.values.max(initial=0) < tokenizer.vocab_size
-    assert tokenizer.count_characters(encoded.values) == sum(map(len, texts))
-    assert Tokenizer(**tokenizer.to_dict()) == tokenizer
-
-
-def test_rare_and_new_characters_are_unknown() -> None:
-    tokenizer = Tokenizer.train("characters", ["aab", "ac"], lowercase=False, min_count=2)
-    assert tokenizer.characters == "a"
-    assert tokenizer.encode(["abz"]).values.tolist() == [4, UNKNOWN, UNKNOWN]
-    assert tokenizer.decode([4, UNKNOWN, BOS]) == "a\ufffd"
-    assert tokenizer.unknown("bz a") == [" ", "b", "z"]
-
-
-def test_lower_case_that_changes_the_length() -> None:
-    tokenizer = Tokenizer.train("characters", ["İ"], lowercase=True, min_count=1)
-    encoded = tokenizer.encode(["İ", "i"])
-    assert encoded.lengths.tolist() == [2, 1]
-
-
-def test_broken_utf8_is_shown_not_raised() -> None:
-    assert Tokenizer(kind="bytes").decode([4 + 0xFF, 4 + ord("a"), 0, 1]) == "\ufffda"
 
 
 @pytest.mark.parametrize("texts", [["ab", "", "c"], [""]])
