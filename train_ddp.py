@@ -11,7 +11,7 @@ from launch.collectives import check_agreement, check_ranks_agree, sum_over_rank
 from launch.context import describe_launch, device_of
 from launch.group import process_group
 from launch.preemption import Preemption
-from seq.command_line import check_world_size, config_from, exit_code, training_parser
+from seq.command_line import check_launch, config_from, exit_code, training_parser
 from seq.data.corpus import prepare_corpus
 from seq.data.loader import BatchLoader
 from seq.inference.initial import InitialModel
@@ -22,7 +22,7 @@ from seq.report import report_at_end
 from seq.run.bad_steps import BadSteps
 from seq.run.checkpoint import Checkpoint, describe_run, fingerprint
 from seq.run.directory import Run, RunDirectory
-from seq.run.result import finish
+from seq.run.result import make_result
 from seq.run.saver import CheckpointSaver
 from seq.training.evaluation import evaluate
 from seq.training.precision import fix_arithmetic_of
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
     options = training_parser().parse_intermixed_args(arguments)
     config = config_from(options.words)
     process = describe_launch()
-    check_world_size(process.world_size, config.batch.shards)
+    check_launch(process, config)
     check_packages(config)
     directory = RunDirectory.of(config, fresh=options.fresh)
     directory.check(config)
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
         return
     initial = InitialModel.load(config, directory)
     corpus = prepare_corpus(config.data, config.task, like=initial.trained)
-    run = Run(config=config, corpus=corpus, directory=directory, launch=process, device=device_of(process))
+    run = Run(config=config, corpus=corpus, directory=directory, process=process, device=device_of(process))
     with directory.locked_by(run.is_main):
         resumed_from = directory.newest_checkpoint(config, corpus)
         fix_arithmetic_of(config, run.device)
@@ -57,7 +57,8 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
     config, corpus, directory, ledger = run.config, run.corpus, run.directory, run.ledger
 
     # ---- data and model -------------------------------------------------------------------------------------------
-    batches = BatchLoader(corpus.splits["train"], config.batch, run.device, seed=config.run.seed)
+    ahead = run.device.type == "cuda"
+    batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed, ahead=ahead)
     last_step = batches.total_steps(config.train)
     trainer = Trainer(config, corpus, run.device)
     initial.copy_weights_to(trainer.model, corpus.labels)
@@ -69,14 +70,15 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
         trainer.state.load_state_dict(resumed_from.state)
     progress = trainer.state.progress
     ledger.step = start = progress.step
-    check_agreement("config, data and step to start from", fingerprint(config, corpus, start), run.device)
+    description = fingerprint(config, corpus, start, trainer.model)
+    check_agreement("config, data, weights and step to start from", description, run.device)
     if run.is_main:
         directory.begin(config, resumed_from.path if resumed_from else None)
         initial.keep_in(directory)
         ledger.add_earlier(resumed_from.state["ledger"] if resumed_from else {}, directory.wall_seconds())
     logger = open_logger(run, start, last_step)
     event = "resume" if resumed_from or ledger.spent("lost") else "start"
-    logger.event(event, start, world_size=run.launch.world_size, device=str(run.device))
+    logger.event(event, start, world_size=run.process.world_size, device=str(run.device))
     saver = CheckpointSaver(directory, config.checkpoint, logger.event, run.is_main)
     bad_steps = BadSteps(run, trainer.state, batches)
     sample_writer, preemption = SampleWriter(config, corpus), Preemption()
@@ -133,13 +135,16 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
             evaluation = evaluate(trainer.model, corpus.splits[split], config, run.device)
         logger.evaluation(progress.step, split, evaluation)
     epoch = progress.step / batches.steps_per_epoch
-    result = finish(run, trainer.state, evaluation, split, epoch, stopped_by)
+    result = make_result(run, trainer.state, evaluation, split, epoch, stopped_by)
     logger.event("stop" if stopped_by else "finish", progress.step, params_sha256=result["params_sha256"])
     if run.is_main and not stopped_by:
         export_model(run, trainer.model, result)
     logger.close(result)
     trainer.close()
     preemption.close()
+    if run.is_main:
+        directory.write_result(result)
+    logger.show_result(result)
     return not stopped_by
 
 

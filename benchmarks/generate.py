@@ -1,5 +1,6 @@
 """Sampling: many texts together against one alone. python -m benchmarks.generate"""
 
+import argparse
 import statistics
 from functools import partial
 
@@ -40,4 +41,5 @@ def _sample(model: LanguageModel, rows: int) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m benchmarks.generate", description=__doc__).parse_args()
     main()

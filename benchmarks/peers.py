@@ -57,17 +57,18 @@ def main(threads: int) -> None:
     report = Report("peers", f"{threads} thread(s), one process; {ROUNDS} rounds in turn", columns)
     with process_group(process, timeout_seconds=3600):
         for problem in PROBLEMS:
-            variants = dict(_variants(problem, threads))
-            tokens: dict[str, list[int]] = {name: [] for name in variants}
-            timed = {name: _counting(variant, tokens[name]) for name, variant in variants.items()}
-            seconds = in_turn(timed, ROUNDS)
-            per_token = {
-                name: [s / n for s, n in zip(seconds[name], tokens[name][-ROUNDS:], strict=True)] for name in variants
-            }
-            for name, spent in per_token.items():
-                low, middle, high = ratio(per_token, "plain PyTorch", name)
-                report.add(problem.name, name, 1 / statistics.median(spent), middle, f"{low:.2f} to {high:.2f}")
+            _add(report, problem, threads)
     report.show()
+
+
+def _add(report: Report, problem: Problem, threads: int) -> None:
+    variants = dict(_variants(problem, threads))
+    tokens: dict[str, list[int]] = {name: [] for name in variants}
+    seconds = in_turn({name: _counting(variant, tokens[name]) for name, variant in variants.items()}, ROUNDS)
+    per_token = {name: [s / n for s, n in zip(seconds[name], tokens[name][-ROUNDS:], strict=True)] for name in variants}
+    for name, spent in per_token.items():
+        low, middle, high = ratio(per_token, "plain PyTorch", name)
+        report.add(problem.name, name, 1 / statistics.median(spent), middle, f"{low:.2f} to {high:.2f}")
 
 
 def _counting(variant: Callable[[], int], tokens: list[int]) -> Callable[[], None]:
@@ -88,20 +89,20 @@ def _variants(problem: Problem, threads: int) -> Iterator[tuple[str, Callable[[]
     if find_spec("lightning"):
         yield "Lightning", lightning(problem, config, corpus, examples)
     for shards in (1, 4):
-        for way, more in {
+        for kind, more in {
             "": (),
             ", fast fp32": ("train.fast_fp32=true",),
             ", bf16": ("train.precision=bf16",),
         }.items():
             own = [f"batch.shards={shards}", f"batch.rows={problem.rows // shards}", "batch.tokens=1000000"]
             chosen = override_config(config, [*own, *more], where="benchmark")
-            yield f"lockstep, {shards} shard(s){way}", _lockstep(problem, chosen, corpus, threads)
+            yield f"lockstep, {shards} shard(s){kind}", _lockstep(problem, chosen, corpus, threads)
 
 
 def _lockstep(problem: Problem, config: Config, corpus: Corpus, threads: int) -> Callable[[], int]:
     device = torch.device("cpu")
     trainer = Trainer(config, corpus, device)
-    batches = BatchLoader(corpus.splits["train"], config.batch, device)
+    batches = BatchLoader(corpus.splits["train"], config.batch)
     position = [0]
 
     def train() -> int:

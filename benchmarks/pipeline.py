@@ -41,8 +41,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _add(report: Report, config: Config, corpus: Corpus, device: torch.device) -> None:
-    batches = BatchLoader(corpus.splits["train"], config.batch, device, seed=config.run.seed)
-    prebuilt = list(batches.steps(0, STEPS))
+    batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
+    prebuilt = [[shard.to(device) for shard in shards] for shards in batches.steps(0, STEPS)]
     bare_state = TrainState.create(config, corpus, device)
     trainer, preemption = Trainer(config, corpus, device), Preemption()
 

@@ -43,13 +43,15 @@ def main(arguments: list[str]) -> int:
 
 def compare(config: Config, corpus: Corpus, device: torch.device) -> dict[str, list[float]]:
     """Seconds of each step by reduction."""
-    batches = BatchLoader(corpus.splits["train"], config.batch, device, seed=config.run.seed)
+    batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
     steps = list(batches.steps(0, ROUNDS + 2))
     trainers = {
         kind: Trainer(override_config(config, [f"sync.reduction={kind}"], where="benchmark"), corpus, device)
         for kind in ("ordered", "allreduce")
     }
-    seconds = in_turn({kind: _stepper(trainer, steps) for kind, trainer in trainers.items()}, ROUNDS)
+    seconds = in_turn(
+        {kind: _stepper(trainer, steps) for kind, trainer in trainers.items()}, ROUNDS, before=dist.barrier
+    )
     for trainer in trainers.values():
         trainer.close()
     return seconds
@@ -59,7 +61,6 @@ def _stepper(trainer: Trainer, steps: list[list[Batch]]) -> Callable[[], None]:
     remaining = iter(steps)
 
     def step() -> None:
-        dist.barrier()
         trainer.update(trainer.accumulate_gradients(next(remaining))).grad_norm.item()
 
     return step

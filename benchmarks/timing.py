@@ -18,11 +18,15 @@ WARM_UP = 2
 """Rounds that are not counted."""
 
 
-def in_turn(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each variant in each round. Every second round runs them in reverse order."""
+def in_turn(
+    variants: Mapping[str, Callable[[], object]], rounds: int, before: Callable[[], object] = lambda: None
+) -> dict[str, list[float]]:
+    """Seconds of each variant in each round. Every second round runs them in reverse order. `before` is called before each
+    variant and is not timed."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds + WARM_UP):
         for name in list(variants)[:: 1 if number % 2 else -1]:
+            before()
             begin = time.perf_counter()
             variants[name]()
             if torch.cuda.is_available():

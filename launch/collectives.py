@@ -50,5 +50,5 @@ def check_ranks_agree(tensors: Iterable[tuple[str, Tensor]], step: int, device: 
         for place in (row != usual).nonzero().flatten().tolist():
             raise RuntimeError(
                 f"step {step}: rank {rank} has another {named[place][0]} than the other ranks; its memory, its device "
-                "or its software is at fault. The newest checkpoint before this step goes on without it"
+                "or its software is at fault. Start the run again without this machine; it continues from the newest checkpoint before this step"
             )

@@ -55,7 +55,7 @@ def explain_lost_connection(error: RuntimeError) -> str | None:
     text = " ".join(str(error).split())
     if not isinstance(error, dist.DistError) and not re.search("gloo|[Cc]onnection (closed|reset)|Broken pipe", text):
         return None
-    return f"lost the other ranks; one that failed has said why, or was killed ({text[:160]})"
+    return f"lost the connection to the other ranks: one of them failed (see its message) or was killed ({text[:160]})"
 
 
 def _backend(process: Launch, device: torch.device, store: Store) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from launch.context import describe_launch
+from launch.context import Launch, describe_launch, launch_warnings
 from launch.group import explain_lost_connection
 from seq.config import Config
 from seq.config.read import load_config
 from seq.config.section import describe_keys
-from seq.errors import RunError, UserError
+from seq.errors import RunError, UserError, warn
 
 
 class _TrainingParser(argparse.ArgumentParser):
@@ -45,10 +45,12 @@ def config_parser(program: str, description: str | None) -> argparse.ArgumentPar
     return parser
 
 
-def run_parser(program: str, description: str | None, *, checkpoint: bool = True) -> argparse.ArgumentParser:
+def run_parser(
+    program: str, description: str | None, *, example: str = "runs/names", checkpoint: bool = True
+) -> argparse.ArgumentParser:
     """`python -m PROGRAM RUN [--checkpoint NAME]`."""
     parser = _parser(program, description)
-    parser.add_argument("run", type=Path, help="run directory, such as runs/names")
+    parser.add_argument("run", type=Path, help=f"run directory, such as {example}")
     if checkpoint:
         parser.add_argument("--checkpoint", metavar="NAME", help="such as step-00000500.pt (default: the newest)")
     return parser
@@ -88,6 +90,13 @@ def check_world_size(world_size: int, shards: int) -> None:
             f"world size {world_size} does not divide batch.shards={shards}; start one of {fitting} processes (or set "
             "batch.shards, which makes it another run)"
         )
+
+
+def check_launch(process: Launch, config: Config) -> None:
+    """UserError unless the ranks can share the shards evenly; rank 0 warns about GPUs that are not used well."""
+    check_world_size(process.world_size, config.batch.shards)
+    for warning in launch_warnings(process) if process.is_main else ():
+        warn(warning)
 
 
 def exit_code(program: Callable[[], int | None]) -> int:

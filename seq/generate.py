@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = run_parser("seq.generate", __doc__)
+    parser = run_parser("seq.generate", __doc__, example="runs/speeches")
     prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("--prime", default="", metavar="TEXT", help="text to go on from (default: the beginning)")
     prompt.add_argument("--prime-file", metavar="FILE", help="the same from a file; -: from stdin")

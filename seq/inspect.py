@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
         console.print(table)
     fix_arithmetic_of(config, device_of(process))
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
-        batches = BatchLoader(corpus.splits["train"], config.batch, device, seed=config.run.seed)
+        batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
         for line in (*_about_text(corpus), *_about_batches(config, batches)):
             console.print(escape(line), soft_wrap=True)
         trial = try_steps(config, corpus, batches, device)

@@ -4,6 +4,7 @@ Exit code 0 if every replayed step is as recorded, to the last bit; 1 if one is 
 named. With --inspect, stop inside step K, between backward pass and update, and show batch, activations and gradients.
 """
 
+import argparse
 import sys
 
 from launch.context import describe_launch, device_of
@@ -16,6 +17,7 @@ from seq.diagnose.inspection import inspect_step
 from seq.diagnose.recorded import RecordedSteps
 from seq.errors import UserError
 from seq.inference.initial import InitialModel
+from seq.run.checkpoint import Checkpoint
 from seq.run.directory import Run, RunDirectory
 from seq.training.precision import fix_arithmetic_of
 from seq.training.step import Trainer
@@ -37,24 +39,31 @@ def main(arguments: list[str]) -> int:
     initial = InitialModel.load(config, directory)
     corpus = prepare_corpus(config.data, config.task, like=initial.trained)
     checkpoint = directory.newest_checkpoint(config, corpus, before=options.step)
-    run = Run(config=config, corpus=corpus, directory=directory, launch=process, device=device_of(process))
+    run = Run(config=config, corpus=corpus, directory=directory, process=process, device=device_of(process))
     fix_arithmetic_of(config, run.device)
     with process_group(process, timeout_seconds=config.run.timeout_seconds):
-        trainer = Trainer(config, corpus, run.device)
-        initial.copy_weights_to(trainer.model, corpus.labels)
-        if checkpoint is not None:
-            trainer.state.load_state_dict(checkpoint.state)
-        begin = checkpoint.path.name if checkpoint else "the beginning"
-        print(f"{options.run}: from step {trainer.state.progress.step}, {begin}")
-        same = replay(run, trainer, recorded, options.step, inspect=options.inspect)
-        trainer.close()
+        return replay(run, initial, checkpoint, recorded, options)
+
+
+def replay(
+    run: Run, initial: InitialModel, checkpoint: Checkpoint | None, recorded: RecordedSteps, options: argparse.Namespace
+) -> int:
+    """The exit code."""
+    trainer = Trainer(run.config, run.corpus, run.device)
+    initial.copy_weights_to(trainer.model, run.corpus.labels)
+    if checkpoint is not None:
+        trainer.state.load_state_dict(checkpoint.state)
+    begin = checkpoint.path.name if checkpoint else "the beginning"
+    print(f"{run.directory.path}: from step {trainer.state.progress.step}, {begin}")
+    same = _replay(run, trainer, recorded, options.step, inspect=options.inspect)
+    trainer.close()
     return 0 if same else 1
 
 
-def replay(run: Run, trainer: Trainer, recorded: RecordedSteps, stop: int, *, inspect: bool) -> bool:
+def _replay(run: Run, trainer: Trainer, recorded: RecordedSteps, stop: int, *, inspect: bool) -> bool:
     """Continue from the trainer's state to step `stop`; False at the first step that differs from the record."""
     config, start = run.config, trainer.state.progress.step
-    batches = BatchLoader(run.corpus.splits["train"], config.batch, run.device, seed=config.run.seed)
+    batches = BatchLoader(run.corpus.splits["train"], config.batch, seed=config.run.seed)
     last_step = batches.total_steps(config.train)
     for step, shards in enumerate(batches.steps(start, stop), start + 1):
         trainer.set_lr(step - 1, last_step)

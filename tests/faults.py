@@ -147,12 +147,9 @@ def many(argument: str, words: list[str]) -> None:
                 raise _AbandonedError
             return original(step, every, total)
 
-        with patch.object(train_ddp, "is_due", is_due):
-            try:
-                train_ddp.main(arguments)
-            except _AbandonedError:
-                dist.barrier()
-                dist.destroy_process_group()
+        with patch.object(train_ddp, "is_due", is_due), suppress(_AbandonedError):
+            train_ddp.main(arguments)
+        _leave_group()
 
 
 def error_in_group(argument: str, words: list[str]) -> None:

@@ -181,8 +181,8 @@ def test_gpus_that_are_not_used(case: str, tmp_path: Path, monkeypatch: pytest.M
     without_driver = list(launch_warnings(process))
     assert len(without_driver) == (1 if gpus else 0)
     driver.write_text("NVRM version 470")
-    (hint,) = launch_warnings(process)
-    assert says in hint
+    (warning,) = launch_warnings(process)
+    assert says in warning
 
 
 @pytest.mark.slow

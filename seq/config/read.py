@@ -65,7 +65,7 @@ def parse_config(tree: dict[str, Any], where: str) -> Config:
     try:
         text = json.dumps(tree, default=str)
     except (ValueError, TypeError, RecursionError):
-        raise UserError(f"{where}: a YAML alias refers to itself, or a key is no text") from None
+        raise UserError(f"{where}: a YAML alias refers to itself, or a key is not text") from None
     try:
         return Config.model_validate_json(text)
     except ValidationError as error:

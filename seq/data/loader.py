@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from itertools import islice
 
-import torch
 from torch.utils.data import DataLoader
 
 from launch.preemption import ignore_signals
@@ -14,25 +13,24 @@ from seq.data.sampler import BucketedDistributedSampler, ShardSampler, StreamDis
 
 
 class BatchLoader:
-    """A data set, its sampler (`batch.order`) and torch's DataLoader. Batches come on `device`.
+    """A data set, its sampler (`batch.order`) and torch's DataLoader. Batches are on the CPU.
 
-    For a GPU, a worker process gathers batches into pinned memory while the device computes. On a CPU it would only compete
-    for the cores.
+    `ahead`: a worker process gathers batches into pinned memory while a GPU computes. On a CPU it would only compete for
+    the cores.
     """
 
     def __init__(
-        self, split: Split, batch: BatchConfig, device: torch.device, *, seed: int = 0, shuffle: bool = True
+        self, split: Split, batch: BatchConfig, *, seed: int = 0, shuffle: bool = True, ahead: bool = False
     ) -> None:
         kind = StreamDistributedSampler if batch.order == "stream" else BucketedDistributedSampler
         self.dataset = SequenceDataset(split)
         self.sampler: ShardSampler = kind(self.dataset, batch, seed=seed, shuffle=shuffle)
-        self._device = device
         self._loader: DataLoader[Batch] = DataLoader(
             self.dataset,
             batch_size=None,  # the data set returns whole batches
             sampler=self.sampler,
-            num_workers=int(device.type == "cuda"),
-            pin_memory=device.type == "cuda",
+            num_workers=int(ahead),
+            pin_memory=ahead,
             worker_init_fn=ignore_signals,
         )
 
@@ -50,14 +48,14 @@ class BatchLoader:
             self.sampler.seek(start)
             batches = iter(self._loader)
             while start < stop and (shards := list(islice(batches, self.sampler.shards_per_rank))):
-                yield [shard.to(self._device) for shard in shards]
+                yield shards
                 start += 1
 
     def shard(self, step: int, number: int) -> Batch:
-        """One shard of `step` of the run, of any rank, on the CPU."""
+        """One shard of `step` of the run, of any rank."""
         (shard,) = self.sampler.shards(range(step, step + 1), range(number, number + 1))
         return self.dataset[shard]
 
     def largest_shard(self) -> Batch:
         """The shard with the most padded tokens of the plan."""
-        return self.dataset[self.sampler.largest_shard()].to(self._device)
+        return self.dataset[self.sampler.largest_shard()]

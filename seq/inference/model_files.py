@@ -51,8 +51,8 @@ model = seq.load("{folder}")
 Weights: params_sha256 `{digest}`.
 """
 CAUTION = """
-Where the texts are names or words of people, a guess about a text is no knowledge of the person: do not decide about
-people by it.
+Where the texts are names or words of people, a guess about a text says nothing certain about the person. Do not use it for
+decisions about people.
 """
 WRITES = (
     "To study and to play: it writes text in the style of its training data. What it writes is made up, and may repeat\n"

@@ -32,13 +32,14 @@ class TrainedModel:
         return next(self.model.parameters()).device
 
     def label_id(self, label: str | None) -> int | None:
-        """For a model that writes by label; None for others. UserError if the label is unknown, missing or unasked."""
+        """For a model that writes by label; None for others. UserError if the label is unknown, missing, or given to a
+        model without labels."""
         if self.config.task != "write_by_label":
             if label is not None:
                 raise UserError(f"label {label!r}: the model was not trained by label (model.condition=label)")
             return None
         if label not in self.labels:
-            given = "a label is missing" if label is None else f"label {label!r} is none of the training data"
+            given = "a label is missing" if label is None else f"label {label!r} is not a label of the training data"
             raise UserError(f"{given}; there are {', '.join(self.labels)}")
         return self.labels.index(label)
 

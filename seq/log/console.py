@@ -53,6 +53,9 @@ class ConsoleSink:
 
     def close(self, result: dict[str, Any]) -> None:
         self._progress.stop()
+
+    def show_result(self, result: dict[str, Any]) -> None:
+        """The final tables and figures."""
         if result["eval"]:
             confusion = None if result["confusion"] is None else np.array(result["confusion"])
             evaluation = Evaluation(figures=result["eval"], confusion=confusion)

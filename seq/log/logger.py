@@ -1,11 +1,10 @@
 """What rank 0 says about the run: on the terminal, in metrics.jsonl, and in W&B and TensorBoard if asked for."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from launch.context import launch_warnings
 from seq.config import Config
-from seq.errors import warn
 from seq.log.console import ConsoleSink, print_result
 from seq.run.directory import Run, RunDirectory
 from seq.run.json_lines import JsonLines
@@ -25,8 +24,10 @@ class Sink(Protocol):
 class Logger:
     """Passes everything to its sinks. On ranks other than 0 there are none, so callers need no `if`."""
 
-    def __init__(self, sinks: list[Sink], digests: JsonLines | None = None) -> None:
-        self.sinks, self._digests = sinks, digests
+    def __init__(
+        self, sinks: Sequence[Sink], console: ConsoleSink | None = None, digests: JsonLines | None = None
+    ) -> None:
+        self.sinks, self._console, self._digests = sinks, console, digests
 
     def event(self, event: str, step: int, **values: Any) -> None:
         """One of start, resume, train, judge, checkpoint, checkpoint_failed, stop, finish."""
@@ -55,6 +56,11 @@ class Logger:
         if self._digests is not None:
             self._digests.flush()
 
+    def show_result(self, result: dict[str, Any]) -> None:
+        """Print the final figures, once everything is written."""
+        if self._console is not None:
+            self._console.show_result(result)
+
 
 class MetricsFile:
     """`metrics.jsonl` and `samples.jsonl`. A resumed run writes a `resume` line, and then the steps after its checkpoint
@@ -81,16 +87,15 @@ class MetricsFile:
 
 
 def open_logger(run: Run, start: int, total_steps: int) -> Logger:
-    """On rank 0, the sinks that `logging` asks for, of a run that begins after step `start`. It first prints the notes about
-    the data, and warnings about the launch."""
+    """On rank 0, the sinks that `logging` asks for, of a run that begins after step `start`. Prints the notes about the
+    data first."""
     if not run.is_main:
         return Logger([])
-    for warning in launch_warnings(run.launch):
-        warn(warning)
     for note in run.corpus.notes:
         print(f"data: {note}", flush=True)
     folder, logging = run.directory.path, run.config.logging
-    sinks: list[Sink] = [MetricsFile(folder, run.ledger), ConsoleSink(folder, total_steps)]
+    console = ConsoleSink(folder, total_steps)
+    sinks: list[Sink] = [MetricsFile(folder, run.ledger), console]
     if logging.wandb != "disabled":
         from seq.log.wandb import WandbSink  # its import takes a while, and only rank 0 needs it
 
@@ -99,7 +104,7 @@ def open_logger(run: Run, start: int, total_steps: int) -> Logger:
         from seq.log.tensorboard import TensorBoardSink
 
         sinks.append(TensorBoardSink(folder, start))
-    return Logger(sinks, JsonLines(folder / "digests.jsonl") if logging.digests else None)
+    return Logger(sinks, console, JsonLines(folder / "digests.jsonl") if logging.digests else None)
 
 
 def check_packages(config: Config) -> None:

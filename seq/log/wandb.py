@@ -41,9 +41,7 @@ class WandbSink:
         self.run, self._doubtful = _init(self.folder, self.config), False
         self.run.define_metric("step", hidden=True)
         self.run.define_metric("*", step_metric="step")
-        for metric in EVALUATION:  # the summary keeps the best value beside the last
-            best = "max" if metric.better == "higher" else "min"
-            self.run.define_metric(f"validation/{metric.name}", step_metric="step", summary=f"{best},last")
+        self._best: dict[str, float] = {}
         for step, row in _history(self.folder / "metrics.jsonl", start).items():
             self._log(step, row)
         self._samples = _earlier_samples(self.folder / "samples.jsonl", start)
@@ -55,12 +53,21 @@ class WandbSink:
 
     def _log(self, step: int, row: dict[str, Any]) -> None:
         """An error in W&B does not end the run."""
+        self._keep_best(row)
         try:
             self.run.log({"step": step} | row, step=step)
         except Exception as error:  # wandb raises its own errors, and those of three libraries below it
             if not self._doubtful:
                 warn(f"W&B: {error}; its history is written again at the end of the run")
             self._doubtful = True
+
+    def _keep_best(self, row: dict[str, Any]) -> None:
+        """The summary has the best value of every validation figure, as `best/NAME`, by the metric's direction."""
+        for metric in EVALUATION:
+            value, key = row.get(f"validation/{metric.name}"), f"best/{metric.name}"
+            if value is not None:
+                better = max if metric.better == "higher" else min
+                self._best[key] = better(self._best.get(key, value), value)
 
     def evaluation(self, step: int, split: str, result: Evaluation) -> None:
         logged = _prefixed(split, result.figures)
@@ -84,8 +91,8 @@ class WandbSink:
             if self._doubtful:
                 self._start_again(result["step"])
             about = ("status", "params_sha256", "padding_fraction", "goodput")
-            final = _prefixed("test", result["eval"]) if result["split"] == "test" else {}
-            self.run.summary.update(final | {name: result[name] for name in about})
+            figures = _prefixed(result["split"], result["eval"]) | self._best
+            self.run.summary.update(figures | {name: result[name] for name in about})
             wanted = self.config.logging.artifacts if result["status"] == "finished" else "none"
             for kind, path in _artifacts(self.folder, wanted):
                 artifact = wandb.Artifact(f"{self.config.run.name}-{kind}", type=kind)

@@ -122,9 +122,9 @@ def describe_run(config: Config, corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def fingerprint(config: Config, corpus: Corpus, step: int) -> int:
+def fingerprint(config: Config, corpus: Corpus, step: int, model: nn.Module) -> int:
     """63 bits of everything that decides how a run continues. The ranks must agree on it."""
-    return derive_seed(json.dumps(identity(config), sort_keys=True), corpus.fingerprint, step)
+    return derive_seed(json.dumps(identity(config), sort_keys=True), corpus.fingerprint, step, params_sha256(model))
 
 
 @dataclass(frozen=True)

@@ -32,14 +32,14 @@ class Run:
     config: Config
     corpus: Corpus
     directory: "RunDirectory"
-    launch: Launch
+    process: Launch
     device: torch.device
     ledger: Ledger = field(default_factory=Ledger)
 
     @property
     def is_main(self) -> bool:
         """True on rank 0, which alone writes files and logs."""
-        return self.launch.is_main
+        return self.process.is_main
 
 
 class RunDirectory:

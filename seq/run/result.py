@@ -24,17 +24,17 @@ PACKAGES = ("torch", "numpy", "datasets", "wandb")
 ROOT = Path(__file__).parent.parent.parent
 
 
-def finish(
+def make_result(
     run: Run, state: TrainState, final: Evaluation | None, split: str, epoch: float, stopped_by: str | None
 ) -> dict[str, Any]:
-    """Merge the figures of a run that is finished, or was `stopped_by` a signal; rank 0 also describes its data and its
-    environment, and writes `result.json`. `final`: the evaluation of `split`."""
+    """The figures of a run that is finished, or was `stopped_by` a signal; on rank 0 also its data and where it ran.
+    `final`: the evaluation of `split`."""
     result = {
         "status": "preempted" if stopped_by else "finished",
         "stopped_by": stopped_by,
         "step": state.progress.step,
         "epoch": epoch,
-        "world_size": run.launch.world_size,
+        "world_size": run.process.world_size,
         "params_sha256": params_sha256(state.model),
         "num_parameters": sum(parameter.numel() for parameter in state.model.parameters()),
         "split": split,
@@ -48,18 +48,17 @@ def finish(
         result["confused"] = (
             [] if confusion is None else confused_examples(state.model, run.corpus, split, confusion, run.device)
         )
-        result |= _describe_data(run) | run.ledger.figures()
-        run.directory.write_result(result)
+        result |= _describe(run) | run.ledger.figures()
     return result
 
 
-def _describe_data(run: Run) -> dict[str, Any]:
+def _describe(run: Run) -> dict[str, Any]:
     return {
         "labels": list(run.corpus.labels),
         "data": {name: describe_split(part) for name, part in run.corpus.splits.items()},
         "vocab_size": run.corpus.tokenizer.vocab_size,
         "notes": list(run.corpus.notes),
-        "environment": describe_environment(run.launch, run.device),
+        "environment": describe_environment(run.process, run.device),
     }
 
 

@@ -49,12 +49,12 @@ def evaluate(model: Model, split: Split, config: Config, device: torch.device) -
     classify = split.task == "classify"
     tokens = TOKENS if classify else ROWS * int(split.by_length.length[0])
     size = {"order": "bucketed", "rows": ROWS, "tokens": tokens}
-    batches = BatchLoader(split, config.batch.model_copy(update=size), device, shuffle=False)
+    batches = BatchLoader(split, config.batch.model_copy(update=size), shuffle=False, ahead=device.type == "cuda")
     readings: list[Reading] = [_whole] if classify else [_carried, partial(_windows, window=config.evaluation.window)]
     table = torch.zeros(len(readings), batches.steps_per_epoch, config.batch.shards, dtype=torch.float64, device=device)
     tally = Tally(model.output.out_features if classify else 0, device)
     model.eval()
-    for batch in (shard for shards in batches.steps(0, batches.steps_per_epoch) for shard in shards):
+    for batch in (shard.to(device) for shards in batches.steps(0, batches.steps_per_epoch) for shard in shards):
         with autocast(config.train.precision, device):
             for number, reading in enumerate(readings):
                 for logits, targets in reading(model, batch):

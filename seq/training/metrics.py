@@ -31,8 +31,8 @@ class Metric:
 EVALUATION = (
     Metric("accuracy", "accuracy", ".4f", better="higher"),
     Metric("macro_f1", "macro F1", ".4f", better="higher"),
-    Metric("bits_per_char", "bits per character", ".4f", "bits", "lower"),
-    Metric("window_bits_per_char", "bits per character, in windows", ".4f", "bits", "lower"),
+    Metric("bits_per_char", "bits per character", ".4f", better="lower"),
+    Metric("window_bits_per_char", "bits per character, in windows", ".4f", better="lower"),
     Metric("perplexity", "perplexity", ".4f", better="lower"),
     Metric("loss", "loss", ".4f", "nats", "lower"),
     Metric("window_loss", "loss, in windows", ".4f", "nats", "lower"),
@@ -61,7 +61,10 @@ def show(name: str, value: Any) -> str:
     """The value as people read it."""
     if not isinstance(value, float):
         return str(value)
-    return format(value, METRICS[name].spec) if name in METRICS else f"{value:.4g}"
+    spec = METRICS[name].spec if name in METRICS else ".4g"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if spec == ".4f" and abs(value) < 0.001 else format(value, spec)
 
 
 @dataclass(frozen=True, kw_only=True)

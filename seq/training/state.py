@@ -46,7 +46,7 @@ class TrainState:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        self.progress = Progress(**state["progress"])
+        vars(self.progress).update(state["progress"])
         self.carried.load(state["carried"])
 
 

@@ -39,7 +39,8 @@ class Trainer:
     `accumulate_gradients`, then `update`."""
 
     def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
-        self.config, self.state = config, TrainState.create(config, corpus, device)
+        self.config, self.device = config, device
+        self.state = TrainState.create(config, corpus, device)
         self._ddp = DistributedDataParallel(self.state.model, gradient_as_bucket_view=True)
         self._reduction: OrderedReduction | PlainReduction
         if config.sync.reduction == "ordered":
@@ -59,7 +60,7 @@ class Trainer:
     def warm_up(self, batch: Batch) -> None:
         """Forward and backward pass on one batch, as a trial. It changes nothing but the memory that is reserved."""
         with explaining_out_of_memory(batch):
-            loss, _ = shard_loss(self.model, batch, None, self.config.train.precision)
+            loss, _ = shard_loss(self.model, batch.to(self.device), None, self.config.train.precision)
             loss.backward()  # type: ignore[no-untyped-call]
         self.model.zero_grad()
 
@@ -76,8 +77,8 @@ class Trainer:
         A shard's loss is its sum over the number of targets of the *whole* step, so the gradient is the plain sum over
         shards and ranks. The ranks add their gradients once, during the last shard; `no_sync` keeps the earlier ones local.
         """
-        losses = torch.zeros(self.config.batch.shards, dtype=torch.float64, device=shards[0].inputs.device)
-        for number, batch in enumerate(shards, 1):
+        losses = torch.zeros(self.config.batch.shards, dtype=torch.float64, device=self.device)
+        for number, batch in enumerate((shard.to(self.device) for shard in shards), 1):
             last = number == len(shards)
             with explaining_out_of_memory(batch), nullcontext() if last else self._ddp.no_sync():
                 losses[batch.shard] = self._backward(batch)

@@ -32,10 +32,10 @@ Lengths = st.lists(st.integers(1, 40), min_size=1, max_size=300)
 
 
 @given(Lengths)
-def test_line_on_disk(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
+def test_length_order_on_disk(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
     """The longest first, equals in the order of the data set; read back as it was."""
-    line, stem = LengthOrder.of(np.array(lengths)), tmp_path_factory.mktemp("line") / "train"
-    line.save(stem)
+    order, stem = LengthOrder.of(np.array(lengths)), tmp_path_factory.mktemp("order") / "train"
+    order.save(stem)
     found = LengthOrder.open(stem)
     assert len(found) == len(lengths)
     assert found.order.tolist() == sorted(range(len(lengths)), key=lambda row: -lengths[row])

@@ -31,9 +31,9 @@ def test_planning_for_a_billion_sequences() -> None:
     )
     sampler.seek(3 * sampler.steps_per_epoch + 12345)
     shard = next(iter(sampler))
-    pieces = shard.sizes
-    assert int(pieces.tokens.max()) <= 8192
-    assert len(shard.sequences) == pieces.rows[1023] > 0
+    sizes = shard.sizes
+    assert int(sizes.tokens.max()) <= 8192
+    assert len(shard.sequences) == sizes.rows[1023] > 0
 
 
 def test_padding_and_memory_do_not_grow() -> None:
@@ -42,6 +42,6 @@ def test_padding_and_memory_do_not_grow() -> None:
     plan = Plan(LengthOrder.of(lengths), shards=4, tokens=4096, rows=512)
     assert len(plan._run_start) <= 400
     shards = [plan.shards_of(plan.step(step)) for step in range(0, len(plan), 50)]
-    padded = sum(int(pieces.padded_tokens.sum()) for pieces in shards)
-    real = sum(int(pieces.tokens.sum()) for pieces in shards)
+    padded = sum(int(sizes.padded_tokens.sum()) for sizes in shards)
+    real = sum(int(sizes.tokens.sum()) for sizes in shards)
     assert 1 - real / padded < 0.01

@@ -88,9 +88,9 @@ def test_shapes_known_without_the_rows() -> None:
     )
     sampler.set_epoch(2)
     for shard in sampler:
-        pieces = shard.sizes
+        sizes = shard.sizes
         own = [lengths[row] for row in shard.sequences]
-        assert [part[shard.shard] for part in pieces] == [len(own), sum(own), len(own) * max(own, default=0)]
+        assert [part[shard.shard] for part in sizes] == [len(own), sum(own), len(own) * max(own, default=0)]
 
 
 def test_epochs_and_seeds_differ_and_repeat() -> None:

@@ -17,6 +17,7 @@ from seq.run.checkpoint import (
     checkpoints_in,
     delete_old,
     describe_run,
+    fingerprint,
     load_checkpoint,
     load_for_resume,
     params_sha256,
@@ -139,3 +140,18 @@ def test_digest_is_of_names_and_values() -> None:
     with torch.no_grad():
         model.weight[0, 0] = torch.nextafter(model.weight[0, 0], torch.tensor(9.0))
     assert params_sha256(model) != digest
+
+
+def test_ranks_that_begin_with_other_weights_are_noticed(tmp_path: Path) -> None:
+    """As where `train.init_from` is another run on another host."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\n" + "".join(f"ab{n},{n % 3}\n" for n in range(40)))
+    words = ("data.source=csv", f"data.files.train={rows}", f"data.cache_dir={tmp_path / 'cache'}")
+    config = override_config(Config(), words, where="test")
+    corpus = prepare_corpus(config.data, task="classify")
+    model = TrainState.create(config, corpus, torch.device("cpu")).model
+    before = fingerprint(config, corpus, 0, model)
+    assert before == fingerprint(config, corpus, 0, model) != fingerprint(config, corpus, 1, model)
+    with torch.no_grad():
+        model.output.bias[0] += 1
+    assert fingerprint(config, corpus, 0, model) != before

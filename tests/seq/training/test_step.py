@@ -57,7 +57,7 @@ def reference(kind: str) -> list[torch.Tensor]:
 
 
 def accumulate(kind: str, shards: int, make_reduction: Callable[[DistributedDataParallel], Any]) -> list[torch.Tensor]:
-    """What train_step does up to the update, in double precision."""
+    """What `Trainer.accumulate_gradients` does, in double precision."""
     config, dataset = make_config(kind, shards), make_dataset(kind)
     model = DistributedDataParallel(build_model(config, vocab_size=11, num_labels=3).double())
     reduction = make_reduction(model)
