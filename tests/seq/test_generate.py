@@ -53,7 +53,7 @@ def test_names_are_written_by_label(generator: Path) -> None:
     assert len(ten.stdout.splitlines()) == 10
     missing = run(*command, "--label", "Elvish")
     assert missing.returncode == 2
-    assert "label 'Elvish' is none of the training data; there are Arabic, Chinese" in missing.stderr
+    assert "label 'Elvish' is not a label of the training data; there are Arabic, Chinese" in missing.stderr
     assert "a label is missing" in run(*command).stderr
     samples = [json.loads(line) for line in (generator / "samples.jsonl").read_text().splitlines()]
     assert {sample["label"] for sample in samples} > {"Irish", "Polish"}

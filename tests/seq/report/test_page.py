@@ -22,11 +22,6 @@ from seq.run.result import describe_environment
 NASTY = '<script>alert("x")</script> $\\frac & \u4e2d\u6587'
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    return make_run(tmp_path / "one")
-
-
 def make_run(folder: Path, *overrides: str) -> Path:
     """A run directory of a classifier with two classes, whose names and texts are hostile."""
     folder.mkdir()
