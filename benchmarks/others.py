@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from seq.config import Config
 from seq.data.corpus import Corpus
@@ -56,6 +56,33 @@ class Plain(nn.Module):
         return loss_sum(self(inputs, lengths), targets) / int((targets >= 0).sum())
 
 
+class Padded(Plain):
+    """What a careful user writes: batches of nearly one length, so that padded rows can go through `nn.GRU` as they are."""
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        states, _ = self.gru(self.embedding(inputs))
+        if not self.gru.bidirectional:
+            return self.output(states)  # type: ignore[no-any-return]
+        forward, backward = states.chunk(2, dim=2)
+        last = forward[torch.arange(len(lengths)), lengths - 1]
+        return self.output(torch.cat([last, backward[:, 0]], dim=1))  # type: ignore[no-any-return]
+
+
+def sorted_loader(examples: list[Example], rows: int) -> Any:
+    """Batches of neighbours in length, in random order."""
+    order = sorted(range(len(examples)), key=lambda place: len(examples[place][0]))
+    batches = [order[start : start + rows] for start in range(0, len(order), rows)]
+    return DataLoader(examples, batch_sampler=_Shuffled(batches), collate_fn=collate)  # type: ignore[arg-type]
+
+
+class _Shuffled(Sampler[list[int]]):
+    def __init__(self, batches: list[list[int]]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (self.batches[place] for place in torch.randperm(len(self.batches)).tolist())
+
+
 def padding_loader(examples: list[Example], rows: int) -> Any:
     """Random batches, padded one by one."""
     return DataLoader(examples, rows, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
@@ -94,13 +121,27 @@ def _endless(loader: Any) -> Iterator[Any]:
 
 def plain(problem: Problem, config: Config, corpus: Corpus, loader: Any) -> Callable[[], int]:
     model, optimizer = _new(config, corpus)
+    return _loop(problem, model, optimizer, loader, bf16=False)
+
+
+def careful(problem: Problem, config: Config, corpus: Corpus, loader: Any, *, bf16: bool) -> Callable[[], int]:
+    model = Padded(config, corpus.tokenizer.vocab_size, len(corpus.labels))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    return _loop(problem, model, optimizer, loader, bf16=bf16)
+
+
+def _loop(
+    problem: Problem, model: Plain, optimizer: torch.optim.Optimizer, loader: Any, *, bf16: bool
+) -> Callable[[], int]:
     batches = _endless(loader)
 
     def train() -> int:
         tokens = 0
         for _ in range(problem.batches):
             batch = next(batches)
-            model.loss(batch).backward()  # type: ignore[no-untyped-call]
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = model.loss(batch)
+            loss.backward()  # type: ignore[no-untyped-call]
             clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()

@@ -1,55 +1,57 @@
-"""More processes: the same batch shared among them (strong), and a batch that grows with them (weak).
+"""More processes: the config's batch shared among them (strong), and one shard for each process (weak).
 
 python -m benchmarks.scaling [CONFIG] [section.key=value ...]
 """
 
+import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 
 from benchmarks.timing import Report
 from seq.command_line import config_and_overrides, config_parser, exit_code
-from seq.run.json_lines import read_lines
 
-STEPS, ROUNDS, SIZES = 60, 3, (1, 2, 4)
+STEPS, ROUNDS = 150, 3
+SIZES = [size for size in (1, 2, 4, 8) if size <= (os.cpu_count() or 1)]
 TRAINER = Path(__file__).parents[1] / "train_ddp.py"
+TRAINING = ("data", "compute", "sync")
 
 
 def main(arguments: list[str]) -> None:
     path, overrides = config_and_overrides(config_parser("benchmarks.scaling", __doc__).parse_args(arguments).words)
-    rates: dict[tuple[str, int], list[float]] = {(kind, size): [] for kind in ("strong", "weak") for size in SIZES}
+    speeds: dict[tuple[str, int], list[float]] = {(kind, size): [] for kind in ("strong", "weak") for size in SIZES}
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(ROUNDS):
-            for kind, size in rates:
-                shards = max(SIZES) if kind == "strong" else size
-                settings = [f"batch.shards={shards}", f"run.output_dir={folder}", f"run.name={kind}-{size}-{number}"]
-                rates[kind, size].append(_tokens_per_second(size, [str(path), *overrides, *settings], Path(folder)))
-    columns = ["scaling", "processes", "tokens/s", "times one", "efficiency"]
-    report = Report("scaling", f"{path.stem}: {STEPS} steps, median of {ROUNDS} runs in turn", columns)
-    for (kind, size), found in rates.items():
-        gain = statistics.median(found) / statistics.median(rates[kind, 1])
-        report.add(kind, size, statistics.median(found), gain, gain / size)
+        for number, (kind, size) in product(range(ROUNDS), speeds):
+            weak = [f"batch.shards={size}"] if kind == "weak" else []
+            run = Path(folder) / f"{kind}-{size}-{number}"
+            speeds[kind, size].append(_tokens_per_second(size, [str(path), *overrides, *weak], run))
+    columns = ["scaling", "processes", "tokens/s", "times one", "efficiency", "quartiles"]
+    report = Report("scaling", f"{path.stem}: {STEPS} steps, {ROUNDS} runs in turn", columns)
+    for (kind, size), found in speeds.items():
+        gains = [many / one for many, one in zip(found, speeds[kind, 1], strict=True)]
+        low, middle, high = statistics.quantiles(gains, n=4)
+        report.add(kind, size, statistics.median(found), middle, middle / size, f"{low:.2f} to {high:.2f}")
     report.show()
 
 
-def _tokens_per_second(size: int, words: list[str], folder: Path) -> float:
-    """The speed of a real run, without its first logged steps."""
+def _tokens_per_second(size: int, words: list[str], run: Path) -> float:
+    """Of a real run, in the time of training alone: without start-up, evaluation and saving."""
     settings = [
         f"train.steps={STEPS}",
-        "logging.every_steps=10",
+        f"run.output_dir={run.parent}",
+        f"run.name={run.name}",
         "logging.wandb=disabled",
-        "evaluation.every_steps=1000000",
     ]
+    settings += ["logging.report=false", "evaluation.every_steps=1000000", "checkpoint.every_steps=1000000"]
+    settings += ["evaluation.window=1000000", "generation.prompts=[]"]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={size}"]
-    command = [sys.executable, *launcher, str(TRAINER), *words, *settings, "checkpoint.every_steps=1000000"]
-    subprocess.run(command, check=True, capture_output=True)
-    lines = [
-        line for line in read_lines(folder / words[-1].partition("=")[2] / "metrics.jsonl") if line["event"] == "train"
-    ]
-    rates: list[float] = [line["tokens_per_second"] for line in lines[1:]]
-    return statistics.median(rates)
+    subprocess.run([sys.executable, *launcher, str(TRAINER), *words, *settings], check=True, capture_output=True)
+    result = json.loads((run / "result.json").read_text())
+    return float(result["tokens_seen"] / sum(result["ledger"].get(cause, 0.0) for cause in TRAINING))
 
 
 if __name__ == "__main__":

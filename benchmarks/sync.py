@@ -35,14 +35,14 @@ def main(arguments: list[str]) -> int:
     corpus = prepare_corpus(config.data, config.task)
     fix_arithmetic_of(config, device_of(process))
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
-        seconds = compare(config, corpus, device)
+        seconds, sent = compare(config, corpus, device)
         if process.is_main:
-            _report(config, seconds, process.world_size).show()
+            _report(config, seconds, sent, process.world_size).show()
     return 0
 
 
-def compare(config: Config, corpus: Corpus, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of each step by reduction."""
+def compare(config: Config, corpus: Corpus, device: torch.device) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """By reduction: seconds of each step, and bytes that a rank sends a step."""
     batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
     steps = list(batches.steps(0, ROUNDS + 2))
     trainers = {
@@ -52,9 +52,10 @@ def compare(config: Config, corpus: Corpus, device: torch.device) -> dict[str, l
     seconds = in_turn(
         {kind: _stepper(trainer, steps) for kind, trainer in trainers.items()}, ROUNDS, before=dist.barrier
     )
+    sent = {kind: trainer.sent_bytes / len(steps) for kind, trainer in trainers.items()}
     for trainer in trainers.values():
         trainer.close()
-    return seconds
+    return seconds, sent
 
 
 def _stepper(trainer: Trainer, steps: list[list[Batch]]) -> Callable[[], None]:
@@ -66,12 +67,14 @@ def _stepper(trainer: Trainer, steps: list[list[Batch]]) -> Callable[[], None]:
     return step
 
 
-def _report(config: Config, seconds: dict[str, list[float]], world_size: int) -> Report:
+def _report(config: Config, seconds: dict[str, list[float]], sent: dict[str, float], world_size: int) -> Report:
     title = f"{config.run.name}: {world_size} processes, {config.batch.shards} shards, {ROUNDS} rounds in turn"
-    report = Report("sync", title, ["reduction", "median step, ms", "times all-reduce's time", "quartiles"])
+    report = Report(
+        "sync", title, ["reduction", "median step, ms", "times all-reduce's time", "quartiles", "MB sent a step"]
+    )
     for kind, spent in seconds.items():
         low, middle, high = ratio(seconds, kind, "allreduce")
-        report.add(kind, statistics.median(spent) * 1000, middle, f"{low:.3f} to {high:.3f}")
+        report.add(kind, statistics.median(spent) * 1000, middle, f"{low:.3f} to {high:.3f}", sent[kind] / 1e6)
     return report
 
 

@@ -18,7 +18,7 @@ class PlainReduction:
     """Same interface as OrderedReduction. Autograd adds the gradients of earlier shards in `grad`."""
 
     def __init__(self, model: DistributedDataParallel, *, compress: Compression) -> None:
-        self._dtype, self.waited = _DTYPES.get(compress), 0.0
+        self._dtype, self.waited, self.sent_bytes = _DTYPES.get(compress), 0.0, 0
         model.register_comm_hook(self, PlainReduction._hook)
 
     def push(self) -> None:
@@ -36,7 +36,9 @@ class PlainReduction:
         of the whole step. With compression, half the bytes are sent, and values are rounded."""
         self._last_bucket = time.perf_counter()
         buffer = bucket.buffer()
-        work = dist.all_reduce(buffer.to(self._dtype or buffer.dtype), async_op=True)
+        sent = buffer.to(self._dtype or buffer.dtype)
+        self.sent_bytes += sent.nbytes
+        work = dist.all_reduce(sent, async_op=True)
         assert work is not None
         future: Future[Tensor] = work.get_future().then(lambda done: buffer.copy_(done.value()[0]))
         return future

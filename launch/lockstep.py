@@ -1,72 +1,30 @@
-"""The lockstep reduction: the gradients of V shards are added in one fixed binary tree at every number of ranks.
+"""The lockstep reduction: the gradients of V shards are added in one fixed tree at every number of ranks (`launch.tree`).
 
 Floating-point addition is not associative, so an ordinary all-reduce gives different bits at different world sizes. Here
-the tree over the shards 0 to V - 1 is part of the run:
-
-    ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))        V = 8
-
-Rank r of W owns the contiguous shards [r V/W, (r + 1) V/W), which form a subtree. A rank adds its own subtree as its
-shards come (a binary counter: at most log2(V/W) + 1 gradients exist at once). The upper levels are added across ranks in
-a DDP communication hook: an all-to-all gives each rank all ranks' values of its part of the bucket; the rank adds them in
-tree order; an all-gather collects the parts. This moves as many bytes as a ring, and overlaps with the backward pass like
-DDP's own reduction. Every element is added in the same tree, so buckets and their padding do not matter.
+each rank adds its own shards as they come, as far as they form subtrees, and the sums of subtrees are added across ranks in
+a DDP communication hook (`launch.exchange` moves them). Every rank adds a small bucket whole, and of a large one its own slice,
+which all ranks then gather. Every element is added in the same tree, so buckets and slices do not matter.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed import GradBucket, ProcessGroup  # type: ignore[attr-defined]
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
-Exchange = Callable[[Tensor, ProcessGroup], Tensor]
-"""(W * n,) values -> this rank's part (n,), summed over the ranks in tree order."""
+from launch.exchange import backend_of, open_exchange
+from launch.tree import Subtree, TreeSum, is_left_neighbour, shards_of, subtrees_of
 
+SMALL_BYTES = 1 << 20
+"""Up to this size every rank adds the whole bucket: one exchange instead of two, since the time of small messages is latency."""
 
-def tree_sum(parts: Sequence[Tensor]) -> Tensor:
-    """Add neighbours in place, level by level, into `parts[0]`; their number is a power of two."""
-    level = list(parts)
-    while len(level) > 1:
-        level = [left.add_(right) for left, right in zip(level[::2], level[1::2], strict=True)]
-    return level[0]
-
-
-def ordered_all_reduce(buffer: Tensor, group: ProcessGroup, exchange: Exchange) -> Tensor:
-    """In-place sum of the flat `buffer` over the ranks, in tree order; the same bits on every rank."""
-    missing = -len(buffer) % dist.get_world_size(group)
-    padded = nn.functional.pad(buffer, (0, missing)) if missing else buffer
-    dist.all_gather_single(padded, exchange(padded, group), group=group)
-    return buffer.copy_(padded[: len(buffer)]) if missing else buffer
-
-
-def exchange_all_to_all(values: Tensor, group: ProcessGroup) -> Tensor:
-    received = torch.empty_like(values)
-    dist.all_to_all_single(received, values, group=group)
-    return tree_sum(received.chunk(dist.get_world_size(group)))
-
-
-def exchange_by_halving(values: Tensor, group: ProcessGroup) -> Tensor:
-    """The same tree with send and receive only, for backends without all-to-all. In round k, ranks that differ in bit k
-    swap the halves that the other will own, and add them."""
-    rank, world_size = dist.get_rank(group), dist.get_world_size(group)
-    parts, distance = values.view(world_size, -1), 1
-    while distance < world_size:
-        bit, peer = (rank // distance) & 1, rank ^ distance
-        keep, give = parts[bit::2].clone(), parts[1 - bit :: 2].contiguous()
-        received = torch.empty_like(keep)
-        swaps = [
-            dist.P2POp(dist.isend, give, group=group, group_peer=peer),
-            dist.P2POp(dist.irecv, received, group=group, group_peer=peer),
-        ]
-        for work in dist.batch_isend_irecv(swaps):
-            work.wait()
-        # a + b = b + a to the last bit, so the order of the two ranks does not matter.
-        parts, distance = keep.add_(received), distance * 2
-    return parts[0]
+Gradients = dict[Tensor, Tensor]
+"""Parameter -> gradient."""
 
 
 class OrderedReduction:
@@ -77,84 +35,122 @@ class OrderedReduction:
     The sum is not divided: the loss was already divided by the targets of the whole step.
     """
 
-    def __init__(self, model: DistributedDataParallel, *, exchange: Exchange | None = None) -> None:
+    def __init__(self, model: DistributedDataParallel, *, shards: int, small_bytes: int = SMALL_BYTES) -> None:
         # Parameters only: a reference to `model` would be a cycle through its hook and outlive the group.
         self._parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._stack: list[tuple[int, dict[Tensor, Tensor]]] = []
+        self._shards = shards_of(dist.get_rank(), dist.get_world_size(), shards)
+        self._local: TreeSum[Gradients] = TreeSum(_add_gradients)
+        self._next = self._shards.start
         self.waited = 0.0
-        # A separate group, so that no other collective comes between those of two buckets.
-        self._group: ProcessGroup | None = dist.new_group()
         device = self._parameters[0].device
-        self._exchange = exchange or _choose_exchange(self._group, device)
-        self._stream = _side_stream(self._group, device)
-        self._alone = dist.get_world_size() == 1
-        # One thread: gloo's collectives block, and every rank must call them in the order of the buckets.
+        self._ranks: _RankSum | None = _RankSum(device, shards, small_bytes)
+        self._stream = _side_stream(device)
+        # One thread: an exchange blocks, and every rank must do them in the order of the buckets.
         self._thread = ThreadPoolExecutor(1) if device.type == "cpu" else None
         model.register_comm_hook(self, OrderedReduction._hook)
 
     def push(self) -> None:
         """Take the gradients out of the parameters and add them to the local tree."""
-        level, gradients = 0, {parameter: _take(parameter) for parameter in self._parameters}
-        while self._stack and self._stack[-1][0] == level:
-            _, left = self._stack.pop()
-            torch._foreach_add_(list(left.values()), list(gradients.values()))
-            level, gradients = level + 1, left
-        self._stack.append((level, gradients))
+        self._local.push(Subtree(0, self._next), {parameter: _take(parameter) for parameter in self._parameters})
+        self._next += 1
 
     def finish(self) -> None:
         """The step's gradients are complete: drop the partial sums. The backward pass ended with the last bucket; the time
         since then was spent waiting for the sums."""
         self.waited = time.perf_counter() - self._last_bucket
-        self._stack.clear()
+        self._local.parts.clear()
+        self._next = self._shards.start
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes that this rank has sent so far."""
+        return self._ranks.exchange.sent_bytes if self._ranks else 0
 
     def close(self) -> None:
         """Call this before the process group ends."""
         if self._thread is not None:
             self._thread.shutdown()
-        self._group = None
+        if self._ranks is not None:
+            self._ranks.exchange.close()
+        self._ranks = None
 
     def _hook(self, bucket: GradBucket) -> Future[Tensor]:
-        """The bucket holds only the last shard's gradients. Complete the rank's subtree, then add across ranks."""
+        """The bucket holds only the last shard's gradients. Complete the rank's subtrees, then add across ranks."""
         self._last_bucket = time.perf_counter()
-        for _, partial in reversed(self._stack):
-            lefts = [partial[parameter] for parameter in bucket.parameters()]
-            torch._foreach_add_(bucket.gradients(), lefts)
-        buffer = bucket.buffer()
-        if self._alone:
-            done: Future[Tensor] = Future(devices=[buffer.device] if buffer.is_cuda else None)
-            done.set_result(buffer)
-            return done
-        if self._thread is not None:
-            future: Future[Tensor] = Future()
-            self._thread.submit(self._reduce_in_thread, buffer, future)
-            return future
+        buffer, parts = bucket.buffer(), list(self._parts_of(bucket))
         if self._stream is not None:
-            return self._reduce_on_stream(buffer, self._stream)
-        return self._reduce_through_host(buffer)
+            return self._reduce_on_stream(buffer, parts, self._stream)
+        future: Future[Tensor] = Future(devices=[buffer.device] if buffer.is_cuda else None)
+        if self._thread is not None and not (bucket.is_last() and bucket.index() == 0):
+            self._thread.submit(self._reduce_in_thread, buffer, parts, future)
+        else:  # a single bucket: there is nothing to overlap with
+            future.set_result(self._reduce(buffer, parts))
+        return future
 
-    def _reduce_in_thread(self, buffer: Tensor, future: Future[Tensor]) -> None:
+    def _parts_of(self, bucket: GradBucket) -> Iterator[Tensor]:
+        """The sums of the rank's subtrees, as flat as the bucket; the last one is the bucket's own buffer."""
+        last, rest = Subtree(0, self._shards.stop - 1), list(self._local.parts)
+        while rest and is_left_neighbour(rest[-1][0], last):
+            _, left = rest.pop()
+            torch._foreach_add_(bucket.gradients(), [left[parameter] for parameter in bucket.parameters()])
+            last = Subtree(last.level + 1, last.number // 2)
+        for _, partial in rest:
+            yield torch.cat([partial[parameter].flatten() for parameter in bucket.parameters()])
+        yield bucket.buffer()
+
+    def _reduce_in_thread(self, buffer: Tensor, parts: list[Tensor], future: Future[Tensor]) -> None:
         try:
-            future.set_result(self._all_reduce(buffer))
+            future.set_result(self._reduce(buffer, parts))
         except BaseException as error:
             future.set_exception(error)  # type: ignore[arg-type]  # its annotation is wrong
 
-    def _reduce_on_stream(self, buffer: Tensor, stream: torch.cuda.Stream) -> Future[Tensor]:
+    def _reduce_on_stream(self, buffer: Tensor, parts: list[Tensor], stream: torch.cuda.Stream) -> Future[Tensor]:
         """NCCL: the collectives run on a side stream while the backward pass continues."""
         future: Future[Tensor] = Future(devices=[buffer.device])
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            future.set_result(self._all_reduce(buffer))
+            future.set_result(self._reduce(buffer, parts))
         return future
 
-    def _reduce_through_host(self, buffer: Tensor) -> Future[Tensor]:
-        """gloo with a GPU that several ranks share: `cpu` and `copy_` wait for the device."""
-        future: Future[Tensor] = Future(devices=[buffer.device])
-        future.set_result(buffer.copy_(self._all_reduce(buffer.cpu())))
-        return future
+    def _reduce(self, buffer: Tensor, parts: list[Tensor]) -> Tensor:
+        assert self._ranks is not None
+        return self._ranks.sum_into(buffer, parts)
 
-    def _all_reduce(self, buffer: Tensor) -> Tensor:
-        assert self._group is not None
-        return ordered_all_reduce(buffer, self._group, self._exchange)
+
+class _RankSum:
+    """Adds the sums of all ranks' subtrees, in tree order."""
+
+    def __init__(self, device: torch.device, shards: int, small_bytes: int) -> None:
+        self.exchange, self._small_bytes = open_exchange(device), small_bytes
+        self._world_size = dist.get_world_size()
+        self._subtrees = [subtrees_of(shards_of(rank, self._world_size, shards)) for rank in range(self._world_size)]
+        self._most = max(map(len, self._subtrees))
+
+    def sum_into(self, buffer: Tensor, parts: list[Tensor]) -> Tensor:
+        """The sum over all ranks, in `buffer` (n,), from this rank's `parts`: each (n,), one of its subtrees."""
+        if self._world_size == 1:
+            total = self._add([parts])
+            return buffer if total is buffer else buffer.copy_(total)
+        sent = torch.stack(parts + [parts[0]] * (self._most - len(parts))) if self._most > 1 else parts[0][None]
+        if sent.nbytes <= self._small_bytes:
+            return buffer.copy_(self._add(self.exchange.gather(sent)))
+        # Each rank adds a slice, and the slices are gathered: the bytes and the additions of a ring.
+        missing = -len(buffer) % self._world_size
+        mine = self._add(self.exchange.scatter(torch.nn.functional.pad(sent, (0, missing)) if missing else sent))
+        return buffer.copy_(self.exchange.gather(mine).flatten()[: len(buffer)])
+
+    def _add(self, parts: Iterable[Iterable[Tensor]]) -> Tensor:
+        """`parts[rank]` are the sums of that rank's subtrees, at least as many rows as it has."""
+        tree: TreeSum[Tensor] = TreeSum(torch.add)
+        for subtrees, values in zip(self._subtrees, parts, strict=True):
+            for subtree, value in zip(subtrees, values, strict=False):
+                tree.push(subtree, value)
+        return tree.total()
+
+
+def _add_gradients(left: Gradients, right: Gradients) -> Gradients:
+    torch._foreach_add_(list(left.values()), list(right.values()))
+    return left
 
 
 def _take(parameter: Tensor) -> Tensor:
@@ -164,22 +160,12 @@ def _take(parameter: Tensor) -> Tensor:
     return gradient
 
 
-def _side_stream(group: ProcessGroup, device: torch.device) -> torch.cuda.Stream | None:
-    nccl = device.type == "cuda" and _backend(group, device) == "nccl"
+def _side_stream(device: torch.device) -> torch.cuda.Stream | None:
+    nccl = device.type == "cuda" and backend_of(_world(), device) == "nccl"
     return torch.cuda.Stream() if nccl else None  # type: ignore[no-untyped-call]
 
 
-def _backend(group: ProcessGroup, device: torch.device) -> str:
-    """`nccl` or `gloo`: what moves tensors of `device`."""
-    return str(group._get_backend(device).name()).lower()
-
-
-def _choose_exchange(group: ProcessGroup, device: torch.device) -> Exchange:
-    """All-to-all if the backend has it. Every rank has the same backend, so all ranks choose the same."""
-    shape = dist.get_world_size(group)
-    probe = torch.zeros(shape, device=device if _backend(group, device) == "nccl" else "cpu")
-    try:
-        dist.all_to_all_single(torch.empty_like(probe), probe, group=group)
-    except RuntimeError:
-        return exchange_by_halving
-    return exchange_all_to_all
+def _world() -> ProcessGroup:
+    world = dist.group.WORLD
+    assert world is not None
+    return world

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from launch.context import Launch, describe_launch, launch_warnings
 from launch.group import explain_lost_connection
+from launch.tree import wasted_share
 from seq.config import Config
 from seq.config.read import load_config
 from seq.config.section import describe_keys
@@ -82,21 +83,25 @@ def config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     return Path(files[0]) if files else default, [word for word in words if "=" in word]
 
 
-def check_world_size(world_size: int, shards: int) -> None:
-    """UserError unless the ranks can share the shards evenly."""
-    if shards % world_size:
-        fitting = ", ".join(str(size) for size in range(1, shards + 1) if shards % size == 0)
+def check_world_size(processes: int, shards: int) -> None:
+    """UserError if there are more ranks than shards."""
+    if processes > shards:
         raise UserError(
-            f"world size {world_size} does not divide batch.shards={shards}; start one of {fitting} processes (or set "
-            "batch.shards, which makes it another run)"
+            f"{processes} processes cannot share batch.shards={shards}; start at most {shards} (or set "
+            f"batch.shards={processes}, which makes it another run)"
         )
 
 
 def check_launch(process: Launch, config: Config) -> None:
-    """UserError unless the ranks can share the shards evenly; rank 0 warns about GPUs that are not used well."""
-    check_world_size(process.world_size, config.batch.shards)
-    for warning in launch_warnings(process) if process.is_main else ():
+    """UserError if there are more ranks than shards; rank 0 warns about GPUs and processes that are not used well."""
+    shards, ranks = config.batch.shards, process.world_size
+    check_world_size(ranks, shards)
+    if not process.is_main:
+        return
+    for warning in launch_warnings(process):
         warn(warning)
+    if waste := wasted_share(ranks, shards):
+        warn(f"{ranks} processes share {shards} shards unevenly and wait {waste:.0%} of their time")
 
 
 def exit_code(program: Callable[[], int | None]) -> int:

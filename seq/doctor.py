@@ -63,9 +63,9 @@ def main(arguments: list[str]) -> int:
 
 
 def world_sizes(config: Config) -> list[int]:
-    """The powers of two that divide the shards: up to one process a GPU (but at least 2), or 8 on a CPU."""
+    """1 to 4, then twice as many each time: up to one process a GPU (but at least 2) or 8 on a CPU, and one a shard."""
     most = max(2, torch.cuda.device_count()) if torch.cuda.is_available() else MOST_PROCESSES
-    return [2**power for power in range(10) if 2**power <= min(most, config.batch.shards)]
+    return [size for size in (1, 2, 3, 4, 8, 16, 32, 64) if size <= min(most, config.batch.shards)]
 
 
 def first_steps(path: Path, overrides: list[str], world_size: int, folder: Path) -> FirstSteps:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from launch.context import describe_launch, device_of
 from launch.group import process_group
+from launch.tree import wasted_share
 from seq.command_line import config_from, config_parser, exit_code
 from seq.config import Config
 from seq.data.corpus import Corpus, prepare_corpus
@@ -105,6 +106,7 @@ def _about_batches(config: Config, batches: BatchLoader) -> Iterator[str]:
     steps = min(batches.steps_per_epoch, MOST_STEPS)
     sizes = [shard.sizes for shard in batches.sampler.shards(range(steps), range(1))]
     rows, tokens, padded = (np.stack([getattr(step, name) for step in sizes]) for name in ShardSizes._fields)
+    waste = {size: wasted_share(size, config.batch.shards) for size in range(1, config.batch.shards + 1)}
     imbalance = (tokens.max(1) / tokens.mean(1) - 1).mean()
     yield (
         f"batches: {batches.steps_per_epoch:,} steps an epoch, {batches.total_steps(config.train):,} in all; a step has "
@@ -114,6 +116,9 @@ def _about_batches(config: Config, batches: BatchLoader) -> Iterator[str]:
         f"padding: {1 - tokens.sum() / padded.sum():.2%} of what is computed; the fullest shard has {imbalance:.1%} more "
         f"tokens than the mean; {len(np.unique(padded)):,} sizes of shards, the largest of {padded.max():,} tokens"
     )
+    even = ", ".join(str(size) for size, share in waste.items() if not share)
+    uneven = ", ".join(f"{size} ({share:.0%})" for size, share in waste.items() if share)
+    yield f"processes: {even} share the shards evenly" + f"; waiting for the longest, of {uneven}" * bool(uneven)
 
 
 def _about_cost(config: Config, batches: BatchLoader, trial: Trial, device: torch.device) -> Iterator[str]:

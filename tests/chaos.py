@@ -182,7 +182,7 @@ def all_killed(run: Run) -> None:
     for victim in [psutil.Process(process.pid), *workers(process)]:
         victim.kill()
     process.wait()
-    run.finish(size=run.random.choice([1, 4]))
+    run.finish(size=run.random.choice([1, 3, 4]))
 
 
 def terminated(run: Run) -> None:
@@ -193,7 +193,7 @@ def terminated(run: Run) -> None:
     process.send_signal(signal.SIGTERM)
     process.wait(60)
     assert json.loads((run.directory / "result.json").read_text())["status"] == "preempted"
-    run.finish(size=run.random.choice([1, 2, 4]))
+    run.finish(size=run.random.choice([1, 2, 3, 4]))
 
 
 def interrupted_twice(run: Run) -> None:
@@ -352,7 +352,7 @@ def node_lost(run: Run) -> None:
 
 def size_changed_often(run: Run) -> None:
     """Stopped three times, each time going on with another number of processes."""
-    for size in run.random.sample([1, 2, 4], 3):
+    for size in run.random.sample([1, 2, 3, 4], 3):
         seen = max([line["step"] for line in run.lines()], default=0)
         process = run.start(size=size)
         run.wait_for_step(min(STEPS - 40, seen + run.random.randint(20, 60)), process)

@@ -60,7 +60,7 @@ MISTAKES = [
     Mistake("key twice", "train bad.yaml", "line 3: key 'steps' is given twice; keep one", {"bad.yaml": "train:\n  steps: 1\n  steps: 2\n"}),
     Mistake("a key of the other kind of model", "train model.kind=language_model model.bidirectional=true", "model.bidirectional: unknown key; it belongs to the other model.kind"),
     Mistake("name with a slash", "train run.name=a/b", "run.name: Name of the run directory: letters, digits"),
-    Mistake("shards no power of two", "train batch.shards=3", "shards must be a power of two (1, 2, 4, 8, ...), not 3"),
+    Mistake("no shards", "train batch.shards=0", "batch.shards: must be greater than 0 (got 0)"),
     Mistake("tied, of two sizes", "train configs/speeches.yaml model.tie_weights=true", "tie_weights needs embedding_dim (64) = hidden_size (384)"),
     Mistake("free running for a classifier", "train train.teacher_forcing=0.5", "is for model.kind=language_model only; leave it at 1.0"),
     Mistake("stream order of paragraphs", "train configs/speeches.yaml data.unit=paragraph", "set data.unit=document"),
@@ -137,11 +137,11 @@ def test_there_are_forty() -> None:
     assert len({mistake.what for mistake in MISTAKES}) == len(MISTAKES) >= 40
 
 
-def test_three_processes() -> None:
+def test_too_many_processes() -> None:
     with pytest.raises(
-        UserError, match=r"world size 3 does not divide batch\.shards=4; start one of 1, 2, 4 processes"
+        UserError, match=r"5 processes cannot share batch\.shards=4; start at most 4 \(or set batch\.shards=5"
     ):
-        check_world_size(3, 4)
+        check_world_size(5, 4)
 
 
 def test_out_of_memory() -> None:

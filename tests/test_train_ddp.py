@@ -161,10 +161,10 @@ def test_faults_end_with_2_before_anything_is_written(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_world_size_must_divide_the_shards(tmp_path: Path) -> None:
-    message = _refused(f"run.output_dir={tmp_path}", world_size=3)
-    assert "world size 3 does not divide batch.shards=4; start one of 1, 2, 4 processes" in message
-    assert message.count("error: world size") == 1
+def test_no_more_processes_than_shards(tmp_path: Path) -> None:
+    message = _refused(f"run.output_dir={tmp_path}", world_size=5)
+    assert "5 processes cannot share batch.shards=4; start at most 4" in message
+    assert message.count("error: 5 processes") == 1
 
 
 def test_help_names_every_key() -> None:

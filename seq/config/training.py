@@ -12,19 +12,13 @@ class BatchConfig(Section):
     """`bucketed`: shards of neighbours in length, steps shuffled. `stream` (language models, `data.unit=document`): each
     shard reads `rows` texts from beginning to end, `window` tokens a step, and carries the GRU's state along."""
     shards: Positive = 4
-    """Microbatches (V) in every step, a power of two. The world size must divide it."""
+    """Microbatches (V) in every step. At most this many processes can share a step."""
     tokens: Positive = 2048
     """Padded-token budget of a shard: rows x longest."""
     rows: Positive = 512
     """Most sequences in a shard; in stream order, the number of texts that a shard reads side by side."""
     window: Positive = 64
     """Tokens of each text in a step, in stream order. Gradients go back this far."""
-
-    @model_validator(mode="after")
-    def _power_of_two(self) -> "BatchConfig":
-        if self.shards & (self.shards - 1):
-            raise ValueError(f"shards must be a power of two (1, 2, 4, 8, ...), not {self.shards}")
-        return self
 
 
 class TrainConfig(Section):
@@ -55,7 +49,7 @@ class OptimizerConfig(Section):
     lr: Annotated[float, Field(gt=0)] = 2e-3
     """Peak learning rate of AdamW, reached after `warmup_steps`."""
     betas: tuple[Dropout, Dropout] = (0.9, 0.999)
-    """Decay rates of AdamW's averages of the gradient and of its square."""
+    """Decay rates of AdamW's averages of the gradient and of its square. N-gram tables use the second only."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Decoupled weight decay of matrices; vectors (biases) have none."""
     warmup_steps: Count = 100

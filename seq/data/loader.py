@@ -47,7 +47,7 @@ class BatchLoader:
         while start < stop:
             self.sampler.seek(start)
             batches = iter(self._loader)
-            while start < stop and (shards := list(islice(batches, self.sampler.shards_per_rank))):
+            while start < stop and (shards := list(islice(batches, len(self.sampler.own)))):
                 yield shards
                 start += 1
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DistributedSampler
 
 from launch.seeding import derive_seed
+from launch.tree import shards_of
 from seq.config import BatchConfig
 from seq.data.dataset import SequenceDataset
 from seq.data.order import permute
@@ -20,9 +21,9 @@ BLOCK = 32
 
 
 class ShardSampler(DistributedSampler[Shard], ABC):
-    """What both orders share: rank r of W gets the shards [r V/W, (r + 1) V/W) of each step, so all ranks have the same
-    number of steps. The shards depend on (data, seed, epoch, batch); rank and world size only decide who gets them.
-    ValueError if the world size does not divide the number of shards.
+    """What both orders share: rank r of W gets a contiguous part of each step's shards (`launch.tree.shards_of`), so all ranks
+    have the same number of steps. The shards depend on (data, seed, epoch, batch); rank and world size only decide who gets them.
+    ValueError if there are more ranks than shards.
     """
 
     def __init__(
@@ -36,9 +37,9 @@ class ShardSampler(DistributedSampler[Shard], ABC):
         seed: int = 0,
     ) -> None:
         super().__init__(dataset, num_replicas, rank, shuffle, seed)
-        if batch.shards % self.num_replicas:
-            raise ValueError(f"world size {self.num_replicas} does not divide {batch.shards} shards")
-        self.shards_per_rank = batch.shards // self.num_replicas
+        if self.num_replicas > batch.shards:
+            raise ValueError(f"world size {self.num_replicas} is more than {batch.shards} shards")
+        self.own = shards_of(self.rank, self.num_replicas, batch.shards)
         self.start_step = 0
         self.arrange(dataset, batch)
 
@@ -68,14 +69,13 @@ class ShardSampler(DistributedSampler[Shard], ABC):
         self.epoch, self.start_step = epoch, 0
 
     def __len__(self) -> int:
-        return (self.steps_per_epoch - self.start_step) * self.shards_per_rank
+        return (self.steps_per_epoch - self.start_step) * len(self.own)
 
     def __iter__(self) -> Iterator[Shard]:
-        first = self.rank * self.shards_per_rank
         begin = self.epoch * self.steps_per_epoch
         for place in range(self.start_step, self.steps_per_epoch, BLOCK):
             steps = range(begin + place, begin + min(place + BLOCK, self.steps_per_epoch))
-            yield from self.shards(steps, range(first, first + self.shards_per_rank))
+            yield from self.shards(steps, self.own)
 
 
 class BucketedDistributedSampler(ShardSampler):

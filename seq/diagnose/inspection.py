@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from seq.data.corpus import Corpus
 from seq.data.dataset import Batch, decode_rows
+from seq.models.gru import GRU
 from seq.training.step import Trainer
 
 ROWS = 8
@@ -36,8 +37,7 @@ def inspect_step(trainer: Trainer, shards: list[Batch], corpus: Corpus) -> None:
     if losses is not None:
         console.print(f"loss {losses.sum().item()!r}; by shard {losses.tolist()}", soft_wrap=True)
     console.print(_table("activations (shard: module)", activations))
-    gradients = [(name, p.grad) for name, p in trainer.model.named_parameters() if p.grad is not None]
-    console.print(_table("gradients, before clipping", gradients))
+    console.print(_table("gradients, before clipping", trainer.gradients()))
     if sys.stdin.isatty():
         import code
 
@@ -54,7 +54,7 @@ def batch_as_text(batch: Batch, corpus: Corpus) -> list[str]:
 
 @contextmanager
 def watch(model: nn.Module) -> Iterator[list[tuple[str, Tensor]]]:
-    """While it is open, collects (`shard: module`, output) of every call of every innermost module."""
+    """While it is open, collects (`shard: module`, output) of every call of a GRU or an innermost module."""
     seen: list[tuple[str, Tensor]] = []
     calls: dict[str, int] = {}
 
@@ -67,8 +67,13 @@ def watch(model: nn.Module) -> Iterator[list[tuple[str, Tensor]]]:
 
         return record
 
-    leaves = [(name, module) for name, module in model.named_modules() if not list(module.children())]
-    handles = [module.register_forward_hook(hook(name)) for name, module in leaves]
+    # A GRU runs its layers from their weights, so they are not called.
+    called = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, GRU) or not list(module.children())
+    ]
+    handles = [module.register_forward_hook(hook(name)) for name, module in called]
     try:
         yield seen
     finally:

@@ -1,13 +1,20 @@
 """The networks: token ids in, logits out. They know nothing about text or files."""
 
 import torch
+from torch import nn
 
 from launch.seeding import derive_seed
 from seq.config import ClassifierConfig, Config
 from seq.models.classifier import Classifier
 from seq.models.language_model import LanguageModel
+from seq.models.table import RowTable
 
 Model = Classifier | LanguageModel
+
+
+def row_tables(model: nn.Module) -> dict[str, RowTable]:
+    """The row-sparse tables of a model, by the names of their weights."""
+    return {f"{name}.weight": module for name, module in model.named_modules() if isinstance(module, RowTable)}
 
 
 def build_model(config: Config, *, vocab_size: int, num_labels: int) -> Model:

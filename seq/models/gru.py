@@ -5,6 +5,7 @@ Each path takes the layers (each an `nn.GRU` of one layer), `inputs` (B, T, I), 
 """
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -63,9 +64,7 @@ def _initialise(layer: nn.Module) -> None:
 
 Path = Callable[[Iterable[nn.Module], Tensor, Tensor, Tensor, nn.Module], tuple[Tensor, Tensor]]
 
-# The limits below come from `python -m benchmarks.gru`.
-SHORT = 16
-"""On a CPU, `nn.GRU` is used for rows without padding that are shorter than this; for others the scan is faster."""
+# The limit comes from `python -m benchmarks.gru`.
 MOST_PADDING = 0.15
 """On a GPU, it is faster to compute the padding than to pack the rows, up to this share of padding."""
 
@@ -75,7 +74,7 @@ def choose_path(inputs: Tensor, lengths: Tensor, directions: int) -> str:
     rows, longest = inputs.shape[:2]
     padding = 1 - int(lengths.sum()) / (rows * longest)
     if inputs.device.type == "cpu":
-        return "dense" if padding == 0 and longest < SHORT else "scan"
+        return "scan"
     return "dense" if padding == 0 or (padding <= MOST_PADDING and directions == 1) else "packed"
 
 
@@ -134,35 +133,63 @@ def run_packed(
     return pad_packed_sequence(packed, batch_first=True, total_length=inputs.shape[1])[0], torch.cat(last)
 
 
+class _Packing(NamedTuple):
+    """Rows as `pack_padded_sequence` packs them, the longest first, with what a scan needs to know of them."""
+
+    data: Tensor
+    """(N, I), packed by time."""
+    sizes: list[int]
+    """Rows that run at each time step."""
+    ends: Tensor
+    """(B,) the place in `data` of each row's last step."""
+    turned: Tensor
+    """(N,) the place of the same row's step in reverse time."""
+    order: Tensor
+    """(B,) the rows of `inputs` from the longest to the shortest."""
+
+
+def _pack(inputs: Tensor, lengths: Tensor) -> _Packing:
+    rows, longest = inputs.shape[:2]
+    if int(lengths.min()) == longest:  # no padding: packing is a transposition
+        places = torch.arange(rows * longest).view(longest, rows)
+        data = inputs.transpose(0, 1).flatten(0, 1)
+        return _Packing(data, [rows] * longest, places[-1], places.flip(0).flatten(), torch.arange(rows))
+    packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+    sizes, order = packed.batch_sizes, packed.sorted_indices
+    assert order is not None
+    ordered = lengths[order.cpu()]
+    # Row i's step t is at starts[t] + i.
+    starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)[:-1]])
+    times = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+    own = torch.arange(len(packed.data)) - starts[times]
+    ends, turned = starts[ordered - 1] + torch.arange(rows), starts[ordered[own] - 1 - times] + own
+    return _Packing(packed.data, sizes.tolist(), ends, turned, order)
+
+
+def _unpack(data: Tensor, packing: _Packing, longest: int) -> Tensor:
+    """(N, H) -> (B, T, H)."""
+    back = packing.order.argsort()
+    if len(packing.sizes) == longest and packing.sizes[-1] == len(back):
+        return data.view(longest, len(back), -1).transpose(0, 1)
+    whole = PackedSequence(data, torch.tensor(packing.sizes), packing.order, back)
+    return pad_packed_sequence(whole, batch_first=True, total_length=longest)[0]
+
+
 def run_scan(
     layers: Iterable[nn.Module], inputs: Tensor, lengths: Tensor, hidden: Tensor, dropout: nn.Module
 ) -> tuple[Tensor, Tensor]:
     """Packed rows, in time linear in their length; see `seq.models.scan`."""
-    packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
-    data, sizes, order = packed.data, packed.batch_sizes, packed.sorted_indices
-    assert order is not None
-    ordered = lengths[order.cpu()]
-    # Row i's step t is at starts[t] + i. `ends`: each row's last step; `turned`: its steps in reverse.
-    starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)[:-1]])
-    ends = starts[ordered - 1] + torch.arange(len(ordered))
-    times = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
-    rows = torch.arange(len(data)) - starts[times]
-    turned = starts[ordered[rows] - 1 - times] + rows
-    last = []
+    packing = _pack(inputs, lengths)
+    data, turned, last = packing.data, packing.turned, []
     for number, layer in enumerate(layers):
         data = dropout(data) if number else data
-        directions = 2 if layer.bidirectional else 1
-        initial = hidden[number * directions : (number + 1) * directions, order]
-        states = [scan(data, initial[0], sizes.tolist(), _weights(layer, ""))]
-        last.append(states[0][ends])
-        if directions == 2:
-            backward = scan(data[turned], initial[1], sizes.tolist(), _weights(layer, "_reverse"))
-            last.append(backward[ends])
-            states.append(backward[turned])
-        data = torch.cat(states, dim=1)
-    whole = PackedSequence(data, sizes, packed.sorted_indices, packed.unsorted_indices)
-    padded, _ = pad_packed_sequence(whole, batch_first=True, total_length=inputs.shape[1])
-    return padded, torch.stack(last)[:, packed.unsorted_indices]
+        directions = ("", "_reverse") if layer.bidirectional else ("",)
+        initial = hidden[number * len(directions) : (number + 1) * len(directions), packing.order]
+        both = torch.stack([data, data[turned]]) if layer.bidirectional else data[None]
+        states = scan(both, initial, packing.sizes, [_weights(layer, direction) for direction in directions])
+        last.append(states[:, packing.ends])
+        data = torch.cat([states[0], states[1, turned]], dim=1) if layer.bidirectional else states[0]
+    return _unpack(data, packing, inputs.shape[1]), torch.cat(last)[:, packing.order.argsort()]
 
 
 PATHS: dict[str, Path] = {"dense": run_dense, "packed": run_packed, "scan": run_scan}

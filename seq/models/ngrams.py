@@ -9,6 +9,8 @@ hashed into buckets (Weinberger and others, 2009), so a table does not grow with
 import torch
 from torch import Tensor, nn
 
+from seq.models.table import RowTable
+
 MULTIPLIER, MODULUS = 1103515245, 2**31 - 1
 """A polynomial hash: the tokens are the digits of a number modulo a prime."""
 
@@ -25,8 +27,7 @@ class NgramLogits(nn.Module):
     def __init__(self, vocab_size: int, num_labels: int, *, orders: int, buckets: int) -> None:
         super().__init__()
         self.sizes = [vocab_size] + [buckets] * (orders - 1)
-        self.table = nn.Embedding(sum(self.sizes), num_labels)
-        nn.init.zeros_(self.table.weight)
+        self.table = RowTable(sum(self.sizes), num_labels, per_token=orders)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, num_labels)."""
@@ -53,7 +54,7 @@ class NgramEmbedding(nn.Module):
     def __init__(self, dim: int, *, orders: int, buckets: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.reach, self.buckets, self.dropout = orders - 1, buckets, dropout
-        self.table = nn.Embedding(self.reach * buckets, dim)
+        self.table = RowTable(self.reach * buckets, dim, per_token=self.reach)
         nn.init.normal_(self.table.weight, std=0.1)
 
     def forward(self, inputs: Tensor, preceding: Tensor) -> Tensor:

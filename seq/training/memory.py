@@ -32,8 +32,8 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def bytes_for_parameters(model: Model) -> int:
-    """Weight, gradient and AdamW's two averages, in fp32."""
-    return 16 * sum(parameter.numel() for parameter in model.parameters())
+    """Weight, gradient and AdamW's two averages, in fp32; of row-sparse tables, weight and average."""
+    return sum(parameter.numel() * (16 if parameter.requires_grad else 8) for parameter in model.parameters())
 
 
 def estimated_bytes_for_shard(model: Model, config: Config, tokens: int) -> int:

@@ -1,11 +1,14 @@
-"""AdamW, and the learning rate as a function of the step."""
+"""AdamW, also for the rows of tables; and the learning rate as a function of the step."""
 
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from seq.config import OptimizerConfig
+
+EPSILON = 1e-8
+"""As in `torch.optim.AdamW`."""
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
@@ -16,6 +19,46 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ada
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+
+
+class RowAdamW:
+    """AdamW without momentum (betas 0 and `betas[1]`) for a table of which a step reads few rows.
+
+    Without momentum, a step without a gradient changes a row only by decay, of its weights and of its averages. So that decay
+    is made up for when the row is read again, as in lazy Adam, and the other rows are not touched. The result is that of
+    AdamW (Kingma and Ba, 2015; Loshchilov and Hutter, 2019) on all rows, but for weight decay in steps of another rate.
+
+    `squares` (rows, dim): the averages of squared gradients. `last` (rows,): the step in which a row was last read. `steps`: all
+    steps so far.
+    """
+
+    def __init__(self, weight: Tensor, config: OptimizerConfig) -> None:
+        self.weight, self.squares = weight, torch.zeros_like(weight)
+        self.last = torch.zeros(len(weight), dtype=torch.int64, device=weight.device)
+        self.steps = torch.zeros((), dtype=torch.int64, device=weight.device)
+        self._beta, self._weight_decay = config.betas[1], config.weight_decay
+
+    @torch.no_grad()
+    def step(self, rows: Tensor, gradient: Tensor, *, lr: float, divide_by: Tensor, bad: Tensor) -> None:
+        """`rows` (N,), each once, and their `gradient` (N, dim), to be divided by `divide_by`. Nothing changes where `bad` is
+        True; that is decided on the device."""
+        self.steps += ~bad
+        gradient = torch.where(bad, 0, gradient / divide_by)
+        missed = torch.where(bad, 0, self.steps - self.last[rows])
+        self.last[rows] += missed
+        squares = self.squares[rows] * (self._beta**missed)[:, None]
+        squares.addcmul_(gradient, gradient, value=1 - self._beta)
+        self.squares[rows] = squares
+        scale = squares.div_(1 - self._beta**self.steps).sqrt_().add_(EPSILON)
+        weight = self.weight[rows] * ((1 - lr * self._weight_decay) ** missed)[:, None]
+        self.weight[rows] = weight.addcdiv_(gradient, scale, value=-lr)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"squares": self.squares, "last": self.last, "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        for name, tensor in self.state_dict().items():
+            tensor.copy_(state[name])
 
 
 def lr_at(step: int, total_steps: int, config: OptimizerConfig) -> float:

@@ -11,8 +11,8 @@ from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.dataset import Batch
 from seq.data.plan import ShardSizes
-from seq.models import Model, build_model
-from seq.training.optimizer import make_optimizer
+from seq.models import Model, build_model, row_tables
+from seq.training.optimizer import RowAdamW, make_optimizer
 from seq.training.precision import grad_scaler
 
 
@@ -21,6 +21,8 @@ class TrainState:
     model: Model
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    tables: dict[str, RowAdamW]
+    """The optimizer of each row-sparse table, by the name of its weight."""
     progress: "Progress"
     carried: "CarriedState"
 
@@ -30,7 +32,8 @@ class TrainState:
         model = build_model(config, vocab_size=corpus.tokenizer.vocab_size, num_labels=len(corpus.labels)).to(device)
         optimizer = make_optimizer(model, config.optimizer)
         scaler = grad_scaler(config.train.precision, device)
-        return cls(model, optimizer, scaler, Progress(), CarriedState(config, device))
+        tables = {name: RowAdamW(table.weight, config.optimizer) for name, table in row_tables(model).items()}
+        return cls(model, optimizer, scaler, tables, Progress(), CarriedState(config, device))
 
     def state_dict(self) -> dict[str, Any]:
         """Called by every rank, because each has the carried states of its own shards only."""
@@ -38,6 +41,7 @@ class TrainState:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "tables": {name: table.state_dict() for name, table in self.tables.items()},
             "progress": asdict(self.progress),
             "carried": self.carried.gather(),
         }
@@ -46,6 +50,8 @@ class TrainState:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        for name, table in self.tables.items():
+            table.load_state_dict(state["tables"][name])
         vars(self.progress).update(state["progress"])
         self.carried.load(state["carried"])
 

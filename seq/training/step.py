@@ -1,21 +1,23 @@
 """One step of training: the gradient of all shards, then the update. `Trainer` is the one place that builds a step."""
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
 from launch.allreduce import PlainReduction
 from launch.collectives import tensor_digest
 from launch.lockstep import OrderedReduction
+from launch.rows import RowGradient, RowReduction
 from launch.seeding import seed_shard
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.dataset import Batch
-from seq.models import Model
+from seq.models import Model, row_tables
 from seq.training.memory import explaining_out_of_memory
 from seq.training.objective import shard_loss
 from seq.training.optimizer import lr_at
@@ -44,9 +46,14 @@ class Trainer:
         self._ddp = DistributedDataParallel(self.state.model, gradient_as_bucket_view=True)
         self._reduction: OrderedReduction | PlainReduction
         if config.sync.reduction == "ordered":
-            self._reduction = OrderedReduction(self._ddp)
+            self._reduction = OrderedReduction(self._ddp, shards=config.batch.shards)
         else:
             self._reduction = PlainReduction(self._ddp, compress=config.sync.compress)
+        self._lr = config.optimizer.lr
+        self._tables = row_tables(self.state.model)
+        self._row_reduction = RowReduction(device, shards=config.batch.shards)
+        self.row_gradients: dict[str, RowGradient] = {}
+        """Of the step under way: for each table, the rows that it has read, and their gradients."""
 
     @property
     def model(self) -> Model:
@@ -57,19 +64,26 @@ class Trainer:
         """Seconds for which this rank waited for the others' gradients, in the last step."""
         return self._reduction.waited
 
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of gradients that this rank has sent so far."""
+        return self._reduction.sent_bytes + self._row_reduction.exchange.sent_bytes
+
     def warm_up(self, batch: Batch) -> None:
         """Forward and backward pass on one batch, as a trial. It changes nothing but the memory that is reserved."""
         with explaining_out_of_memory(batch):
             loss, _ = shard_loss(self.model, batch.to(self.device), None, self.config.train.precision)
             loss.backward()  # type: ignore[no-untyped-call]
         self.model.zero_grad()
+        for table in self._tables.values():
+            table.take_gradient()
 
     def set_lr(self, step: int, total_steps: int) -> float:
         """Set the learning rate of `step` (from 0), by `optimizer.schedule`, and return it."""
-        lr = lr_at(step, total_steps, self.config.optimizer)
+        self._lr = lr_at(step, total_steps, self.config.optimizer)
         for group in self.state.optimizer.param_groups:
-            group["lr"] = lr
-        return lr
+            group["lr"] = self._lr
+        return self._lr
 
     def accumulate_gradients(self, shards: list[Batch]) -> Tensor:
         """Leave the gradient of the whole step in every `grad`, on every rank. Returns the shards' losses (V,).
@@ -78,15 +92,26 @@ class Trainer:
         shards and ranks. The ranks add their gradients once, during the last shard; `no_sync` keeps the earlier ones local.
         """
         losses = torch.zeros(self.config.batch.shards, dtype=torch.float64, device=self.device)
+        rows: dict[str, list[RowGradient]] = {name: [] for name in self._tables}
         for number, batch in enumerate((shard.to(self.device) for shard in shards), 1):
             last = number == len(shards)
             with explaining_out_of_memory(batch), nullcontext() if last else self._ddp.no_sync():
                 losses[batch.shard] = self._backward(batch)
+            for name, table in self._tables.items():
+                rows[name].append(table.take_gradient())
             if not last:
                 self._reduction.push()
         self._reduction.finish()
+        self._add_rows(rows, int(shards[0].sizes.padded_tokens.max()))
         self.state.scaler.unscale_(self.state.optimizer)
         return losses
+
+    def _add_rows(self, rows: dict[str, list[RowGradient]], tokens: int) -> None:
+        """Add up the gradients of tables. `tokens`: most padded tokens in a shard; each token reads a few rows."""
+        scale = self.state.scaler.scale(torch.ones((), device=self.device))
+        for name, shards in rows.items():
+            found, values = self._row_reduction.sum(shards, tokens * self._tables[name].per_token)
+            self.row_gradients[name] = (found, values / scale)
 
     def _backward(self, batch: Batch) -> Tensor:
         """A loss that is not finite makes its gradients NaN, and so the sum over ranks, which tells all ranks."""
@@ -106,20 +131,28 @@ class Trainer:
         `found_inf` is 1.
         """
         optimizer, scaler = self.state.optimizer, self.state.scaler
-        digests = gradient_digests(self.model) if self.config.logging.digests else None
-        grad_norm = get_total_norm(p.grad for p in self.model.parameters() if p.grad is not None)
-        bad = ~grad_norm.isfinite()
-        optimizer.grad_scale = (grad_norm / self.config.train.max_norm).clamp(min=1.0)  # type: ignore[attr-defined]
+        digests = gradient_digests(self.gradients()) if self.config.logging.digests else None
+        grad_norm = get_total_norm([gradient for _, gradient in self.gradients()])
+        bad, clip = ~grad_norm.isfinite(), (grad_norm / self.config.train.max_norm).clamp(min=1.0)
+        optimizer.grad_scale = clip  # type: ignore[attr-defined]
         optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
+        for name, (rows, values) in self.row_gradients.items():
+            self.state.tables[name].step(rows, values, lr=self._lr, divide_by=clip, bad=bad)
         return StepResult(losses, grad_norm, bad, digests)
+
+    def gradients(self) -> list[tuple[str, Tensor]]:
+        """(name, gradient) of every parameter, between the two halves of a step; of a table, of the rows that it has read."""
+        dense = [(name, p.grad) for name, p in self.model.named_parameters() if p.grad is not None]
+        return dense + [(name, values) for name, (_, values) in self.row_gradients.items()]
 
     def close(self) -> None:
         """Call this before the process group ends."""
         self._reduction.close()
+        self._row_reduction.close()
 
 
-def gradient_digests(model: nn.Module) -> dict[str, str]:
-    return {name: tensor_digest(p.grad) for name, p in model.named_parameters() if p.grad is not None}
+def gradient_digests(gradients: Iterable[tuple[str, Tensor]]) -> dict[str, str]:
+    return {name: tensor_digest(gradient) for name, gradient in gradients}

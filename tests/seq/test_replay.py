@@ -38,7 +38,7 @@ def test_replay_of_a_sound_run_and_inspect(tmp_path: Path) -> None:
     for text in (
         "shard 3:",
         "activations",
-        "0: gru.layers.0",
+        "0: gru ",
         "gradients, before clipping",
         "output.weight",
     ):

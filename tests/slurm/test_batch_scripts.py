@@ -91,7 +91,7 @@ def test_one_task_a_rank(cluster: Cluster, run: Run, reference: tuple[Path, dict
 
 def test_what_would_fail_is_refused_before_it_queues(cluster: Cluster, run: Run) -> None:
     for more, message in (
-        (("--nodes", "3"), "world size 3 does not divide batch.shards=4"),
+        (("--nodes", "5"), "5 processes cannot share batch.shards=4; start at most 4"),
         (("optimizer.lrr=1",), "optimizer.lrr: unknown key; did you mean optimizer.lr?"),
         (("data.files.train=/nowhere.csv",), "/nowhere.csv"),
         (("--time", "0:03:00"), "leaves no time to train before the warning"),

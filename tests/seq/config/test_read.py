@@ -21,7 +21,7 @@ def test_every_fault_at_once_with_path_value_and_remedy(tmp_path: Path) -> None:
             tmp_path,
             "model: {kind: language_model, hiden_size: 3}\n"
             "train: {steps: ten, precision: fp8}\n"
-            "batch: {shards: 3}\n"
+            "batch: {shards: 0}\n"
             "optimizer: {max_norm: 1.0}\n"
             "optimiser: {lr: 1}\n",
             "optimizer.lr=-1",
@@ -33,7 +33,7 @@ def test_every_fault_at_once_with_path_value_and_remedy(tmp_path: Path) -> None:
         "model.hiden_size: unknown key; did you mean model.hidden_size?",
         'train.steps: must be a valid integer (got "ten")',
         "train.precision: must be 'fp32', 'tf32', 'bf16' or 'fp16' (got \"fp8\")",
-        "batch: shards must be a power of two (1, 2, 4, 8, ...), not 3",
+        "batch.shards: must be greater than 0 (got 0)",
         "optimizer.max_norm: unknown key; did you mean train.max_norm?",
         "optimiser: unknown key; did you mean optimizer?",
         "optimizer.lr: must be greater than 0 (got -1)",

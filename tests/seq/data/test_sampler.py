@@ -15,7 +15,7 @@ from seq.data.sampler import BucketedDistributedSampler
 Lengths = st.lists(st.integers(1, 40), min_size=1, max_size=300)
 
 
-Shards = st.sampled_from([1, 2, 4, 8])
+Shards = st.sampled_from([1, 2, 3, 4, 6, 8])
 
 
 def dataset_of(lengths: list[int]) -> SequenceDataset:
@@ -41,9 +41,9 @@ def all_shards(lengths: list[int], batch: BatchConfig, world_size: int, epoch: i
 def test_exactly_once_at_every_world_size(lengths: list[int], shards: int, tokens: int, rows: int, epoch: int) -> None:
     batch = BatchConfig(shards=shards, tokens=tokens, rows=rows)
     alone: dict[tuple[int, int], list[int]] | None = None
-    for world_size in [size for size in (1, 2, 4, 8) if size <= shards]:
+    for world_size in [size for size in (1, 2, 3, 5, 8) if size <= shards]:
         ranks = all_shards(lengths, batch, world_size, epoch)
-        assert len({len(rank) for rank in ranks}) == 1
+        assert len({tuple(dict.fromkeys(shard.step for shard in rank)) for rank in ranks}) == 1
         everything = [shard for rank in ranks for shard in rank]
         placed = {(shard.step, shard.shard): shard.sequences.tolist() for shard in everything}
         assert len(placed) == len(everything)
@@ -115,6 +115,6 @@ def test_steps_are_shuffled_and_rows_of_a_length_are_mixed() -> None:
     assert any(np.ptp(shard.sequences) > 8 for shard in shards)
 
 
-def test_world_size_must_divide_the_shards() -> None:
-    with pytest.raises(ValueError, match="world size 3 does not divide 4 shards"):
-        BucketedDistributedSampler(dataset_of([1]), BatchConfig(shards=4), num_replicas=3, rank=0)
+def test_no_more_ranks_than_shards() -> None:
+    with pytest.raises(ValueError, match="world size 5 is more than 4 shards"):
+        BucketedDistributedSampler(dataset_of([1]), BatchConfig(shards=4), num_replicas=5, rank=0)

@@ -11,7 +11,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from launch.allreduce import PlainReduction
-from launch.lockstep import OrderedReduction, exchange_by_halving
+from launch.lockstep import OrderedReduction
 from seq.config import Config
 from seq.config.read import parse_config
 from seq.data.corpus import Split
@@ -56,11 +56,13 @@ def reference(kind: str) -> list[torch.Tensor]:
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
 
-def accumulate(kind: str, shards: int, make_reduction: Callable[[DistributedDataParallel], Any]) -> list[torch.Tensor]:
+def accumulate(
+    kind: str, shards: int, make_reduction: Callable[[DistributedDataParallel, int], Any]
+) -> list[torch.Tensor]:
     """What `Trainer.accumulate_gradients` does, in double precision."""
     config, dataset = make_config(kind, shards), make_dataset(kind)
     model = DistributedDataParallel(build_model(config, vocab_size=11, num_labels=3).double())
-    reduction = make_reduction(model)
+    reduction = make_reduction(model, shards)
     sampler = BucketedDistributedSampler(dataset, config.batch)
     assert sampler.steps_per_epoch == 1
     batches = [dataset[shard] for shard in sampler]
@@ -75,22 +77,22 @@ def accumulate(kind: str, shards: int, make_reduction: Callable[[DistributedData
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
 
-def ordered(model: DistributedDataParallel) -> OrderedReduction:
-    return OrderedReduction(model)
+def ordered(model: DistributedDataParallel, shards: int) -> OrderedReduction:
+    return OrderedReduction(model, shards=shards)
 
 
-def by_halving(model: DistributedDataParallel) -> OrderedReduction:
-    return OrderedReduction(model, exchange=exchange_by_halving)
+def in_two_exchanges(model: DistributedDataParallel, shards: int) -> OrderedReduction:
+    return OrderedReduction(model, shards=shards, small_bytes=0)
 
 
-def plain(model: DistributedDataParallel) -> PlainReduction:
+def plain(model: DistributedDataParallel, shards: int) -> PlainReduction:
     return PlainReduction(model, compress="none")
 
 
 def compare(rank: int, kind: str, all_shards: list[int], expected: list[torch.Tensor], folder: str) -> None:
     world_size = torch.distributed.get_world_size()
-    for shards in (shards for shards in all_shards if shards % world_size == 0):
-        for name, make in (("ordered", ordered), ("by_halving", by_halving), ("plain", plain)):
+    for shards in (shards for shards in all_shards if shards >= world_size):
+        for name, make in (("ordered", ordered), ("in_two_exchanges", in_two_exchanges), ("plain", plain)):
             gradients = accumulate(kind, shards, make)
             torch.testing.assert_close(gradients, expected, rtol=0, atol=1e-12)
             if rank == 0:
@@ -101,11 +103,11 @@ def compare(rank: int, kind: str, all_shards: list[int], expected: list[torch.Te
 @pytest.mark.parametrize("kind", ["classifier", "language_model"])
 def test_gradient(tmp_path: Path, kind: str) -> None:
     """Near the reference in every way; the ordered reduction the same bits at every world size, however exchanged."""
-    for world_size in (1, 2, 4):
-        run_ranks(compare, world_size, tmp_path, kind, [1, 2, 4, 8], reference(kind), str(tmp_path))
-    for shards in (2, 4, 8):
+    for world_size in (1, 2, 3, 4):
+        run_ranks(compare, world_size, tmp_path, kind, [1, 2, 4, 6, 8], reference(kind), str(tmp_path))
+    for shards in (2, 4, 6, 8):
         first = torch.load(tmp_path / f"ordered-{shards}-1.pt")
-        for world_size in (size for size in (1, 2, 4) if size <= shards):
-            for name in ("ordered", "by_halving"):
+        for world_size in (size for size in (1, 2, 3, 4) if size <= shards):
+            for name in ("ordered", "in_two_exchanges"):
                 other = torch.load(tmp_path / f"{name}-{shards}-{world_size}.pt")
                 assert all(torch.equal(mine, its) for mine, its in zip(first, other, strict=True))

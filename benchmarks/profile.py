@@ -1,0 +1,67 @@
+"""Where the time of a step goes: torch's profiler over some steps on one process.
+
+python -m benchmarks.profile [CONFIG] [section.key=value ...]
+"""
+
+import sys
+
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from benchmarks.timing import Report
+from launch.context import describe_launch, device_of
+from launch.group import process_group
+from seq.command_line import config_from, config_parser, exit_code
+from seq.config import Config
+from seq.data.corpus import Corpus, prepare_corpus
+from seq.data.loader import BatchLoader
+from seq.training.precision import fix_arithmetic_of
+from seq.training.step import Trainer
+
+STEPS, UNTIMED, ROWS = 20, 5, 25
+"""Steps that are profiled, steps before them, and operators to show."""
+
+
+def main(arguments: list[str]) -> None:
+    config = config_from(config_parser("benchmarks.profile", __doc__).parse_args(arguments).words)
+    corpus, process = prepare_corpus(config.data, config.task), describe_launch()
+    fix_arithmetic_of(config, device_of(process))
+    with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
+        measured = measure(config, corpus, device)
+    total = sum(event.self_cpu_time_total for event in measured)
+    report = Report(
+        "profile",
+        f"{config.run.name}: self time by operator, {STEPS} steps",
+        ["operator", "calls a step", "ms a step", "share"],
+    )
+    for event in sorted(measured, key=lambda event: -event.self_cpu_time_total)[:ROWS]:
+        spent = event.self_cpu_time_total
+        report.add(event.key, event.count / STEPS, spent / STEPS / 1000, spent / total)
+    report.add("all", sum(event.count for event in measured) / STEPS, total / STEPS / 1000, 1.0)
+    report.show()
+
+
+def measure(
+    config: Config, corpus: Corpus, device: torch.device
+) -> list[torch.autograd.profiler_util.FunctionEventAvg]:
+    """Self times of operators; what lies between them (Python) is counted for the part of the step around it."""
+    batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
+    trainer = Trainer(config, corpus, device)
+    steps = batches.steps(0, UNTIMED + STEPS)
+    trainer.set_lr(0, batches.steps_per_epoch)
+    for _ in range(UNTIMED):
+        trainer.update(trainer.accumulate_gradients(next(steps)))
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for _ in range(STEPS):
+            with record_function("part: batches"):
+                shards = next(steps)
+            with record_function("part: gradients"):
+                losses = trainer.accumulate_gradients(shards)
+            with record_function("part: update"):
+                trainer.update(losses)
+    trainer.close()
+    return list(profiler.key_averages())
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(lambda: main(sys.argv[1:])))

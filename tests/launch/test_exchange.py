@@ -1,0 +1,66 @@
+"""Shared memory and process group give every rank the same."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from launch import exchange
+from launch.exchange import GroupExchange, HostExchange, open_exchange
+from tests.helpers import run_ranks
+
+CPU = torch.device("cpu")
+
+
+def _gather(rank: int) -> None:
+    world_size = dist.get_world_size()
+    group = dist.new_group()
+    host = HostExchange.open(group)
+    assert host is not None
+    for size in (0, 1, 5, exchange.CAPACITY // 4, exchange.CAPACITY // 4 + 3, exchange.CAPACITY):
+        for dtype in (torch.float32, torch.int32, torch.float64):
+            own = (torch.arange(2 * size) + 1000 * rank).to(dtype).view(2, size)
+            if rank == size % world_size:
+                time.sleep(0.005)  # the others wait for the slow one
+            for kind in (host, GroupExchange(group, CPU)):
+                everything = kind.gather(own)
+                assert everything.shape == (world_size, 2, size)
+                for other in range(world_size):
+                    assert torch.equal(everything[other], own - (1000 * rank) + 1000 * other)
+        if size % world_size == 0:
+            parts = [kind.scatter(own).clone() for kind in (host, GroupExchange(group, CPU))]
+            assert torch.equal(*parts)
+
+
+def _dies(rank: int, folder: str) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from the parent, when rank 1 has ended
+    opened = open_exchange(CPU)
+    assert isinstance(opened, HostExchange)
+    opened.gather(torch.zeros(3))
+    if rank == 1:
+        os._exit(7)
+    with pytest.raises(dist.DistNetworkError, match="rank 1 has gone"):
+        opened.gather(torch.zeros(3))
+    (Path(folder) / "noticed").touch()
+    os._exit(0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+def test_the_same_through_memory_and_group(tmp_path: Path, world_size: int) -> None:
+    run_ranks(_gather, world_size, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_rank_that_dies_is_noticed_at_once(tmp_path: Path) -> None:
+    with pytest.raises(mp.ProcessExitedException):  # type: ignore[attr-defined]
+        run_ranks(_dies, 2, tmp_path, str(tmp_path))
+    limit = time.monotonic() + 10
+    while not (tmp_path / "noticed").exists():
+        assert time.monotonic() < limit
+        time.sleep(0.05)

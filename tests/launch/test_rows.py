@@ -1,0 +1,47 @@
+"""Rows of a table, added in the order of the shards."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from launch.rows import RowReduction
+from launch.tree import shards_of
+from tests.helpers import run_ranks
+
+SHARDS, TABLE = 6, 40
+
+
+def gradient(shard: int) -> tuple[Tensor, Tensor]:
+    """Some rows of a shard, one of them twice; the last shard has none."""
+    generator = torch.Generator().manual_seed(shard)
+    count = 0 if shard == SHARDS - 1 else 5 + shard
+    rows = torch.randint(TABLE // 4, (count,), generator=generator)
+    return rows, torch.randn(count, 3, generator=generator) * 10 ** torch.randn(count, 1, generator=generator)
+
+
+def reference() -> Tensor:
+    table = torch.zeros(TABLE, 3)
+    for shard in range(SHARDS):
+        for row, values in zip(*gradient(shard), strict=True):
+            table[row] += values
+    return table
+
+
+def _sum(rank: int) -> None:
+    world_size = torch.distributed.get_world_size()
+    reduction = RowReduction(torch.device("cpu"), shards=SHARDS)
+    for _ in range(2):
+        own = [gradient(shard) for shard in shards_of(rank, world_size, SHARDS)]
+        rows, values = reduction.sum(own, capacity=12)
+        assert rows.tolist() == sorted(set(rows.tolist()))
+        table = torch.zeros(TABLE, 3).index_add(0, rows, values)
+        assert torch.equal(table, reference())
+    reduction.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_size", [1, 2, 4, 6])
+def test_the_slow_loop_at_every_world_size(tmp_path: Path, world_size: int) -> None:
+    run_ranks(_sum, world_size, tmp_path)
