@@ -20,6 +20,7 @@ from seq.config.read import override_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.dataset import Batch
 from seq.data.loader import BatchLoader
+from seq.models import row_tables
 from seq.training.objective import shard_loss
 from seq.training.precision import fix_arithmetic_of
 from seq.training.state import TrainState
@@ -67,6 +68,8 @@ def _add(report: Report, config: Config, corpus: Corpus, device: torch.device) -
 
 def _bare(state: TrainState, steps: list[list[Batch]], config: Config) -> None:
     """As short as a training loop can be."""
+    tables = row_tables(state.model)
+    one, good = torch.ones(()), torch.tensor(False)
     for shards in steps:
         for batch in shards:
             loss, last = shard_loss(state.model, batch, state.carried.before(batch), config.train.precision)
@@ -75,6 +78,11 @@ def _bare(state: TrainState, steps: list[list[Batch]], config: Config) -> None:
         clip_grad_norm_(state.model.parameters(), config.train.max_norm)
         state.optimizer.step()
         state.optimizer.zero_grad()
+        for name, table in tables.items():
+            read, values = table.take_gradient()
+            rows, place = read.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+            total = values.new_zeros(len(rows), values.shape[1]).index_add_(0, place, values)
+            state.tables[name].step(rows, total, lr=config.optimizer.lr, divide_by=one, bad=good)
 
 
 if __name__ == "__main__":

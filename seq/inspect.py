@@ -118,7 +118,7 @@ def _about_batches(config: Config, batches: BatchLoader) -> Iterator[str]:
     )
     even = ", ".join(str(size) for size, share in waste.items() if not share)
     uneven = ", ".join(f"{size} ({share:.0%})" for size, share in waste.items() if share)
-    yield f"processes: {even} share the shards evenly" + f"; waiting for the longest, of {uneven}" * bool(uneven)
+    yield f"processes: {even} share the shards evenly" + f"; others wait part of their time: {uneven}" * bool(uneven)
 
 
 def _about_cost(config: Config, batches: BatchLoader, trial: Trial, device: torch.device) -> Iterator[str]:
