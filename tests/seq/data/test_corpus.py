@@ -1,48 +1,13 @@
 """Prepared once, mapped, and checked to the last bit."""
 
-import json
 from pathlib import Path
 
 import numpy as np
-import pandas
 import pytest
 
-from seq.config import Config, DataConfig
-from seq.config.read import parse_config
-from seq.data.corpus import Corpus, prepare_corpus
+from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
-
-ROWS = [
-    ("Adylov", "Russian"),
-    ("Sloan", "Irish"),
-    ("NA", "Irish"),
-    ("null", "Russian"),
-    ("007", "Irish"),
-    ("Harb", "Russian"),
-]
-
-
-def data(**keys: object) -> DataConfig:
-    config: Config = parse_config({"data": keys, "model": {"kind": "language_model"}}, where="test")
-    return config.data
-
-
-def write_rows(folder: Path, kind: str, rows: list[tuple[str, str]] = ROWS, name: str = "train") -> Path:
-    path = folder / f"{name}.{kind}"
-    table = pandas.DataFrame(rows, columns=["name", "origin"])
-    if kind == "csv":
-        table.to_csv(path, index=False)
-    elif kind == "json":
-        path.write_text("\n".join(json.dumps({"name": name, "origin": origin}) for name, origin in rows))
-    else:
-        table.to_parquet(path)
-    return path
-
-
-def texts(corpus: Corpus, split: str) -> list[str]:
-    array = corpus.splits[split].sequences
-    bounds = zip(array.offsets[:-1], array.offsets[1:], strict=True)
-    return [corpus.tokenizer.decode(array.values[start:stop].tolist()) for start, stop in bounds]
+from tests.corpora import ROWS, data, texts, write_rows
 
 
 def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
-from tests.seq.data.test_corpus import data, texts, write_rows
+from tests.corpora import data, texts, write_rows
 
 
 def test_validation_rows_are_cut_by_hash_and_no_label_is_lost(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
-from tests.seq.data.test_corpus import ROWS, data, texts, write_rows
+from tests.corpora import ROWS, data, texts, write_rows
 
 
 @pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
