@@ -79,10 +79,8 @@ def _bare(state: TrainState, steps: list[list[Batch]], config: Config) -> None:
         state.optimizer.step()
         state.optimizer.zero_grad()
         for name, table in tables.items():
-            read, values = table.take_gradient()
-            rows, place = read.unique(return_inverse=True)  # type: ignore[no-untyped-call]
-            total = values.new_zeros(len(rows), values.shape[1]).index_add_(0, place, values)
-            state.tables[name].step(rows, total, lr=config.optimizer.lr, divide_by=one, bad=good)
+            rows, values = table.take_gradient().total(len(table.weight))
+            state.tables[name].step(rows, values, lr=config.optimizer.lr, divide_by=one, bad=good)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-CAPACITY = 1 << 20
-"""Bytes of a slot. A larger message is sent in parts."""
+CAPACITY, TOTAL = 4 << 20, 64 << 20
+"""Most bytes of a slot, and of all slots together. A larger message is sent in parts."""
 LINE = 64
 """Bytes between two counters: they shall not share a line of the processor's cache."""
 SPINS = 2000
@@ -89,7 +89,8 @@ class HostExchange:
         words = np.frombuffer(memory, np.int64, _head(world_size) // 8).reshape(-1, LINE // 8)[:, 0]
         self._counters, self._processes = words[1 : world_size + 1], words[world_size + 1 :]
         slots = torch.frombuffer(memory, dtype=torch.uint8, offset=_head(world_size))
-        self._slots = slots.view(2, world_size, CAPACITY)
+        self._capacity = _capacity(world_size)
+        self._slots = slots.view(2, world_size, self._capacity)
         self._processes[rank] = os.getpid()
 
     @classmethod
@@ -113,8 +114,11 @@ class HostExchange:
 
     def gather(self, own: Tensor) -> Tensor:
         sent = own.contiguous().view(-1).view(torch.uint8)
-        parts = [self._gather(part) for part in sent.split(CAPACITY)]  # type: ignore[no-untyped-call]
-        whole = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        if len(sent) <= self._capacity:
+            whole = self._gather(sent)
+        else:
+            parts = sent.split(self._capacity)  # type: ignore[no-untyped-call]
+            whole = torch.cat([self._gather(part).clone() for part in parts], dim=1)
         return whole.view(own.dtype).view(len(self._pids), *own.shape)
 
     def scatter(self, own: Tensor) -> Tensor:
@@ -136,7 +140,7 @@ class HostExchange:
                     self._check_ranks()
             elif spins > 20:
                 os.sched_yield()  # there may be more ranks than cores
-        return slots.clone() if len(sent) == CAPACITY else slots
+        return slots
 
     def _check_ranks(self) -> None:
         for rank, pid in enumerate(self._pids):
@@ -152,8 +156,12 @@ def _head(world_size: int) -> int:
     return LINE * (1 + 2 * world_size)
 
 
+def _capacity(world_size: int) -> int:
+    return min(CAPACITY, TOTAL // (2 * world_size) // LINE * LINE)
+
+
 def _size(world_size: int) -> int:
-    return _head(world_size) + 2 * world_size * CAPACITY
+    return _head(world_size) + 2 * world_size * _capacity(world_size)
 
 
 def _create(world_size: int, token: bytes) -> int | None:

@@ -20,8 +20,9 @@ from torch.nn.parallel import DistributedDataParallel
 from launch.exchange import backend_of, open_exchange
 from launch.tree import Subtree, TreeSum, is_left_neighbour, shards_of, subtrees_of
 
-SMALL_BYTES = 1 << 20
-"""Up to this size every rank adds the whole bucket: one exchange instead of two, since the time of small messages is latency."""
+SMALL_BYTES = 8 << 20
+"""Up to this size of all ranks' parts, every rank adds the whole bucket: one exchange instead of two, since the time of small
+messages is latency."""
 
 Gradients = dict[Tensor, Tensor]
 """Parameter -> gradient."""
@@ -132,7 +133,7 @@ class _RankSum:
             total = self._add([parts])
             return buffer if total is buffer else buffer.copy_(total)
         sent = torch.stack(parts + [parts[0]] * (self._most - len(parts))) if self._most > 1 else parts[0][None]
-        if sent.nbytes <= self._small_bytes:
+        if sent.nbytes * self._world_size <= self._small_bytes:
             return buffer.copy_(self._add(self.exchange.gather(sent)))
         # Each rank adds a slice, and the slices are gathered: the bytes and the additions of a ring.
         missing = -len(buffer) % self._world_size

@@ -1,4 +1,6 @@
-"""Row-sparse gradients: each shard's rows of a table, added in the order of the shards at every number of ranks."""
+"""Row-sparse gradients: what each shard adds to the rows of a table, in the order of the shards at every number of ranks."""
+
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -7,38 +9,69 @@ from torch import Tensor
 from launch.exchange import open_exchange
 from launch.tree import shards_of
 
-RowGradient = tuple[Tensor, Tensor]
-"""Rows (N,) int64, and values (N, dim) for them."""
+
+class RowGradient(NamedTuple):
+    """Of M weighted sums of K rows. The gradient of row `rows[m, k]` is `factors[m, k] * values[m]`, added up over m and k.
+    This is smaller than K values for each sum, and nothing is sorted before all shards are together."""
+
+    rows: Tensor
+    """(M, K) int64; a row may occur many times."""
+    factors: Tensor
+    """(M, K) float32."""
+    values: Tensor
+    """(M, dim) float32: the gradient of each sum."""
+
+    def total(self, table_rows: int) -> tuple[Tensor, Tensor]:
+        """Of a table of `table_rows`: the rows (N,), in the order in which they first occur, and their gradients (N, dim), added in the order of `rows`."""
+        rows = self.rows.flatten()
+        places = torch.arange(len(rows), dtype=torch.int64, device=rows.device)
+        # For each row of the table, the place where it first occurs. To sort the rows takes ten times as long.
+        first = rows.new_full((table_rows,), len(rows)).scatter_reduce_(0, rows, places, "amin").index_select(0, rows)
+        is_first = first == places
+        found, number = rows[is_first], (is_first.cumsum(0) - 1).index_select(0, first)
+        added = (self.values[:, None] * self.factors[:, :, None]).flatten(0, 1)
+        return found, added.new_zeros(len(found), added.shape[1]).index_add_(0, number, added)
 
 
 class RowReduction:
-    """Every rank gets each shard's rows and values in one exchange, and adds them in the order of the shards."""
+    """Every rank gets the gradients of all shards in one exchange, and adds them in the order of the shards."""
 
     def __init__(self, device: torch.device, *, shards: int) -> None:
         ranks = range(dist.get_world_size())
         self._counts = [len(shards_of(rank, len(ranks), shards)) for rank in ranks]
         self.exchange = open_exchange(device)
 
-    def sum(self, own: list[RowGradient], capacity: int) -> RowGradient:
-        """`own`: of this rank's shards. No shard of any rank has more than `capacity` rows; all ranks know this number, so
-        that the sizes of messages need not be exchanged. Rows come back sorted, each one once."""
+    def sum(self, own: list[RowGradient], *, table_rows: int, capacity: int) -> tuple[Tensor, Tensor]:
+        """`own`: of this rank's shards, each of 1 to `capacity` sums. All ranks know this number, so that the sizes of messages
+        need not be exchanged. Returns what `RowGradient.total` does, of all shards."""
         shards = own if len(self._counts) == 1 else self._gather(own, capacity)
-        rows, place = torch.cat([rows for rows, _ in shards]).unique(return_inverse=True)  # type: ignore[no-untyped-call]
-        values = torch.cat([values for _, values in shards])
-        return rows, values.new_zeros(len(rows), values.shape[1]).index_add_(0, place, values)
+        return RowGradient(*map(torch.cat, zip(*shards, strict=True))).total(table_rows)
 
     def _gather(self, own: list[RowGradient], capacity: int) -> list[RowGradient]:
-        dim, device = own[0][1].shape[1], own[0][1].device
-        # The row number travels as the bits of a float, beside its values; -1 where there is none.
-        sent = torch.full((max(self._counts), capacity, dim + 1), -1, dtype=torch.int32, device=device)
-        for packed, (rows, values) in zip(sent, own, strict=False):
-            packed[: len(rows), 0] = rows
-            packed[: len(rows), 1:] = values.view(torch.int32)
-        received = self.exchange.gather(sent)
-        shards = [shard for rank, count in enumerate(self._counts) for shard in received[rank, :count]]
-        filled = [shard[shard[:, 0] >= 0] for shard in shards]
-        return [(shard[:, 0].long(), shard[:, 1:].contiguous().view(torch.float32)) for shard in filled]
+        _, per_sum = own[0].rows.shape
+        sent = torch.stack([_pack(gradient, capacity) for gradient in own])
+        missing = max(self._counts) - len(own)
+        received = self.exchange.gather(torch.cat([sent, sent[:1].expand(missing, -1, -1)]) if missing else sent)
+        # `received` is used up before the next exchange: `sum` copies it.
+        return [_unpack(received[rank, :count].flatten(0, 1), per_sum) for rank, count in enumerate(self._counts)]
 
     def close(self) -> None:
         """Call this before the process group ends."""
         self.exchange.close()
+
+
+def _pack(gradient: RowGradient, capacity: int) -> Tensor:
+    """(capacity, 2 K + dim): row numbers travel as the bits of floats. The rest is filled up with sums that add zero to a row
+    that was read, so it changes no bit."""
+    size, per_sum = gradient.rows.shape
+    packed = gradient.values.new_zeros(capacity, 2 * per_sum + gradient.values.shape[1])
+    rows = packed[:, :per_sum].view(torch.int32)
+    rows[:size], rows[size:] = gradient.rows, gradient.rows[0, 0]
+    packed[:size, per_sum : 2 * per_sum] = gradient.factors
+    packed[:size, 2 * per_sum :] = gradient.values
+    return packed
+
+
+def _unpack(packed: Tensor, per_sum: int) -> RowGradient:
+    rows, factors, values = packed.split([per_sum, per_sum, packed.shape[1] - 2 * per_sum], dim=1)  # type: ignore[no-untyped-call]
+    return RowGradient(rows.view(torch.int32).long(), factors, values)

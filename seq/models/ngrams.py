@@ -41,8 +41,8 @@ class NgramLogits(nn.Module):
             places.append(bucket + offset)
             inside.append(ends + before <= lengths)
             offset += size
-        chosen = torch.cat(inside, dim=1)
-        logits = self.table(torch.cat(places, dim=1).where(chosen, 0)) * chosen[:, :, None]
+        chosen = torch.stack(inside, dim=2)
+        logits = self.table(torch.stack(places, dim=2).where(chosen, 0), chosen.to(self.table.weight.dtype))
         total: Tensor = logits.sum(1) / lengths.sqrt()
         return total
 
@@ -64,8 +64,8 @@ class NgramEmbedding(nn.Module):
         for back in range(1, self.reach + 1):
             hashed = hash_longer(hashed, tokens[:, self.reach - back : tokens.shape[1] - back])
             places.append(hashed.remainder(self.buckets) + (back - 1) * self.buckets)
-        embedded: Tensor = self.table(torch.stack(places, dim=2))
-        if self.training and self.dropout:
-            kept = nn.functional.dropout(embedded.new_ones(embedded.shape[:3]), self.dropout)
-            embedded = embedded * kept[:, :, :, None]
-        return embedded.sum(2)
+        kept = self.table.weight.new_ones(*inputs.shape, self.reach)
+        embedded: Tensor = self.table(
+            torch.stack(places, dim=2), nn.functional.dropout(kept, self.dropout, self.training)
+        )
+        return embedded

@@ -1,35 +1,38 @@
-"""A table of embeddings of which a batch reads few rows. Its gradient is (rows, values), never a whole table."""
+"""A table of embeddings of which a batch reads few rows. Its gradient names those rows; it is never a whole table."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from launch.rows import RowGradient
+
 
 class RowTable(nn.Module):
-    """`weight` (rows, dim), as `nn.Embedding` has it, but without a `grad`: autograd sees only the rows that were read.
+    """Weighted sums of rows, as `nn.EmbeddingBag` has them. `weight` (rows, dim) has no `grad`: autograd sees only the sums.
 
-    After a backward pass in training mode, `take_gradient` returns the gradient of these rows.
+    After a backward pass in training mode, `take_gradient` returns what `weight` has to know of it.
     """
 
     def __init__(self, rows: int, dim: int, *, per_token: int) -> None:
-        """`per_token`: the rows that one token reads at most."""
+        """`per_token`: the rows in one sum. A shard asks for at most one sum a token."""
         super().__init__()
         self.per_token = per_token
         # Without `requires_grad`, DDP and the optimizer of the other parameters leave it alone.
         self.weight = nn.Parameter(torch.zeros(rows, dim), requires_grad=False)
-        self._read: list[tuple[Tensor, Tensor]] = []
+        self._read: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def forward(self, places: Tensor) -> Tensor:
-        """`places` (...) row numbers -> (..., dim)."""
-        if not (self.training and torch.is_grad_enabled()):
-            return functional.embedding(places, self.weight)
-        rows, inverse = places.unique(return_inverse=True)  # type: ignore[no-untyped-call]
-        values = self.weight[rows].requires_grad_()
-        self._read.append((rows, values))
-        return functional.embedding(inverse, values)
+    def forward(self, places: Tensor, factors: Tensor) -> Tensor:
+        """`places` (..., per_token) row numbers, and `factors` of the same shape -> (..., dim)."""
+        # Not `embedding_bag`: in ONNX it becomes a loop over all tokens.
+        sums = (functional.embedding(places, self.weight) * factors[..., None]).sum(-2)
+        if self.training and torch.is_grad_enabled():
+            self._read.append((places, factors, sums.requires_grad_()))
+        return sums
 
-    def take_gradient(self) -> tuple[Tensor, Tensor]:
-        """Rows (N,) and their gradients (N, dim), of all calls since the last one. A row may occur once for each call."""
+    def take_gradient(self) -> RowGradient:
+        """Of all calls since the last one."""
         read, self._read = self._read, []
-        gradients = [values.new_zeros(values.shape) if values.grad is None else values.grad for _, values in read]
-        return torch.cat([rows for rows, _ in read]), torch.cat(gradients)
+        found = [
+            (rows, factors, torch.zeros_like(sums) if sums.grad is None else sums.grad) for rows, factors, sums in read
+        ]
+        return RowGradient(*(torch.cat([part.flatten(0, -2) for part in parts]) for parts in zip(*found, strict=True)))

@@ -1,5 +1,7 @@
 """Memory: what a step needs, and an error with advice where a batch does not fit."""
 
+import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +11,17 @@ from seq.config import Config
 from seq.data.dataset import Batch
 from seq.errors import RunError
 from seq.models import Model
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Parameters of glibc's `mallopt`, from its malloc.h."""
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep memory that is freed, for the next step. Else it gives large blocks back to the system, which hands them
+    out again page by page, filled with zeros; that takes up to a fifth of the time of a step with large batches."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, -1)
 
 
 @contextmanager

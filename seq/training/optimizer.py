@@ -43,15 +43,16 @@ class RowAdamW:
         """`rows` (N,), each once, and their `gradient` (N, dim), to be divided by `divide_by`. Nothing changes where `bad` is
         True; that is decided on the device."""
         self.steps += ~bad
-        gradient = torch.where(bad, 0, gradient / divide_by)
-        missed = torch.where(bad, 0, self.steps - self.last[rows])
-        self.last[rows] += missed
-        squares = self.squares[rows] * (self._beta**missed)[:, None]
+        # A bad gradient becomes zero. It may be infinite or NaN, also after the division.
+        gradient = (gradient / divide_by.where(~bad, torch.inf)).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        missed = torch.where(bad, 0, self.steps - self.last.index_select(0, rows))
+        self.last.index_add_(0, rows, missed)
+        squares = self.squares.index_select(0, rows).mul_((self._beta**missed)[:, None])
         squares.addcmul_(gradient, gradient, value=1 - self._beta)
-        self.squares[rows] = squares
+        self.squares.index_copy_(0, rows, squares)
         scale = squares.div_(1 - self._beta**self.steps).sqrt_().add_(EPSILON)
-        weight = self.weight[rows] * ((1 - lr * self._weight_decay) ** missed)[:, None]
-        self.weight[rows] = weight.addcdiv_(gradient, scale, value=-lr)
+        weight = self.weight.index_select(0, rows).mul_(((1 - lr * self._weight_decay) ** missed)[:, None])
+        self.weight.index_copy_(0, rows, weight.addcdiv_(gradient, scale, value=-lr))
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"squares": self.squares, "last": self.last, "steps": self.steps}

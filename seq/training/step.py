@@ -18,7 +18,7 @@ from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.dataset import Batch
 from seq.models import Model, row_tables
-from seq.training.memory import explaining_out_of_memory
+from seq.training.memory import explaining_out_of_memory, keep_freed_memory
 from seq.training.objective import shard_loss
 from seq.training.optimizer import lr_at
 from seq.training.state import TrainState
@@ -41,6 +41,7 @@ class Trainer:
     `accumulate_gradients`, then `update`."""
 
     def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
+        keep_freed_memory()
         self.config, self.device = config, device
         self.state = TrainState.create(config, corpus, device)
         self._ddp = DistributedDataParallel(self.state.model, gradient_as_bucket_view=True)
@@ -52,8 +53,8 @@ class Trainer:
         self._lr = config.optimizer.lr
         self._tables = row_tables(self.state.model)
         self._row_reduction = RowReduction(device, shards=config.batch.shards)
-        self.row_gradients: dict[str, RowGradient] = {}
-        """Of the step under way: for each table, the rows that it has read, and their gradients."""
+        self.row_gradients: dict[str, tuple[Tensor, Tensor]] = {}
+        """Of the step under way: for each table, the rows (N,) that it has read, and their gradients (N, dim)."""
 
     @property
     def model(self) -> Model:
@@ -107,10 +108,11 @@ class Trainer:
         return losses
 
     def _add_rows(self, rows: dict[str, list[RowGradient]], tokens: int) -> None:
-        """Add up the gradients of tables. `tokens`: most padded tokens in a shard; each token reads a few rows."""
+        """Add up the gradients of tables. `tokens`: most padded tokens in a shard."""
         scale = self.state.scaler.scale(torch.ones((), device=self.device))
         for name, shards in rows.items():
-            found, values = self._row_reduction.sum(shards, tokens * self._tables[name].per_token)
+            size = len(self._tables[name].weight)
+            found, values = self._row_reduction.sum(shards, table_rows=size, capacity=tokens)
             self.row_gradients[name] = (found, values / scale)
 
     def _backward(self, batch: Batch) -> Tensor:

@@ -6,26 +6,28 @@ import pytest
 import torch
 from torch import Tensor
 
-from launch.rows import RowReduction
+from launch.rows import RowGradient, RowReduction
 from launch.tree import shards_of
 from tests.helpers import run_ranks
 
 SHARDS, TABLE = 6, 40
 
 
-def gradient(shard: int) -> tuple[Tensor, Tensor]:
-    """Some rows of a shard, one of them twice; the last shard has none."""
+def gradient(shard: int) -> RowGradient:
+    """A few sums of two rows; some rows occur more than once."""
     generator = torch.Generator().manual_seed(shard)
-    count = 0 if shard == SHARDS - 1 else 5 + shard
-    rows = torch.randint(TABLE // 4, (count,), generator=generator)
-    return rows, torch.randn(count, 3, generator=generator) * 10 ** torch.randn(count, 1, generator=generator)
+    sums = 1 + 2 * shard
+    rows = torch.randint(TABLE // 4, (sums, 2), generator=generator)
+    values = torch.randn(sums, 3, generator=generator) * 10 ** torch.randn(sums, 1, generator=generator)
+    return RowGradient(rows, torch.rand(sums, 2, generator=generator), values)
 
 
 def reference() -> Tensor:
     table = torch.zeros(TABLE, 3)
     for shard in range(SHARDS):
-        for row, values in zip(*gradient(shard), strict=True):
-            table[row] += values
+        for rows, factors, values in zip(*gradient(shard), strict=True):
+            for row, factor in zip(rows, factors, strict=True):
+                table[row] += factor * values
     return table
 
 
@@ -34,8 +36,8 @@ def _sum(rank: int) -> None:
     reduction = RowReduction(torch.device("cpu"), shards=SHARDS)
     for _ in range(2):
         own = [gradient(shard) for shard in shards_of(rank, world_size, SHARDS)]
-        rows, values = reduction.sum(own, capacity=12)
-        assert rows.tolist() == sorted(set(rows.tolist()))
+        rows, values = reduction.sum(own, table_rows=TABLE, capacity=12)
+        assert len(rows) == len(set(rows.tolist()))
         table = torch.zeros(TABLE, 3).index_add(0, rows, values)
         assert torch.equal(table, reference())
     reduction.close()

@@ -51,7 +51,10 @@ def test_embeddings_of_ngrams_wherever_a_text_is_cut(text: list[int], orders: in
     model = NgramEmbedding(3, orders=orders, buckets=1 << 16).double()
     tokens = torch.tensor([[0] * model.reach + text])
     alone = {
-        size: {tuple(gram): model.table(_places(model, gram)[size - 2]) for gram in _ngrams(tokens[0].tolist(), size)}
+        size: {
+            tuple(gram): model.table.weight[_places(model, gram)[size - 2]]
+            for gram in _ngrams(tokens[0].tolist(), size)
+        }
         for size in range(2, orders + 1)
     }
     cut = data.draw(st.integers(0, len(text) - 1))
