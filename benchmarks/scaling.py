@@ -13,17 +13,19 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks.timing import Report
-from seq.command_line import config_and_overrides, config_parser, exit_code
+from seq.command_line import config_and_overrides, config_from, config_parser, exit_code
 
-STEPS, ROUNDS = 150, 3
+STEPS, EVERY, ROUNDS = 250, 50, 3
+"""The speed is read every 50 steps; the first reading is of a process that warms up, and does not count."""
 SIZES = [size for size in (1, 2, 4, 8) if size <= (os.cpu_count() or 1)]
 TRAINER = Path(__file__).parents[1] / "train_ddp.py"
-TRAINING = ("data", "compute", "sync")
 
 
 def main(arguments: list[str]) -> None:
     path, overrides = config_and_overrides(config_parser("benchmarks.scaling", __doc__).parse_args(arguments).words)
-    speeds: dict[tuple[str, int], list[float]] = {(kind, size): [] for kind in ("strong", "weak") for size in SIZES}
+    shards = config_from([str(path), *overrides]).batch.shards
+    cases = [("strong", size) for size in SIZES if size <= shards] + [("weak", size) for size in SIZES]
+    speeds: dict[tuple[str, int], list[float]] = {case: [] for case in cases}
     with tempfile.TemporaryDirectory() as folder:
         for number, (kind, size) in product(range(ROUNDS), speeds):
             weak = [f"batch.shards={size}"] if kind == "weak" else []
@@ -39,9 +41,10 @@ def main(arguments: list[str]) -> None:
 
 
 def _tokens_per_second(size: int, words: list[str], run: Path) -> float:
-    """Of a real run, in the time of training alone: without start-up, evaluation and saving."""
+    """Of a real run, in the time of training alone: without start-up, evaluation and saving. Median of the readings."""
     settings = [
         f"train.steps={STEPS}",
+        f"logging.every_steps={EVERY}",
         f"run.output_dir={run.parent}",
         f"run.name={run.name}",
         "logging.wandb=disabled",
@@ -49,9 +52,10 @@ def _tokens_per_second(size: int, words: list[str], run: Path) -> float:
     settings += ["logging.report=false", "evaluation.every_steps=1000000", "checkpoint.every_steps=1000000"]
     settings += ["evaluation.window=1000000", "generation.prompts=[]"]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={size}"]
-    subprocess.run([sys.executable, *launcher, str(TRAINER), *words, *settings], check=True, capture_output=True)
-    result = json.loads((run / "result.json").read_text())
-    return float(result["tokens_seen"] / sum(result["ledger"].get(cause, 0.0) for cause in TRAINING))
+    subprocess.run([sys.executable, *launcher, str(TRAINER), *words, *settings], check=True, stdout=subprocess.DEVNULL)
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    readings = [line["tokens_per_second"] for line in lines if line["event"] == "train"]
+    return float(statistics.median(readings[1:]))
 
 
 if __name__ == "__main__":

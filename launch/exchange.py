@@ -1,4 +1,4 @@
-"""How ranks give each other tensors: through shared memory on one host, else through the process group.
+"""How ranks give each other tensors: on CPUs of one host through shared memory, else through the process group.
 
 On the same host, a message of 400 kB takes 0.05 ms through shared memory and 0.4 ms through gloo, whose threads also take
 time from the ranks. A shard of short rows is computed in 2.5 ms, so this counts.
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 CAPACITY, TOTAL = 4 << 20, 64 << 20
-"""Most bytes of a slot, and of all slots together. A larger message is sent in parts."""
+"""Most bytes of a slot, and of all slots of an exchange. A larger message is sent in parts."""
 LINE = 64
 """Bytes between two counters: they shall not share a line of the processor's cache."""
 SPINS = 2000
@@ -42,7 +42,7 @@ class Exchange(Protocol):
 
 
 def open_exchange(device: torch.device) -> Exchange:
-    """Every rank calls this, and all get the same kind."""
+    """Every rank calls this, and all get the same kind. Nothing but the watchdog ends the wait for a rank that is alive."""
     group = dist.new_group()
     host = HostExchange.open(group) if device.type == "cpu" else None
     return host or GroupExchange(group, device)
@@ -89,18 +89,20 @@ class HostExchange:
         words = np.frombuffer(memory, np.int64, _head(world_size) // 8).reshape(-1, LINE // 8)[:, 0]
         self._counters, self._processes = words[1 : world_size + 1], words[world_size + 1 :]
         slots = torch.frombuffer(memory, dtype=torch.uint8, offset=_head(world_size))
-        self._capacity = _capacity(world_size)
-        self._slots = slots.view(2, world_size, self._capacity)
+        self._slots = slots.view(2, world_size, -1)
+        self._capacity = self._slots.shape[2]
         self._processes[rank] = os.getpid()
 
     @classmethod
-    def open(cls, group: ProcessGroup) -> "HostExchange | None":
-        """None, on every rank, unless the ranks are on one host and can share memory."""
+    def open(cls, group: ProcessGroup, capacity: int = CAPACITY) -> "HostExchange | None":
+        """None, on every rank, unless the ranks are on one host and can share memory. `capacity`: bytes of a slot, a multiple
+        of LINE; fewer where there are many ranks."""
         rank, world_size, token = dist.get_rank(group), dist.get_world_size(group), secrets.token_bytes(8)
-        file = _create(world_size, token) if rank == 0 and world_size > 1 else None
+        size = _head(world_size) + 2 * world_size * min(capacity, TOTAL // (2 * world_size) // LINE * LINE)
+        file = _create(size, token) if rank == 0 and world_size > 1 else None
         offered: list[Any] = ["" if file is None else f"/proc/{os.getpid()}/fd/{file}", token]
         dist.broadcast_object_list(offered, group=group, group_src=0)
-        memory = _map(*offered, size=_size(world_size))
+        memory = _map(*offered, size=size)
         opened = None if memory is None else cls(memory, rank, world_size)
         # The first agreement says that every rank has written its process id; the second, that every rank can see all others.
         agreed = _all_agree(opened is not None, group)
@@ -144,7 +146,7 @@ class HostExchange:
 
     def _check_ranks(self) -> None:
         for rank, pid in enumerate(self._pids):
-            if not _is_alive(pid):
+            if self._counters[rank] < self._messages and not _is_alive(pid):
                 raise dist.DistNetworkError(f"rank {rank} has gone")
 
     def close(self) -> None:
@@ -156,21 +158,13 @@ def _head(world_size: int) -> int:
     return LINE * (1 + 2 * world_size)
 
 
-def _capacity(world_size: int) -> int:
-    return min(CAPACITY, TOTAL // (2 * world_size) // LINE * LINE)
-
-
-def _size(world_size: int) -> int:
-    return _head(world_size) + 2 * world_size * _capacity(world_size)
-
-
-def _create(world_size: int, token: bytes) -> int | None:
+def _create(size: int, token: bytes) -> int | None:
     """A file in memory, without a name, that begins with `token`. None if there is no room, or on another processor."""
     if platform.machine() not in ("x86_64", "AMD64") or not hasattr(os, "memfd_create"):
         return None
     file = os.memfd_create("lockstep")
     try:
-        os.posix_fallocate(file, 0, _size(world_size))
+        os.posix_fallocate(file, 0, size)
         os.pwrite(file, token, 0)
     except OSError:
         os.close(file)

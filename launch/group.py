@@ -17,7 +17,7 @@ from launch.rendezvous import attempt_store
 from launch.watchdog import Watchdog
 
 BACKSTOP_SECONDS = 60
-"""The collectives time out this much later than the watchdog, because the watchdog can name the rank that is stuck."""
+"""The group's collectives time out this much later than the watchdog, because the watchdog can name the rank that is stuck."""
 
 
 @contextmanager

@@ -42,6 +42,7 @@ class OrderedReduction:
         self._shards = shards_of(dist.get_rank(), dist.get_world_size(), shards)
         self._local: TreeSum[Gradients] = TreeSum(_add_gradients)
         self._next = self._shards.start
+        self._error: BaseException | None = None
         self.waited = 0.0
         device = self._parameters[0].device
         self._ranks: _RankSum | None = _RankSum(device, shards, small_bytes)
@@ -57,7 +58,9 @@ class OrderedReduction:
 
     def finish(self) -> None:
         """The step's gradients are complete: drop the partial sums. The backward pass ended with the last bucket; the time
-        since then was spent waiting for the sums."""
+        since then was spent waiting for the sums. An error of an exchange is raised here."""
+        if self._error is not None:
+            raise self._error
         self.waited = time.perf_counter() - self._last_bucket
         self._local.parts.clear()
         self._next = self._shards.start
@@ -103,12 +106,18 @@ class OrderedReduction:
         try:
             future.set_result(self._reduce(buffer, parts))
         except BaseException as error:
-            future.set_exception(error)  # type: ignore[arg-type]  # its annotation is wrong
+            # DDP would take an error in the future for a tensor. `finish` raises it; nobody reads this bucket.
+            self._error = error
+            future.set_result(buffer)
 
     def _reduce_on_stream(self, buffer: Tensor, parts: list[Tensor], stream: torch.cuda.Stream) -> Future[Tensor]:
         """NCCL: the collectives run on a side stream while the backward pass continues."""
         future: Future[Tensor] = Future(devices=[buffer.device])
         stream.wait_stream(torch.cuda.current_stream())
+        for part in parts:
+            part.record_stream(
+                stream
+            )  # else the backward pass may get their memory before the side stream has read them
         with torch.cuda.stream(stream):
             future.set_result(self._reduce(buffer, parts))
         return future

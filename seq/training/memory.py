@@ -10,7 +10,7 @@ import torch
 from seq.config import Config
 from seq.data.dataset import Batch
 from seq.errors import RunError
-from seq.models import Model
+from seq.models import Model, row_tables
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Parameters of glibc's `mallopt`, from its malloc.h."""
@@ -45,13 +45,15 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def bytes_for_parameters(model: Model) -> int:
-    """Weight, gradient and AdamW's two averages, in fp32; of row-sparse tables, weight and average."""
-    return sum(parameter.numel() * (16 if parameter.requires_grad else 8) for parameter in model.parameters())
+    """Weight, gradient and AdamW's two averages, in fp32; of row-sparse tables, weight, average, and a number for each row."""
+    dense = sum(parameter.numel() * 16 for parameter in model.parameters() if parameter.requires_grad)
+    return dense + sum(8 * table.weight.numel() + 8 * len(table.weight) for table in row_tables(model).values())
 
 
 def estimated_bytes_for_shard(model: Model, config: Config, tokens: int) -> int:
     """Memory of the forward and backward pass over `tokens` padded tokens on a CPU. The scan keeps about 11 numbers a unit
-    for the backward pass (docs/performance.md); logits are kept twice."""
+    for the backward pass (docs/performance.md); logits are kept twice; of tables, every rank adds up the rows of all shards."""
     units = config.model.num_layers * model.gru.directions * config.model.hidden_size
     classes = model.output.out_features if config.task != "classify" else 0
-    return tokens * (4 * (11 * units + 2 * config.model.embedding_dim) + 8 * classes)
+    rows = sum(table.per_token * table.weight.shape[1] for table in row_tables(model).values())
+    return tokens * (4 * (11 * units + 2 * config.model.embedding_dim + 2 * config.batch.shards * rows) + 8 * classes)

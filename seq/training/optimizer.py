@@ -26,7 +26,8 @@ class RowAdamW:
 
     Without momentum, a step without a gradient changes a row only by decay, of its weights and of its averages. So that decay
     is made up for when the row is read again, as in lazy Adam, and the other rows are not touched. The result is that of
-    AdamW (Kingma and Ba, 2015; Loshchilov and Hutter, 2019) on all rows, but for weight decay in steps of another rate.
+    AdamW (Kingma and Ba, 2015; Loshchilov and Hutter, 2019) on all rows, but for weight decay: it is made up for at the rate of the
+    later step, and a row that is not read again keeps its weights.
 
     `squares` (rows, dim): the averages of squared gradients. `last` (rows,): the step in which a row was last read. `steps`: all
     steps so far.
@@ -50,7 +51,7 @@ class RowAdamW:
         squares = self.squares.index_select(0, rows).mul_((self._beta**missed)[:, None])
         squares.addcmul_(gradient, gradient, value=1 - self._beta)
         self.squares.index_copy_(0, rows, squares)
-        scale = squares.div_(1 - self._beta**self.steps).sqrt_().add_(EPSILON)
+        scale = squares.div_(1 - self._beta ** self.steps.clamp(min=1)).sqrt_().add_(EPSILON)
         weight = self.weight.index_select(0, rows).mul_(((1 - lr * self._weight_decay) ** missed)[:, None])
         self.weight.index_copy_(0, rows, weight.addcdiv_(gradient, scale, value=-lr))
 

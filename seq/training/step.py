@@ -52,7 +52,7 @@ class Trainer:
             self._reduction = PlainReduction(self._ddp, compress=config.sync.compress)
         self._lr = config.optimizer.lr
         self._tables = row_tables(self.state.model)
-        self._row_reduction = RowReduction(device, shards=config.batch.shards)
+        self._row_reductions = {name: RowReduction(device, shards=config.batch.shards) for name in self._tables}
         self.row_gradients: dict[str, tuple[Tensor, Tensor]] = {}
         """Of the step under way: for each table, the rows (N,) that it has read, and their gradients (N, dim)."""
 
@@ -62,13 +62,13 @@ class Trainer:
 
     @property
     def waited(self) -> float:
-        """Seconds for which this rank waited for the others' gradients, in the last step."""
+        """Seconds from the end of the last backward pass to the sums of all gradients but those of tables."""
         return self._reduction.waited
 
     @property
     def sent_bytes(self) -> int:
         """Bytes of gradients that this rank has sent so far."""
-        return self._reduction.sent_bytes + self._row_reduction.exchange.sent_bytes
+        return self._reduction.sent_bytes + sum(rows.exchange.sent_bytes for rows in self._row_reductions.values())
 
     def warm_up(self, batch: Batch) -> None:
         """Forward and backward pass on one batch, as a trial. It changes nothing but the memory that is reserved."""
@@ -112,7 +112,7 @@ class Trainer:
         scale = self.state.scaler.scale(torch.ones((), device=self.device))
         for name, shards in rows.items():
             size = len(self._tables[name].weight)
-            found, values = self._row_reduction.sum(shards, table_rows=size, capacity=tokens)
+            found, values = self._row_reductions[name].sum(shards, table_rows=size, capacity=tokens)
             self.row_gradients[name] = (found, values / scale)
 
     def _backward(self, batch: Batch) -> Tensor:
@@ -138,6 +138,9 @@ class Trainer:
         bad, clip = ~grad_norm.isfinite(), (grad_norm / self.config.train.max_norm).clamp(min=1.0)
         optimizer.grad_scale = clip  # type: ignore[attr-defined]
         optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
+        if scaler.is_enabled():  # it has not seen the tables
+            for found in scaler._found_inf_per_device(optimizer).values():
+                found.copy_(bad)
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
@@ -153,7 +156,8 @@ class Trainer:
     def close(self) -> None:
         """Call this before the process group ends."""
         self._reduction.close()
-        self._row_reduction.close()
+        for rows in self._row_reductions.values():
+            rows.close()
 
 
 def gradient_digests(gradients: Iterable[tuple[str, Tensor]]) -> dict[str, str]:

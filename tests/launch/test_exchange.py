@@ -37,6 +37,19 @@ def _gather(rank: int) -> None:
             assert torch.equal(*parts)
 
 
+def _many(rank: int) -> None:
+    """Nothing but the exchange itself keeps the ranks together."""
+    host, world_size = HostExchange.open(dist.new_group()), dist.get_world_size()
+    assert host is not None
+    sizes, pauses = torch.Generator().manual_seed(0), torch.Generator().manual_seed(rank)
+    for number in range(400):
+        size = int(torch.randint(1, 3000, (1,), generator=sizes))
+        everything = host.gather(torch.full((size,), world_size * number + rank))
+        if torch.rand((), generator=pauses) < 0.1:
+            time.sleep(0.002)  # the others go on as far as they may
+        assert torch.equal(everything, (world_size * number + torch.arange(world_size))[:, None].expand(-1, size))
+
+
 def _dies(rank: int, folder: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from the parent, when rank 1 has ended
     opened = open_exchange(CPU)
@@ -54,6 +67,11 @@ def _dies(rank: int, folder: str) -> None:
 @pytest.mark.parametrize("world_size", [2, 3, 4])
 def test_the_same_through_memory_and_group(tmp_path: Path, world_size: int) -> None:
     run_ranks(_gather, world_size, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_slow_reader_still_finds_its_message(tmp_path: Path) -> None:
+    run_ranks(_many, 3, tmp_path)
 
 
 @pytest.mark.slow

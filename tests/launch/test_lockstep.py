@@ -1,15 +1,20 @@
 """The tree: one order of adding, kept however the shards are spread over ranks."""
 
+import os
+import signal
+import time
 from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
+import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from launch.allreduce import PlainReduction
 from launch.collectives import check_ranks_agree, tensor_digest
+from launch.group import explain_lost_connection
 from launch.lockstep import OrderedReduction
 from launch.tree import shards_of
 from tests.helpers import run_ranks
@@ -99,3 +104,30 @@ def test_digest() -> None:
     assert tensor_digest(torch.zeros(3)) == tensor_digest(torch.zeros(3))
     assert tensor_digest(torch.zeros(1)) != tensor_digest(torch.tensor([-0.0]))
     assert tensor_digest(torch.arange(6.0).view(2, 3).t()) == tensor_digest(torch.tensor([0.0, 3, 1, 4, 2, 5]))
+
+
+def _dies(rank: int, folder: str) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from the parent, when rank 1 has ended
+    model = DistributedDataParallel(Weights(), bucket_cap_mb=1e-5)
+    reduction = OrderedReduction(model, shards=2)
+    model(rank).backward()
+    reduction.finish()
+    loss = model(rank)  # now DDP has two buckets
+    if rank == 1:
+        os._exit(7)
+    loss.backward()
+    with pytest.raises(RuntimeError) as raised:
+        reduction.finish()
+    assert explain_lost_connection(raised.value) is not None
+    (Path(folder) / "noticed").touch()
+    os._exit(0)
+
+
+@pytest.mark.slow
+def test_a_lost_rank_is_reported_from_the_thread_of_the_exchanges(tmp_path: Path) -> None:
+    with pytest.raises(mp.ProcessExitedException):  # type: ignore[attr-defined]
+        run_ranks(_dies, 2, tmp_path, str(tmp_path))
+    limit = time.monotonic() + 10
+    while not (tmp_path / "noticed").exists():
+        assert time.monotonic() < limit
+        time.sleep(0.05)

@@ -12,6 +12,7 @@ def test_bad_steps_are_skipped_by_all_ranks_and_counted(tmp_path: Path) -> None:
     """Infinite losses planted at (step, shard), on one and on two processes; fp32, and fp16 with its own scale."""
     cases = {
         "one": [[5, 1]],
+        "first": [[0, 2]],
         "fp16": [[5, 1]],
         "row": [[5, 0], [6, 1], [7, 2], [8, 3]],
         "too-many": [[5, 0], [6, 1], [7, 2], [8, 3], [9, 0]],
@@ -34,9 +35,9 @@ def test_bad_steps_are_skipped_by_all_ranks_and_counted(tmp_path: Path) -> None:
         if name != "too-many"
     }
     assert all(len(found) == 1 for found in digests.values())
-    assert len({*digests["one"], *digests["row"], *digests["none"]}) == 3
+    assert len({*digests["one"], *digests["first"], *digests["row"], *digests["none"]}) == 4
     counts = {name: result(tmp_path / f"{name}-2")["bad_steps"] for name in digests}
-    assert counts == {"one": 1, "fp16": 1, "row": 4, "none": 0}
+    assert counts == {"one": 1, "first": 1, "fp16": 1, "row": 4, "none": 0}
     about = json.loads((tmp_path / "one-2" / "bad_steps" / "step-00000006.json").read_text())
     assert [shard["loss"] == "inf" for shard in about["shards"]] == [False, True, False, False]
     assert all("of beer" in row["text"] or len(row["text"]) < 24 for shard in about["shards"] for row in shard["rows"])

@@ -56,11 +56,14 @@ def test_rows_are_updated_as_adamw_updates_all() -> None:
     torch.testing.assert_close(rows_only.weight, whole.detach())
 
 
-def test_a_bad_step_changes_no_row() -> None:
+@pytest.mark.parametrize("steps_before", [0, 1])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 3.0])
+def test_a_bad_step_changes_no_row(steps_before: int, value: float) -> None:
     table = RowAdamW(torch.randn(5, 2), OptimizerConfig())
     rows, good, one = torch.tensor([1, 3]), torch.tensor(False), torch.ones(())
-    table.step(rows, torch.randn(2, 2), lr=0.1, divide_by=one, bad=good)
+    for _ in range(steps_before):
+        table.step(rows, torch.randn(2, 2), lr=0.1, divide_by=one, bad=good)
     before = [table.weight.clone(), *(tensor.clone() for tensor in table.state_dict().values())]
-    table.step(rows, torch.full((2, 2), torch.nan), lr=0.1, divide_by=one * torch.nan, bad=~good)
+    table.step(rows, torch.full((2, 2), value), lr=0.1, divide_by=one * torch.nan, bad=~good)
     after = [table.weight, *table.state_dict().values()]
     assert all(torch.equal(was, now) for was, now in zip(before, after, strict=True))
