@@ -91,6 +91,7 @@ def _carried(model: Model, batch: Batch) -> Predictions:
 
 def _windows(model: Model, batch: Batch, window: int) -> Predictions:
     """The rows in windows, each from a fresh state; as many windows at once as there is room for."""
+    window = min(window, batch.inputs.shape[1])
     count = -(-batch.inputs.shape[1] // window)
     missing = count * window - batch.inputs.shape[1]
     inputs, targets = (

@@ -1,11 +1,10 @@
 """One step of training: the gradient of all shards, then the update. `Trainer` is the one place that builds a step."""
 
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
@@ -90,14 +89,14 @@ class Trainer:
         """Leave the gradient of the whole step in every `grad`, on every rank. Returns the shards' losses (V,).
 
         A shard's loss is its sum over the number of targets of the *whole* step, so the gradient is the plain sum over
-        shards and ranks. The ranks add their gradients once, during the last shard; `no_sync` keeps the earlier ones local.
+        shards and ranks. The ranks add their gradients once, during the last shard: only this one runs under DDP.
         """
         losses = torch.zeros(self.config.batch.shards, dtype=torch.float64, device=self.device)
         rows: dict[str, list[RowGradient]] = {name: [] for name in self._tables}
         for number, batch in enumerate((shard.to(self.device) for shard in shards), 1):
             last = number == len(shards)
-            with explaining_out_of_memory(batch), nullcontext() if last else self._ddp.no_sync():
-                losses[batch.shard] = self._backward(batch)
+            with explaining_out_of_memory(batch):
+                losses[batch.shard] = self._backward(self._ddp if last else self.model, batch)
             for name, table in self._tables.items():
                 rows[name].append(table.take_gradient())
             if not last:
@@ -115,11 +114,11 @@ class Trainer:
             found, values = self._row_reductions[name].sum(shards, table_rows=size, capacity=tokens)
             self.row_gradients[name] = (found, values / scale)
 
-    def _backward(self, batch: Batch) -> Tensor:
+    def _backward(self, model: nn.Module, batch: Batch) -> Tensor:
         """A loss that is not finite makes its gradients NaN, and so the sum over ranks, which tells all ranks."""
         seed_shard(self.config.run.seed, batch.step, batch.shard)
         before = self.state.carried.before(batch)
-        loss, hidden = shard_loss(self._ddp, batch, before, self.config.train.precision)
+        loss, hidden = shard_loss(model, batch, before, self.config.train.precision)
         self.state.carried.after(batch, hidden)
         one_or_nan = torch.where(loss.detach().isfinite(), torch.ones_like(loss), torch.nan)
         self.state.scaler.scale(loss).backward(one_or_nan)  # type: ignore[no-untyped-call]

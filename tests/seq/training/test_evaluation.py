@@ -30,10 +30,10 @@ def make_split(kind: str) -> Split:
     )
 
 
-def record(rank: int, kind: str, file: str) -> None:
+def record(rank: int, kind: str, file: str, window: int = WINDOW) -> None:
     config = make_config(kind, 4)
     model = build_model(config, vocab_size=11, num_labels=3)
-    config = override_config(config, [f"evaluation.window={WINDOW}"], where="test")
+    config = override_config(config, [f"evaluation.window={window}"], where="test")
     evaluation.CHUNK = 4  # several to a row
     result = evaluation.evaluate(model, make_split(kind), config, torch.device("cpu"))
     assert model.training
@@ -72,3 +72,12 @@ def test_exact_at_every_world_size(tmp_path: Path, kind: str) -> None:
     if confusion:
         assert sum(map(sum, confusion)) == ROWS
         assert figures["accuracy"] == hits / ROWS
+
+
+@pytest.mark.slow
+def test_a_window_longer_than_all_texts_needs_no_more_memory(tmp_path: Path) -> None:
+    figures = []
+    for window in (12, 10**12):
+        run_ranks(record, 1, tmp_path, "language_model", str(tmp_path / f"{window}.pt"), window)
+        figures.append(torch.load(tmp_path / f"{window}.pt"))
+    assert figures[0] == figures[1]

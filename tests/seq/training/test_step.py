@@ -1,7 +1,6 @@
 """The gradient of a global batch is the same however it is split over shards and ranks."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +66,9 @@ def accumulate(
     assert sampler.steps_per_epoch == 1
     batches = [dataset[shard] for shard in sampler]
     for number, batch in enumerate(batches, 1):
-        with nullcontext() if number == len(batches) else model.no_sync():
-            loss = loss_sum(model(batch.inputs, batch.lengths)[0], batch.targets) / batch.num_targets
-            torch.autograd.backward(loss)
+        network = model if number == len(batches) else model.module
+        loss = loss_sum(network(batch.inputs, batch.lengths)[0], batch.targets) / batch.num_targets
+        torch.autograd.backward(loss)
         if number < len(batches):
             reduction.push()
     reduction.finish()
