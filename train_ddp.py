@@ -15,7 +15,7 @@ from seq.command_line import check_launch, config_from, exit_code, training_pars
 from seq.data.corpus import prepare_corpus
 from seq.data.loader import BatchLoader
 from seq.inference.initial import InitialModel
-from seq.inference.model_files import export_model
+from seq.inference.model_files import export_at_end
 from seq.inference.samples import SampleWriter
 from seq.log.logger import check_packages, open_logger, say_if_finished
 from seq.report import report_at_end
@@ -137,13 +137,13 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
     epoch = progress.step / batches.steps_per_epoch
     result = make_result(run, trainer.state, evaluation, split, epoch, stopped_by)
     logger.event("stop" if stopped_by else "finish", progress.step, params_sha256=result["params_sha256"])
-    if run.is_main and not stopped_by:
-        export_model(run, trainer.model, result)
+    if run.is_main:
+        directory.write_result(result)
+        if not stopped_by:
+            export_at_end(run, trainer.model, result)
     logger.close(result)
     trainer.close()
     preemption.close()
-    if run.is_main:
-        directory.write_result(result)
     logger.show_result(result)
     return not stopped_by
 

@@ -43,7 +43,7 @@ class Exchange(Protocol):
 
 def open_exchange(device: torch.device) -> Exchange:
     """Every rank calls this, and all get the same kind. Nothing but the watchdog ends the wait for a rank that is alive."""
-    group = dist.new_group()
+    group = new_group()
     host = HostExchange.open(group) if device.type == "cpu" else None
     return host or GroupExchange(group, device)
 
@@ -194,6 +194,16 @@ def _is_alive(pid: int) -> bool:
             return file.read().rpartition(b") ")[2][:1] not in (b"Z", b"X")
     except OSError:
         return False
+
+
+def new_group(backend: str | None = None) -> ProcessGroup:
+    """A group of all ranks for one purpose, with the run's timeout: torch gives a new group half an hour."""
+    world = dist.group.WORLD
+    assert world is not None
+    timeout = world._get_backend(torch.device("cpu")).options._timeout
+    group = dist.new_group(backend=backend, timeout=timeout)
+    assert isinstance(group, ProcessGroup)
+    return group
 
 
 def backend_of(group: ProcessGroup, device: torch.device) -> str:

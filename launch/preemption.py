@@ -6,7 +6,7 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 
-from launch.exchange import LINE, HostExchange
+from launch.exchange import LINE, HostExchange, new_group
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -17,7 +17,7 @@ class Preemption:
 
     def __init__(self) -> None:
         self._received = 0
-        self._group = dist.new_group(backend="gloo")
+        self._group = new_group("gloo")
         self._host = HostExchange.open(self._group, capacity=LINE)
         for number in SIGNALS:
             signal.signal(number, self._note)

@@ -34,7 +34,7 @@ def fix_arithmetic(*, threads: int, deterministic: bool, tf32: bool = False, fas
     torch.backends.cudnn.allow_tf32 = tf32
     if not deterministic:
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     # Filling new memory with NaN is a debugging aid that costs a pass over each new tensor.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -2,6 +2,8 @@
 
 import sys
 
+import torch
+
 from launch.context import describe_launch, device_of
 from launch.group import process_group
 from seq.command_line import check_world_size, exit_code, run_parser
@@ -23,7 +25,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="such as data.files.test=other.csv")
     parser.add_argument("--split", choices=("train", "validation", "test"), help="default: test, if there is one")
     options = parser.parse_intermixed_args(arguments)
-    trained = load_run(options.run, options.checkpoint)
+    # On the CPU first: each rank has its own GPU, and no GPU may start before the arithmetic is fixed.
+    trained = load_run(options.run, options.checkpoint, torch.device("cpu"))
     config = override_config(trained.config, options.overrides, where=str(options.run))
     changed = differing_keys(config, trained.config)
     if fixed := sorted(key for key in changed if key.startswith(TRAINED)):

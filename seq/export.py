@@ -1,10 +1,12 @@
-"""Export a run's model for other programs: python -m seq.export RUN --format onnx | torchscript | safetensors.
+"""Export a run's model for other programs: python -m seq.export RUN --format onnx | torchscript | safetensors | model.
 
 All formats take any number of texts of any length: `inputs` (B, T) token ids, zero after each text's end, `lengths` (B,).
 A classifier gives `logits` (B, classes). A language model also takes the state `hidden` (layers, B, hidden_size), zeros at a
 text's beginning, and gives `logits` (B, T, vocabulary) and the state to continue from. One with n-grams also takes the tokens before
 `inputs`, `preceding` (B, ngrams - 1), zeros where the text has none. For one that writes by label, the states to begin with are
 written beside it, as `*.labels.safetensors`: `states` (labels, layers, hidden_size), in the order of config.json.
+
+`--format model` writes the folder `model/` of a finished run again, as the run itself does at its end.
 """
 
 import sys
@@ -13,15 +15,20 @@ from pathlib import Path
 from seq.command_line import exit_code, run_parser
 from seq.errors import UserError
 from seq.inference.formats import SUFFIXES, export, write_label_states
-from seq.inference.trained import load_run
+from seq.inference.model_files import export_model
+from seq.inference.trained import TrainedModel, load_run
+from seq.run.directory import RunDirectory
 
 
 def main(arguments: list[str]) -> None:
     parser = run_parser("seq.export", __doc__)
-    parser.add_argument("--format", choices=sorted(SUFFIXES), default="onnx", help="default: onnx")
+    parser.add_argument("--format", choices=sorted([*SUFFIXES, "model"]), default="onnx", help="default: onnx")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: model/model.SUFFIX in the run directory")
     options = parser.parse_args(arguments)
     trained = load_run(options.run, options.checkpoint)
+    if options.format == "model":
+        print(_write_folder(options.run, trained))
+        return
     path = options.output or _default_path(options.run, options.checkpoint, SUFFIXES[options.format])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +38,16 @@ def main(arguments: list[str]) -> None:
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another --output") from None
     print(path)
+
+
+def _write_folder(run: Path, trained: TrainedModel) -> Path:
+    result = RunDirectory(run).read_result()
+    if result is None or result["step"] != trained.step:
+        raise UserError(f"{run}: --format model is for finished runs, and for their last step")
+    try:
+        return export_model(run, trained.model, trained.config, trained, result)
+    except OSError as error:
+        raise UserError(f"{run / 'model'}: cannot be written ({error.strerror or error})") from None
 
 
 def _default_path(run: Path, checkpoint: str | None, suffix: str) -> Path:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import save_model
+from safetensors.torch import save_file
 
 from seq.config import Config
 from seq.data.corpus import Vocabulary
+from seq.errors import warn
 from seq.models import Model
 from seq.run.checkpoint import params_sha256
-from seq.run.directory import Run, explaining
+from seq.run.directory import Run
 from seq.training.metrics import show
 
 NOT_FOR_PEOPLE = """
@@ -74,14 +75,23 @@ TEXTS = {
 """For each task: the kind of model, an example, the intended use."""
 
 
-def export_model(run: Run, model: Model, result: dict[str, Any]) -> None:
-    """Write `model.safetensors`, `config.json`, `tokenizer.json` and a model card, `README.md`, into the run's `model/`.
-    `result`: see `seq.run.result.finish`. RunError if that fails."""
-    folder = run.directory.path / "model"
-    with explaining(folder):
-        folder.mkdir(exist_ok=True)
-        write_model(folder, model, run.config, run.corpus, result["step"])
-        (folder / "README.md").write_text(model_card(folder, run.config, run.corpus, result), encoding="utf-8")
+def export_at_end(run: Run, model: Model, result: dict[str, Any]) -> None:
+    """`export_model` of a run that is finished and has its result. A warning if that fails: nothing is lost."""
+    try:
+        export_model(run.directory.path, model, run.config, run.corpus, result)
+    except Exception as error:
+        path, reason = run.directory.path, " ".join(str(error).split())[:200]
+        warn(f"{path / 'model'}: not written ({reason}); to write it: python -m seq.export {path} --format model")
+
+
+def export_model(run: Path, model: Model, config: Config, vocabulary: Vocabulary, result: dict[str, Any]) -> Path:
+    """Write `model.safetensors`, `config.json`, `tokenizer.json` and a model card, `README.md`, into `model/` of the directory
+    `run`. `result`: see `seq.run.result.make_result`. OSError if that fails."""
+    folder = run / "model"
+    folder.mkdir(exist_ok=True)
+    write_model(folder, model, config, vocabulary, result["step"])
+    (folder / "README.md").write_text(model_card(folder, config, vocabulary, result), encoding="utf-8")
+    return folder
 
 
 def write_model(folder: Path, model: Model, config: Config, vocabulary: Vocabulary, step: int) -> None:
@@ -98,9 +108,11 @@ def write_model(folder: Path, model: Model, config: Config, vocabulary: Vocabula
 
 
 def save_weights(model: Model, path: Path) -> None:
-    """Write the weights as safetensors. OSError if that fails."""
+    """Write the weights as safetensors, a shared weight once. OSError if that fails."""
+    # Copies: on a GPU, cuDNN keeps all weights of a GRU in one block, and safetensors refuses to write slices of a block.
+    weights = {name: weight.detach().to("cpu", copy=True).contiguous() for name, weight in model.named_parameters()}
     try:
-        save_model(model, str(path))
+        save_file(weights, str(path))
     except SafetensorError as error:
         raise OSError(str(error)) from None
 

@@ -1,4 +1,16 @@
-from launch.group import explain_lost_connection
+from datetime import timedelta
+
+import torch
+
+from launch.context import describe_launch
+from launch.exchange import new_group
+from launch.group import BACKSTOP_SECONDS, explain_lost_connection, process_group
+
+
+def test_every_group_has_the_timeout_of_the_run() -> None:
+    with process_group(describe_launch(), timeout_seconds=7):
+        options = new_group()._get_backend(torch.device("cpu")).options
+        assert options._timeout == timedelta(seconds=7 + BACKSTOP_SECONDS)
 
 
 def test_lost_connections_are_told_from_other_errors() -> None:
