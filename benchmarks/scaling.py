@@ -3,7 +3,6 @@
 python -m benchmarks.scaling [CONFIG] [section.key=value ...]
 """
 
-import json
 import os
 import statistics
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.timing import Report
 from seq.command_line import config_and_overrides, config_from, config_parser, exit_code
+from seq.run.json_lines import read_lines
 
 STEPS, EVERY, ROUNDS = 250, 50, 3
 """The speed is read every 50 steps; the first reading is of a process that warms up, and does not count."""
@@ -53,7 +53,7 @@ def _tokens_per_second(size: int, words: list[str], run: Path) -> float:
     settings += ["evaluation.window=1000000", "generation.prompts=[]"]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={size}"]
     subprocess.run([sys.executable, *launcher, str(TRAINER), *words, *settings], check=True, stdout=subprocess.DEVNULL)
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    lines = read_lines(run / "metrics.jsonl")
     readings = [line["tokens_per_second"] for line in lines if line["event"] == "train"]
     return float(statistics.median(readings[1:]))
 

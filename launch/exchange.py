@@ -198,11 +198,15 @@ def _is_alive(pid: int) -> bool:
 
 def new_group(backend: str | None = None) -> ProcessGroup:
     """A group of all ranks for one purpose, with the run's timeout: torch gives a new group half an hour."""
-    world = dist.group.WORLD
-    assert world is not None
-    timeout = world._get_backend(torch.device("cpu")).options._timeout
+    timeout = world()._get_backend(torch.device("cpu")).options._timeout
     group = dist.new_group(backend=backend, timeout=timeout)
     assert isinstance(group, ProcessGroup)
+    return group
+
+
+def world() -> ProcessGroup:
+    group = dist.group.WORLD
+    assert group is not None
     return group
 
 

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import GradBucket, ProcessGroup  # type: ignore[attr-defined]
+from torch.distributed import GradBucket  # type: ignore[attr-defined]
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
-from launch.exchange import backend_of, open_exchange
+from launch.exchange import backend_of, open_exchange, world
 from launch.tree import Subtree, TreeSum, is_left_neighbour, shards_of, subtrees_of
 
 SMALL_BYTES = 8 << 20
@@ -171,11 +171,5 @@ def _take(parameter: Tensor) -> Tensor:
 
 
 def _side_stream(device: torch.device) -> torch.cuda.Stream | None:
-    nccl = device.type == "cuda" and backend_of(_world(), device) == "nccl"
+    nccl = device.type == "cuda" and backend_of(world(), device) == "nccl"
     return torch.cuda.Stream() if nccl else None  # type: ignore[no-untyped-call]
-
-
-def _world() -> ProcessGroup:
-    world = dist.group.WORLD
-    assert world is not None
-    return world

@@ -4,10 +4,12 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -31,6 +33,16 @@ def run_ranks(function: Callable[..., None], world_size: int, folder: Path, *arg
     store = folder / f"store-{function.__name__}-{world_size}"
     everything = (function, world_size, str(store), arguments)
     mp.start_processes(_rank, everything, nprocs=world_size, start_method="forkserver")  # type: ignore[attr-defined,no-untyped-call]
+
+
+def run_ranks_until_one_dies(function: Callable[..., None], world_size: int, folder: Path) -> None:
+    """Call `function(rank, folder)` in processes of which one dies; another must then create `folder/noticed`."""
+    with pytest.raises(mp.ProcessExitedException):  # type: ignore[attr-defined]
+        run_ranks(function, world_size, folder, str(folder))
+    limit = time.monotonic() + 10
+    while not (folder / "noticed").exists():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
 
 
 def run(

@@ -18,7 +18,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 def keep_freed_memory() -> None:
     """Let glibc keep memory that is freed, for the next step. Else it gives large blocks back to the system, which hands them
-    out again page by page, filled with zeros; that takes up to a fifth of the time of a step with large batches."""
+    out again page by page, filled with zeros; with large batches this takes a good part of a step."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, -1)
