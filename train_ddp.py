@@ -57,8 +57,7 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
     config, corpus, directory, ledger = run.config, run.corpus, run.directory, run.ledger
 
     # ---- data and model -------------------------------------------------------------------------------------------
-    ahead = run.device.type == "cuda"
-    batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed, ahead=ahead)
+    batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
     last_step = batches.total_steps(config.train)
     trainer = Trainer(config, corpus, run.device)
     initial.copy_weights_to(trainer.model, corpus.labels)
@@ -92,7 +91,7 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
             losses = trainer.accumulate_gradients(shards)
             preemption.ask()
             done = trainer.update(losses)
-        ledger.move("compute", "sync", trainer.waited)
+        ledger.move("compute", "sync", trainer.take_sync_seconds())
         progress.advance(shards[0].sizes)
         bad_steps.add(progress.step, done)
         stopped_by = preemption.answer() if progress.step < last_step else None

@@ -12,7 +12,8 @@ import torch
 
 from benchmarks.timing import Report, in_turn, ratio
 from seq.config import GRUConfig
-from seq.models.gru import GRU, PATHS, choose_path
+from seq.models.gru import GRU
+from seq.models.gru_paths import PATHS, choose_path
 
 SHAPES = (
     (16, 8, 64, 96, 2),
@@ -40,7 +41,7 @@ def main(threads: int, rounds: int = 5) -> None:
             for precision in ("fp32", "bf16"):
                 variants = _variants(lengths, features, hidden_size, directions, precision)
                 seconds = in_turn(variants, rounds)
-                auto = choose_path(torch.empty(rows, int(lengths.max()), 1, device=DEVICE), lengths, directions)
+                auto = choose_path(DEVICE)
                 medians = [statistics.median(seconds[path]) * 1000 for path in PATHS]
                 shape = (f"{rows} x {length}", hidden_size, directions, padding, precision)
                 report.add(*shape, *medians, auto, ratio(seconds, "packed", auto)[1])
@@ -65,9 +66,9 @@ def _variants(
         def both() -> None:
             low = torch.autocast(DEVICE.type, torch.bfloat16) if precision == "bf16" else nullcontext()
             with low:
-                hidden = inputs.new_zeros(directions, len(inputs), hidden_size)
-                states, _ = PATHS[path](gru.layers, inputs, lengths, hidden, gru.dropout)
-            (states * inside).sum().backward()  # type: ignore[no-untyped-call]
+                gru.path = path  # type: ignore[assignment]
+                states, _ = gru(inputs, lengths)
+            (states * inside).sum().backward()
 
         return both
 

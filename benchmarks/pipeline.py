@@ -79,7 +79,8 @@ def _bare(state: TrainState, steps: list[list[Batch]], config: Config) -> None:
         state.optimizer.step()
         state.optimizer.zero_grad()
         for name, table in tables.items():
-            rows, values = table.take_gradient().total(len(table.weight))
+            gradient = table.take_gradient()
+            rows, values = gradient.total(len(table.weight), most=gradient.rows.numel())
             state.tables[name].step(rows, values, lr=config.optimizer.lr, divide_by=one, bad=good)
 
 

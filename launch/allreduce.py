@@ -1,6 +1,5 @@
 """Plain DDP, for comparison: one all-reduce for each bucket; the backend decides the order of the additions."""
 
-import time
 from typing import Literal
 
 import torch
@@ -10,6 +9,8 @@ from torch.distributed import GradBucket  # type: ignore[attr-defined]
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
+from launch.device import SyncTimer
+
 Compression = Literal["none", "fp16", "bf16"]
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -18,7 +19,8 @@ class PlainReduction:
     """Same interface as OrderedReduction. Autograd adds the gradients of earlier shards in `grad`."""
 
     def __init__(self, model: DistributedDataParallel, *, compress: Compression) -> None:
-        self._dtype, self.waited, self.sent_bytes = _DTYPES.get(compress), 0.0, 0
+        self._dtype, self.sent_bytes = _DTYPES.get(compress), 0
+        self.timer = SyncTimer(next(model.parameters()).device)
         model.register_comm_hook(self, PlainReduction._hook)
 
     def push(self) -> None:
@@ -26,7 +28,7 @@ class PlainReduction:
 
     def finish(self) -> None:
         """The backward pass is over."""
-        self.waited = time.perf_counter() - self._last_bucket
+        self.timer.finish()
 
     def close(self) -> None:
         """Nothing to do: there is no thread to end."""
@@ -34,7 +36,7 @@ class PlainReduction:
     def _hook(self, bucket: GradBucket) -> Future[Tensor]:
         """The *sum* over the ranks; DDP's default is the mean. The loss of each shard was already divided by the targets
         of the whole step. With compression, half the bytes are sent, and values are rounded."""
-        self._last_bucket = time.perf_counter()
+        self.timer.bucket_ready()
         buffer = bucket.buffer()
         sent = buffer.to(self._dtype or buffer.dtype)
         self.sent_bytes += sent.nbytes

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch.distributed import Store  # type: ignore[attr-defined]
 
 from launch.context import Launch, device_of
+from launch.exchange import backend_of, world
 from launch.rendezvous import attempt_store
 from launch.watchdog import Watchdog
 
@@ -46,8 +47,14 @@ def process_group(
         yield device
         # DDP's reducer must be freed, and every rank must be here, before the group's worker threads end.
         gc.collect()
-        dist.barrier()
+        barrier(device)
     dist.destroy_process_group()
+
+
+def barrier(device: torch.device) -> None:
+    """Wait for all ranks. NCCL has to be told which GPU is this rank's; gloo refuses to be told."""
+    nccl = device.type == "cuda" and backend_of(world(), device) == "nccl"
+    dist.barrier(device_ids=[device.index] if nccl else None)
 
 
 def explain_lost_connection(error: RuntimeError) -> str | None:

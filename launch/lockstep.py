@@ -6,7 +6,6 @@ a DDP communication hook (`launch.exchange` moves them). Every rank adds a small
 which all ranks then gather. Every element is added in the same tree, so buckets and slices do not matter.
 """
 
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +16,7 @@ from torch.distributed import GradBucket  # type: ignore[attr-defined]
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
+from launch.device import SyncTimer
 from launch.exchange import backend_of, open_exchange, world
 from launch.tree import Subtree, TreeSum, is_left_neighbour, shards_of, subtrees_of
 
@@ -43,8 +43,8 @@ class OrderedReduction:
         self._local: TreeSum[Gradients] = TreeSum(_add_gradients)
         self._next = self._shards.start
         self._error: BaseException | None = None
-        self.waited = 0.0
         device = self._parameters[0].device
+        self.timer = SyncTimer(device)
         self._ranks: _RankSum | None = _RankSum(device, shards, small_bytes)
         self._stream = _side_stream(device)
         # One thread: an exchange blocks, and every rank must do them in the order of the buckets.
@@ -57,11 +57,10 @@ class OrderedReduction:
         self._next += 1
 
     def finish(self) -> None:
-        """The step's gradients are complete: drop the partial sums. The backward pass ended with the last bucket; the time
-        since then was spent waiting for the sums. An error of an exchange is raised here."""
+        """The step's gradients are complete: drop the partial sums. An error of an exchange is raised here."""
         if self._error is not None:
             raise self._error
-        self.waited = time.perf_counter() - self._last_bucket
+        self.timer.finish()
         self._local.parts.clear()
         self._next = self._shards.start
 
@@ -80,7 +79,7 @@ class OrderedReduction:
 
     def _hook(self, bucket: GradBucket) -> Future[Tensor]:
         """The bucket holds only the last shard's gradients. Complete the rank's subtrees, then add across ranks."""
-        self._last_bucket = time.perf_counter()
+        self.timer.bucket_ready()
         buffer, parts = bucket.buffer(), list(self._parts_of(bucket))
         if self._stream is not None:
             return self._reduce_on_stream(buffer, parts, self._stream)
@@ -115,9 +114,8 @@ class OrderedReduction:
         future: Future[Tensor] = Future(devices=[buffer.device])
         stream.wait_stream(torch.cuda.current_stream())
         for part in parts:
-            part.record_stream(
-                stream
-            )  # else the backward pass may get their memory before the side stream has read them
+            # Else the backward pass may get their memory before the side stream has read them.
+            part.record_stream(stream)
         with torch.cuda.stream(stream):
             future.set_result(self._reduce(buffer, parts))
         return future

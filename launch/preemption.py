@@ -44,10 +44,3 @@ class Preemption:
     def close(self) -> None:
         """Call this before the process group ends. Signals stay caught, so that the last files are still written."""
         del self._group, self._host
-
-
-def ignore_signals(_worker: int) -> None:
-    """For helper processes: torchrun and terminals signal the whole process group, but the main process still needs its
-    helpers."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)

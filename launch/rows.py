@@ -21,16 +21,33 @@ class RowGradient(NamedTuple):
     values: Tensor
     """(M, dim) float32: the gradient of each sum."""
 
-    def total(self, table_rows: int) -> tuple[Tensor, Tensor]:
-        """Of a table of `table_rows`: the rows (N,), in the order in which they first occur, and their gradients (N, dim), added in the order of `rows`."""
+    def total(self, table_rows: int, most: int) -> tuple[Tensor, Tensor]:
+        """Of a table of `table_rows`: the rows (N,) in the order in which they first occur, and their gradients (N, dim), added
+        in the order of `rows`.
+
+        To know how many rows there are, the host would have to wait for a GPU. There N is `most`, and the places that are left
+        over have the row `table_rows`, which does not exist, and gradients of zero.
+        """
         rows = self.rows.flatten()
         places = torch.arange(len(rows), dtype=torch.int64, device=rows.device)
         # For each row of the table, the place where it first occurs. To sort the rows takes ten times as long.
         first = rows.new_full((table_rows,), len(rows)).scatter_reduce_(0, rows, places, "amin").index_select(0, rows)
         is_first = first == places
-        found, number = rows[is_first], (is_first.cumsum(0) - 1).index_select(0, first)
+        number = is_first.cumsum(0) - 1
+        size = int(number[-1]) + 1 if rows.device.type == "cpu" else min(most, table_rows)
+        # All that are not the first go to one more place, which is cut off.
+        found = rows.new_full((size + 1,), table_rows).index_copy_(0, number.where(is_first, size), rows)[:size]
         added = (self.values[:, None] * self.factors[:, :, None]).flatten(0, 1)
-        return found, added.new_zeros(len(found), added.shape[1]).index_add_(0, number, added)
+        return found, added.new_zeros(size, added.shape[1]).index_add_(0, number.index_select(0, first), added)
+
+
+def existing_rows(rows: Tensor, values: Tensor, table_rows: int) -> tuple[Tensor, Tensor]:
+    """What `RowGradient.total` returns, for an optimizer: rows that do not exist become repetitions of the first one with its
+    values, so it may write each row by `index_copy_`, the first one several times with the same values."""
+    if rows.device.type == "cpu":
+        return rows, values
+    places = torch.arange(len(rows), device=rows.device).where(rows < table_rows, 0)
+    return rows.index_select(0, places), values.index_select(0, places)
 
 
 class RowReduction:
@@ -45,7 +62,9 @@ class RowReduction:
         """`own`: of this rank's shards, each of 1 to `capacity` sums. All ranks know this number, so that the sizes of messages
         need not be exchanged. Returns what `RowGradient.total` does, of all shards."""
         shards = own if len(self._counts) == 1 else self._gather(own, capacity)
-        return RowGradient(*map(torch.cat, zip(*shards, strict=True))).total(table_rows)
+        per_sum = own[0].rows.shape[1]
+        every = RowGradient(*map(torch.cat, zip(*shards, strict=True)))
+        return every.total(table_rows, most=sum(self._counts) * capacity * per_sum)
 
     def _gather(self, own: list[RowGradient], capacity: int) -> list[RowGradient]:
         _, per_sum = own[0].rows.shape

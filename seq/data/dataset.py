@@ -1,12 +1,13 @@
 """A split as a torch data set whose item is a whole padded batch, built by one gather instead of a loop."""
 
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from launch.device import to_device
 from seq.config import MAX_NGRAM
 from seq.data.corpus import Corpus, Split
 from seq.data.plan import Shard, ShardSizes
@@ -49,10 +50,9 @@ class Batch(NamedTuple):
         return {name: value for name, value in given.items() if value is not None}
 
     def to(self, device: torch.device) -> Self:
-        """The batch on `device`. From pinned memory, the copy overlaps with computation."""
-        moved = {
-            name: value.to(device, non_blocking=True) for name in MOVED if (value := getattr(self, name)) is not None
-        }
+        """The batch on `device`."""
+        given = {name: value for name in MOVED if (value := getattr(self, name)) is not None}
+        moved: dict[str, Any] = {name: to_device(value, device) for name, value in given.items()}
         return self._replace(**moved)
 
 

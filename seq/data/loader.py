@@ -5,7 +5,6 @@ from itertools import islice
 
 from torch.utils.data import DataLoader
 
-from launch.preemption import ignore_signals
 from seq.config import BatchConfig, TrainConfig
 from seq.data.corpus import Split
 from seq.data.dataset import Batch, SequenceDataset
@@ -15,13 +14,11 @@ from seq.data.sampler import BucketedDistributedSampler, ShardSampler, StreamDis
 class BatchLoader:
     """A data set, its sampler (`batch.order`) and torch's DataLoader. Batches are on the CPU.
 
-    `ahead`: a worker process gathers batches into pinned memory while a GPU computes. On a CPU it would only compete for
-    the cores.
+    There are no worker processes. A batch is one gather, and nothing in a step waits for the GPU, so the host gathers the next
+    batch while the GPU computes. A fork after CUDA and NCCL have started may hang.
     """
 
-    def __init__(
-        self, split: Split, batch: BatchConfig, *, seed: int = 0, shuffle: bool = True, ahead: bool = False
-    ) -> None:
+    def __init__(self, split: Split, batch: BatchConfig, *, seed: int = 0, shuffle: bool = True) -> None:
         kind = StreamDistributedSampler if batch.order == "stream" else BucketedDistributedSampler
         self.dataset = SequenceDataset(split)
         self.sampler: ShardSampler = kind(self.dataset, batch, seed=seed, shuffle=shuffle)
@@ -29,9 +26,6 @@ class BatchLoader:
             self.dataset,
             batch_size=None,  # the data set returns whole batches
             sampler=self.sampler,
-            num_workers=int(ahead),
-            pin_memory=ahead,
-            worker_init_fn=ignore_signals,
         )
 
     @property

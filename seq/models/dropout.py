@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from launch.device import to_device
+
 UNKNOWN = 3
 """The token of a character that the vocabulary lacks, the last reserved one; the same as in `seq.data.tokenizer`."""
 
@@ -35,5 +37,5 @@ class TokenDropout(nn.Module):
         """`inputs` (B, T) token ids; padding and markers stay."""
         if not self.training or self.probability == 0:
             return inputs
-        dropped = (torch.rand(inputs.shape) < self.probability).to(inputs.device)
+        dropped = to_device(torch.rand(inputs.shape) < self.probability, inputs.device)
         return inputs.masked_fill(dropped & (inputs > UNKNOWN), UNKNOWN)

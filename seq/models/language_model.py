@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from launch.device import to_device
 from seq.config import LanguageModelConfig
 from seq.models.dropout import LockedDropout, TokenDropout
 from seq.models.gru import GRU
@@ -72,7 +73,7 @@ class LanguageModel(nn.Module):
         return self.output(self.output_dropout(states)), last
 
     def _free_running(self, inputs: Tensor, hidden: Tensor | None, preceding: Tensor) -> tuple[Tensor, Tensor]:
-        forced = (torch.rand(inputs.shape) < self.teacher_forcing).to(inputs.device)
+        forced = to_device(torch.rand(inputs.shape) < self.teacher_forcing, inputs.device)
         mask = self.embedding_dropout.draw(self.embedding(inputs[:, :1]))
         one = torch.ones(len(inputs), dtype=torch.int64)
         token = inputs[:, :1]

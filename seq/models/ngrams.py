@@ -9,6 +9,7 @@ hashed into buckets (Weinberger and others, 2009), so a table does not grow with
 import torch
 from torch import Tensor, nn
 
+from launch.device import to_device
 from seq.models.table import RowTable
 
 MULTIPLIER, MODULUS = 1103515245, 2**31 - 1
@@ -31,7 +32,7 @@ class NgramLogits(nn.Module):
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, num_labels)."""
-        lengths = lengths.to(inputs.device)[:, None]
+        lengths = to_device(lengths, inputs.device)[:, None]
         ends = torch.arange(inputs.shape[1], device=inputs.device) + 1  # the end of a 1-gram that begins in this column
         hashed, offset = torch.zeros_like(inputs), 0
         places, inside = [], []

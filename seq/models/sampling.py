@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from launch.device import to_device
 from seq.config import MAX_NGRAM, GenerationConfig
 from seq.models.language_model import LanguageModel
 
@@ -28,12 +29,13 @@ def sample_tokens(
 
     `forbidden`: ids that are never drawn. `unit_end`: the ids that end a unit of training text; after them the state is
     reset, as it was in training. `label`: for a model that writes by label. Tokens are drawn on the CPU from `generator`, so
-    the same seed gives the same text. Memory does not grow with the length. The caller sets eval mode.
+    the same seed gives the same text; the host waits for a GPU once a token. Memory does not grow with the length. The caller
+    sets eval mode.
     """
     device = next(model.parameters()).device
     one = torch.ones(rows, dtype=torch.int64)
     labels = None if label is None else torch.tensor([label], device=device)
-    logits, hidden = model(prompt[None].to(device), torch.tensor([len(prompt)]), labels=labels)
+    logits, hidden = model(to_device(prompt[None], device), torch.tensor([len(prompt)]), labels=labels)
     logits, hidden = logits.expand(rows, -1, -1), hidden.expand(-1, rows, -1)
     recent = prompt[None, -RECENT:].expand(rows, -1)
     preceding = torch.nn.functional.pad(prompt, (MAX_NGRAM, 0))[None, 1 - MAX_NGRAM :].expand(rows, -1)
@@ -44,9 +46,10 @@ def sample_tokens(
         recent = torch.cat([recent, token[:, None]], dim=1)[:, -RECENT:]
         if len(unit_end):
             ended = (recent[:, -len(unit_end) :] == unit_end).all(1)
-            hidden = hidden.masked_fill(ended[None, :, None].to(device), 0)
+            hidden = hidden.masked_fill(to_device(ended, device)[None, :, None], 0)
             preceding = preceding.masked_fill(ended[:, None], 0)
-        logits, hidden = model(token[:, None].to(device), one, hidden.contiguous(), preceding=preceding.to(device))
+        read, before = to_device(token[:, None], device), to_device(preceding, device)
+        logits, hidden = model(read, one, hidden.contiguous(), preceding=before)
         preceding = torch.cat([preceding, token[:, None]], dim=1)[:, 1:]
 
 

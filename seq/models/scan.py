@@ -18,7 +18,7 @@ from torch import Tensor
 def scan(inputs: Tensor, hidden: Tensor, sizes: list[int], weights: list[list[Tensor]]) -> Tensor:
     """States (D, N, H) of one layer with D directions. `inputs` (D, N, I): packed by time, `sizes[t]` rows run at step t, the
     first of those at step t - 1; the backward direction has its rows reversed. `hidden` (D, B, H); `weights`: for each
-    direction W_i, W_h, b_i, b_h as `nn.GRU` has them. The states have the precision of autocast."""
+    direction W_i, W_h, b_i, b_h as `nn.GRU` has them. All are of one type."""
     states: Tensor = _Scan.apply(inputs, hidden, sizes, *(tensor for direction in weights for tensor in direction))  # type: ignore[no-untyped-call]
     return states
 
@@ -26,9 +26,6 @@ def scan(inputs: Tensor, hidden: Tensor, sizes: list[int], weights: list[list[Te
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, hidden: Tensor, sizes: list[int], *weights: Tensor) -> Tensor:
-        kind = inputs.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
-        inputs, hidden, *weights = (tensor.to(dtype) for tensor in (inputs, hidden, *weights))  # type: ignore[assignment]
         width, shape = hidden.shape[2], inputs.shape[:2]
         gates, recurrent = (inputs.new_empty(*shape, 3 * width) for _ in range(2))
         states, before, new = (inputs.new_empty(*shape, width) for _ in range(3))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from launch.collectives import sum_over_ranks
+from launch.device import to_device
 from seq.config import MAX_NGRAM, Config
 from seq.data.corpus import Corpus, Split
 from seq.data.dataset import IGNORE_INDEX, Batch, SequenceDataset, decode_rows
@@ -49,7 +50,7 @@ def evaluate(model: Model, split: Split, config: Config, device: torch.device) -
     classify = split.task == "classify"
     tokens = TOKENS if classify else ROWS * int(split.by_length.length[0])
     size = {"order": "bucketed", "rows": ROWS, "tokens": tokens}
-    batches = BatchLoader(split, config.batch.model_copy(update=size), shuffle=False, ahead=device.type == "cuda")
+    batches = BatchLoader(split, config.batch.model_copy(update=size), shuffle=False)
     readings: list[Reading] = [_whole] if classify else [_carried, partial(_windows, window=config.evaluation.window)]
     table = torch.zeros(len(readings), batches.steps_per_epoch, config.batch.shards, dtype=torch.float64, device=device)
     tally = Tally(model.output.out_features if classify else 0, device)
@@ -80,13 +81,14 @@ def _carried(model: Model, batch: Batch) -> Predictions:
     padded = torch.nn.functional.pad(batch.inputs, (MAX_NGRAM, 0))
     for start in range(0, batch.inputs.shape[1], CHUNK):
         lengths = (batch.lengths - start).clamp(max=CHUNK)
-        running, now = (lengths > 0).to(batch.inputs.device), slice(start, start + int(lengths.max()))
-        before = {"labels": batch.labels} if hidden is None else {"hidden": hidden[:, running]}
-        before["preceding"] = padded[running, start : start + MAX_NGRAM]
-        logits, last = model(batch.inputs[running, now], lengths[lengths > 0], **before)
-        hidden = last.new_zeros(len(last), len(running), last.shape[2]) if hidden is None else hidden
-        hidden[:, running] = last
-        yield logits, batch.targets[running, now]
+        now = slice(start, start + int(lengths.max()))
+        running = to_device((lengths > 0).nonzero()[:, 0], batch.inputs.device)
+        before = {"labels": batch.labels} if hidden is None else {"hidden": hidden.index_select(1, running)}
+        before["preceding"] = padded[:, start : start + MAX_NGRAM].index_select(0, running)
+        logits, last = model(batch.inputs[:, now].index_select(0, running), lengths[lengths > 0], **before)
+        hidden = last.new_zeros(len(last), len(lengths), last.shape[2]) if hidden is None else hidden
+        hidden.index_copy_(1, running, last)
+        yield logits, batch.targets[:, now].index_select(0, running)
 
 
 def _windows(model: Model, batch: Batch, window: int) -> Predictions:
@@ -100,9 +102,9 @@ def _windows(model: Model, batch: Batch, window: int) -> Predictions:
     )
     lengths = (batch.lengths[:, None] - window * torch.arange(count)).clamp(0, window).flatten()
     for rows in (lengths > 0).nonzero()[:, 0].split(max(1, TOKENS // window)):  # type: ignore[no-untyped-call]
-        places = rows.to(inputs.device)
-        labels = None if batch.labels is None else batch.labels[places // count]
-        yield model(inputs[places], lengths[rows], labels=labels)[0], targets[places]
+        places = to_device(rows, inputs.device)
+        labels = None if batch.labels is None else batch.labels.index_select(0, places // count)
+        yield model(inputs.index_select(0, places), lengths[rows], labels=labels)[0], targets.index_select(0, places)
 
 
 def most_confused(confusion: NDArray[np.int64]) -> list[tuple[int, int, int]]:

@@ -15,6 +15,9 @@ from seq.models import Model, row_tables
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Parameters of glibc's `mallopt`, from its malloc.h."""
 
+OUT_OF_MEMORY = ("can't allocate memory", "STATUS_ALLOC_FAILED", "ALLOCATION_FAILED", "CUDA error: out of memory")
+"""What torch's CPU allocator, cuBLAS, cuDNN and CUDA say in a RuntimeError."""
+
 
 def keep_freed_memory() -> None:
     """Let glibc keep memory that is freed, for the next step. Else it gives large blocks back to the system, which hands them
@@ -41,7 +44,16 @@ def explaining_out_of_memory(batch: Batch) -> Iterator[None]:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+def bytes_beside_shard(model: Model, batch: Batch, own_shards: int) -> int:
+    """What a step has in memory beside weights, DDP's buckets and one shard: AdamW's two averages, the copies for the norm, the
+    partial sums of a rank's shards, and the row gradients of all shards."""
+    dense = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    tokens = len(batch.sizes.tokens) * int(batch.sizes.padded_tokens.max())
+    rows = sum(tokens * 4 * table.per_token * (table.weight.shape[1] + 3) for table in row_tables(model).values())
+    return dense * (3 + own_shards.bit_length()) + 3 * rows
 
 
 def bytes_for_parameters(model: Model) -> int:

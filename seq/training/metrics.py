@@ -92,17 +92,15 @@ class Tally:
         self.scores = torch.zeros(classes, 2, self.LEVELS, dtype=torch.int64, device=device)
 
     def add(self, logits: Tensor, targets: Tensor) -> None:
-        """`logits` (B, C), `targets` (B,); the dummy row of an empty shard has no target and is not counted."""
-        logits, targets = logits[targets >= 0].float(), targets[targets >= 0]
-        self.confusion += _count(targets * len(self.classes) + logits.argmax(-1), self.confusion)
+        """`logits` (B, C), `targets` (B,); the dummy row of an empty shard has no target and counts as 0 rows."""
+        counts, targets = (targets >= 0).long(), targets.clamp(min=0)
+        places = targets * len(self.classes) + logits.argmax(-1)
+        self.confusion.view(-1).index_add_(0, places, counts)
         # NaN casts to an arbitrary integer; clamp keeps it in range.
-        level = (logits.softmax(-1) * self.LEVELS).long().clamp(0, self.LEVELS - 1)
+        level = (logits.float().softmax(-1) * self.LEVELS).long().clamp(0, self.LEVELS - 1)
         own = targets[:, None] == self.classes
-        self.scores += _count((self.classes * 2 + own) * self.LEVELS + level, self.scores)
-
-
-def _count(places: Tensor, like: Tensor) -> Tensor:
-    return torch.bincount(places.flatten(), minlength=like.numel()).view_as(like)
+        places = (self.classes * 2 + own) * self.LEVELS + level
+        self.scores.view(-1).index_add_(0, places.flatten(), counts[:, None].expand_as(places).flatten())
 
 
 def classifier_figures(loss_sum: float, confusion: NDArray[np.int64]) -> dict[str, float]:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from launch.rows import existing_rows
 from seq.config import OptimizerConfig
 
 EPSILON = 1e-8
@@ -41,13 +42,15 @@ class RowAdamW:
 
     @torch.no_grad()
     def step(self, rows: Tensor, gradient: Tensor, *, lr: float, divide_by: Tensor, bad: Tensor) -> None:
-        """`rows` (N,), each once, and their `gradient` (N, dim), to be divided by `divide_by`. Nothing changes where `bad` is
-        True; that is decided on the device."""
+        """`rows` (N,), each once, and their `gradient` (N, dim), to be divided by `divide_by`. Rows that do not exist, after the
+        last one, are left out. Nothing changes where `bad` is True; that is decided on the device."""
         self.steps += ~bad
         # A bad gradient becomes zero. It may be infinite or NaN, also after the division.
         gradient = (gradient / divide_by.where(~bad, torch.inf)).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-        missed = torch.where(bad, 0, self.steps - self.last.index_select(0, rows))
-        self.last.index_add_(0, rows, missed)
+        rows, gradient = existing_rows(rows, gradient, len(self.weight))
+        last = self.last.index_select(0, rows)
+        missed = torch.where(bad, 0, self.steps - last)
+        self.last.index_copy_(0, rows, last + missed)
         squares = self.squares.index_select(0, rows).mul_((self._beta**missed)[:, None])
         squares.addcmul_(gradient, gradient, value=1 - self._beta)
         self.squares.index_copy_(0, rows, squares)

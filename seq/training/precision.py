@@ -7,7 +7,8 @@ import torch
 
 from launch.seeding import fast_fp32_error, fix_arithmetic
 from seq.config import Config
-from seq.errors import UserError
+from seq.errors import UserError, warn
+from seq.models.gru import has_bf16_gru
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 FAST_FP32_LIMIT = 1e-5
@@ -37,6 +38,10 @@ def fix_arithmetic_of(config: Config, device: torch.device) -> None:
         raise UserError(
             f"train.fast_fp32: on this processor its products have a relative error of {error:.1e}, above "
             f"{FAST_FP32_LIMIT:.0e}; leave it out, or use train.precision=bf16"
+        )
+    if train.precision == "bf16" and device.type == "cuda" and not has_bf16_gru():
+        warn(
+            "train.precision=bf16: the GRU computes in fp32, because this cuDNN is older than 9.13; install a newer torch"
         )
     run = config.run
     tf32 = train.precision == "tf32"

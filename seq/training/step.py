@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
@@ -13,11 +14,12 @@ from launch.collectives import tensor_digest
 from launch.lockstep import OrderedReduction
 from launch.rows import RowGradient, RowReduction
 from launch.seeding import seed_shard
+from launch.tree import shards_of
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.dataset import Batch
 from seq.models import Model, row_tables
-from seq.training.memory import explaining_out_of_memory, keep_freed_memory
+from seq.training.memory import bytes_beside_shard, explaining_out_of_memory, keep_freed_memory
 from seq.training.objective import shard_loss
 from seq.training.optimizer import lr_at
 from seq.training.state import TrainState
@@ -59,10 +61,9 @@ class Trainer:
     def model(self) -> Model:
         return self.state.model
 
-    @property
-    def waited(self) -> float:
-        """Seconds from the end of the last backward pass to the sums of all gradients but those of tables."""
-        return self._reduction.waited
+    def take_sync_seconds(self) -> float:
+        """The time from the end of a backward pass to the sums of all gradients but those of tables, since the last call."""
+        return self._reduction.timer.take()
 
     @property
     def sent_bytes(self) -> int:
@@ -70,10 +71,14 @@ class Trainer:
         return self._reduction.sent_bytes + sum(rows.exchange.sent_bytes for rows in self._row_reductions.values())
 
     def warm_up(self, batch: Batch) -> None:
-        """Forward and backward pass on one batch, as a trial. It changes nothing but the memory that is reserved."""
+        """Forward and backward pass on one batch, as a trial, with as much memory in use as the rest of a step takes. It changes
+        nothing but the memory that is reserved."""
+        own = len(shards_of(dist.get_rank(), dist.get_world_size(), self.config.batch.shards))
         with explaining_out_of_memory(batch):
+            beside = torch.empty(bytes_beside_shard(self.model, batch, own), dtype=torch.uint8, device=self.device)
             loss, _ = shard_loss(self.model, batch.to(self.device), None, self.config.train.precision)
             loss.backward()  # type: ignore[no-untyped-call]
+            del beside
         self.model.zero_grad()
         for table in self._tables.values():
             table.take_gradient()
@@ -133,7 +138,9 @@ class Trainer:
         """
         optimizer, scaler = self.state.optimizer, self.state.scaler
         digests = gradient_digests(self.gradients()) if self.config.logging.digests else None
-        grad_norm = get_total_norm([gradient for _, gradient in self.gradients()])
+        # Of copies: CUDA adds a norm in another order where memory is not aligned, and a gradient lies elsewhere in DDP's buckets
+        # in the first step after each start than later.
+        grad_norm = get_total_norm([gradient.clone() for _, gradient in self.gradients()])
         bad, clip = ~grad_norm.isfinite(), (grad_norm / self.config.train.max_norm).clamp(min=1.0)
         optimizer.grad_scale = clip  # type: ignore[attr-defined]
         optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
