@@ -12,6 +12,7 @@ train: venv
 
 test: venv
 	$(PYTEST) -m "not slurm"
+	@! command -v nvidia-smi >/dev/null || $(BIN)/pytest -q -m gpu tests
 
 slurm-test: venv
 	bash tests/slurm/install.sh

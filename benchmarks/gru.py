@@ -10,7 +10,7 @@ from contextlib import nullcontext
 
 import torch
 
-from benchmarks.timing import Report, in_turn, ratio
+from benchmarks.timing import DEVICE, Report, in_turn, ratio
 from seq.config import GRUConfig
 from seq.models.gru import GRU
 from seq.models.gru_paths import PATHS, choose_path
@@ -25,7 +25,6 @@ SHAPES = (
 )
 """Rows, length, features, hidden size, directions."""
 PADDINGS = (0.0, 0.1, 0.3)
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def main(threads: int, rounds: int = 5) -> None:

@@ -13,6 +13,8 @@ from torch.nn.utils import clip_grad_norm_
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 from torch.utils.data import DataLoader, Sampler
 
+from benchmarks.timing import DEVICE
+from launch.device import to_device
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.training.objective import loss_sum
@@ -52,8 +54,10 @@ class Plain(nn.Module):
         return self.output(pad_packed_sequence(states, batch_first=True)[0])  # type: ignore[no-any-return]
 
     def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Nothing here waits for a GPU, since the lengths stay on the CPU."""
         inputs, lengths, targets = batch
-        return loss_sum(self(inputs, lengths), targets) / int((targets >= 0).sum())
+        inputs, targets = (tensor.to(DEVICE, non_blocking=True) for tensor in (inputs, targets))
+        return loss_sum(self(inputs, lengths), targets) / (len(targets) if targets.dim() == 1 else int(lengths.sum()))
 
 
 class Padded(Plain):
@@ -64,15 +68,16 @@ class Padded(Plain):
         if not self.gru.bidirectional:
             return self.output(states)  # type: ignore[no-any-return]
         forward, backward = states.chunk(2, dim=2)
-        last = forward[torch.arange(len(lengths)), lengths - 1]
-        return self.output(torch.cat([last, backward[:, 0]], dim=1))  # type: ignore[no-any-return]
+        ends = to_device(lengths - 1, states.device)[:, None, None].expand(-1, 1, forward.shape[2])
+        return self.output(torch.cat([forward.gather(1, ends)[:, 0], backward[:, 0]], dim=1))  # type: ignore[no-any-return]
 
 
 def sorted_loader(examples: list[Example], rows: int) -> Any:
     """Batches of neighbours in length, in random order."""
     order = sorted(range(len(examples)), key=lambda place: len(examples[place][0]))
     batches = [order[start : start + rows] for start in range(0, len(order), rows)]
-    return DataLoader(examples, batch_sampler=_Shuffled(batches), collate_fn=collate)  # type: ignore[arg-type]
+    pinned = {"pin_memory": DEVICE.type == "cuda"}
+    return DataLoader(examples, batch_sampler=_Shuffled(batches), collate_fn=collate, **pinned)  # type: ignore[arg-type]
 
 
 class _Shuffled(Sampler[list[int]]):
@@ -110,7 +115,7 @@ def examples_of(corpus: Corpus) -> Iterator[Example]:
 
 
 def _new(config: Config, corpus: Corpus) -> tuple[Plain, torch.optim.Optimizer]:
-    model = Plain(config, corpus.tokenizer.vocab_size, len(corpus.labels))
+    model = Plain(config, corpus.tokenizer.vocab_size, len(corpus.labels)).to(DEVICE)
     return model, torch.optim.AdamW(model.parameters(), lr=1e-3)
 
 
@@ -125,7 +130,7 @@ def plain(problem: Problem, config: Config, corpus: Corpus, loader: Any) -> Call
 
 
 def careful(problem: Problem, config: Config, corpus: Corpus, loader: Any, *, bf16: bool) -> Callable[[], int]:
-    model = Padded(config, corpus.tokenizer.vocab_size, len(corpus.labels))
+    model = Padded(config, corpus.tokenizer.vocab_size, len(corpus.labels)).to(DEVICE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     return _loop(problem, model, optimizer, loader, bf16=bf16)
 
@@ -139,7 +144,7 @@ def _loop(
         tokens = 0
         for _ in range(problem.batches):
             batch = next(batches)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with torch.autocast(DEVICE.type, torch.bfloat16, enabled=bf16):
                 loss = model.loss(batch)
             loss.backward()  # type: ignore[no-untyped-call]
             clip_grad_norm_(model.parameters(), 1.0)
@@ -179,7 +184,9 @@ def accelerate(problem: Problem, config: Config, corpus: Corpus, examples: list[
         tokens = 0
         for _ in range(problem.batches):
             inputs, lengths, targets = next(batches)
-            accelerator.backward(loss_sum(prepared(inputs, lengths), targets) / int((targets >= 0).sum()))
+            lengths = lengths.cpu()  # accelerate moves the whole batch
+            count = len(targets) if targets.dim() == 1 else int(lengths.sum())
+            accelerator.backward(loss_sum(prepared(inputs, lengths), targets) / count)
             accelerator.clip_grad_norm_(prepared.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
@@ -203,8 +210,9 @@ def lightning(problem: Problem, config: Config, corpus: Corpus, examples: list[E
             self.model, self.tokens = model, 0
 
         def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
-            self.tokens += int(batch[1].sum())
-            return model.loss(batch)
+            inputs, lengths, targets = batch
+            self.tokens += int(lengths.sum())
+            return model.loss((inputs, lengths.cpu(), targets))
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.AdamW(self.parameters(), lr=1e-3)

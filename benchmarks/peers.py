@@ -3,7 +3,8 @@
 Plain PyTorch, Hugging Face's collator, accelerate and Lightning (pip install -e ".[bench]") pad random batches in a
 DataLoader and use packed rows, `nn.GRU` and AdamW. "Sorted, padded" is the best that a careful user writes: batches of
 neighbours in length, dense `nn.GRU`, fused AdamW. Lockstep uses the batches of its plan. Real tokens a second are counted,
-without padding; ratios are to plain PyTorch, and to the careful loop of the same precision.
+without padding; ratios are to plain PyTorch, and to the careful loop of the same precision. All loops run on the GPU if there is
+one.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from benchmarks.others import (
     plain,
     sorted_loader,
 )
-from benchmarks.timing import Report, in_turn, ratio
+from benchmarks.timing import DEVICE, Report, in_turn, ratio
 from launch.context import describe_launch
 from launch.group import process_group
 from launch.seeding import fix_arithmetic
@@ -34,7 +35,6 @@ from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.loader import BatchLoader
 from seq.training.step import Trainer
 
-ROUNDS = 7
 TEXT = ("data.source=speeches", "data.subset=since-1990")
 PROBLEMS = (
     Problem(
@@ -61,22 +61,22 @@ PROBLEMS = (
 )
 
 
-def main(threads: int) -> None:
+def main(threads: int, rounds: int) -> None:
     torch.set_num_threads(threads)
     process = describe_launch()
     columns = ["problem", "loop", "tokens/s", "times plain", "quartiles", "times careful"]
-    report = Report("peers", f"{threads} thread(s), one process; {ROUNDS} rounds in turn", columns)
+    report = Report("peers", f"{threads} thread(s), one process, {DEVICE.type}; {rounds} rounds in turn", columns)
     with process_group(process, timeout_seconds=3600):
         for problem in PROBLEMS:
-            _add(report, problem, threads)
+            _add(report, problem, threads, rounds)
     report.show()
 
 
-def _add(report: Report, problem: Problem, threads: int) -> None:
+def _add(report: Report, problem: Problem, threads: int, rounds: int) -> None:
     variants = dict(_variants(problem, threads))
     tokens: dict[str, list[int]] = {name: [] for name in variants}
-    seconds = in_turn({name: _counting(variant, tokens[name]) for name, variant in variants.items()}, ROUNDS)
-    per_token = {name: [s / n for s, n in zip(seconds[name], tokens[name][-ROUNDS:], strict=True)] for name in variants}
+    seconds = in_turn({name: _counting(variant, tokens[name]) for name, variant in variants.items()}, rounds)
+    per_token = {name: [s / n for s, n in zip(seconds[name], tokens[name][-rounds:], strict=True)] for name in variants}
     for name, spent in per_token.items():
         low, middle, high = ratio(per_token, "plain PyTorch", name)
         base = "sorted, padded, bf16" if name.endswith("bf16") else "sorted, padded"
@@ -104,19 +104,17 @@ def _variants(problem: Problem, threads: int) -> Iterator[tuple[str, Callable[[]
     if find_spec("lightning"):
         yield "Lightning", lightning(problem, config, corpus, examples)
     for shards in (1, 4):
-        for kind, more in {
-            "": (),
-            ", fast fp32": ("train.fast_fp32=true",),
-            ", bf16": ("train.precision=bf16",),
-        }.items():
+        kinds: dict[str, tuple[str, ...]] = {"": (), ", bf16": ("train.precision=bf16",)}
+        if DEVICE.type == "cpu":
+            kinds[", fast fp32"] = ("train.fast_fp32=true",)
+        for kind, more in kinds.items():
             own = [f"batch.shards={shards}", f"batch.rows={problem.rows // shards}", "batch.tokens=1000000"]
             chosen = override_config(config, [*own, *more], where="benchmark")
             yield f"lockstep, {shards} shard(s){kind}", _lockstep(problem, chosen, corpus, threads)
 
 
 def _lockstep(problem: Problem, config: Config, corpus: Corpus, threads: int) -> Callable[[], int]:
-    device = torch.device("cpu")
-    trainer = Trainer(config, corpus, device)
+    trainer = Trainer(config, corpus, DEVICE)
     batches = BatchLoader(corpus.splits["train"], config.batch)
     position = [0]
 
@@ -137,4 +135,6 @@ def _lockstep(problem: Problem, config: Config, corpus: Corpus, threads: int) ->
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
-    main(parser.parse_args().threads)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    main(options.threads, options.rounds)

@@ -8,7 +8,7 @@ import sys
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from benchmarks.timing import Report
+from benchmarks.timing import DEVICE, Report
 from launch.context import describe_launch, device_of
 from launch.group import process_group
 from seq.command_line import config_from, config_parser, exit_code
@@ -28,17 +28,22 @@ def main(arguments: list[str]) -> None:
     fix_arithmetic_of(config, device_of(process))
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
         measured = measure(config, corpus, device)
-    total = sum(event.self_cpu_time_total for event in measured)
+    total = sum(map(spent_in, measured))
     report = Report(
         "profile",
         f"{config.run.name}: self time by operator, {STEPS} steps",
         ["operator", "calls a step", "ms a step", "share"],
     )
-    for event in sorted(measured, key=lambda event: -event.self_cpu_time_total)[:ROWS]:
-        spent = event.self_cpu_time_total
+    for event in sorted(measured, key=spent_in, reverse=True)[:ROWS]:
+        spent = spent_in(event)
         report.add(event.key, event.count / STEPS, spent / STEPS / 1000, spent / total)
     report.add("all", sum(event.count for event in measured) / STEPS, total / STEPS / 1000, 1.0)
     report.show()
+
+
+def spent_in(event: torch.autograd.profiler_util.FunctionEventAvg) -> float:
+    """Microseconds in the operator itself: of the GPU, if there is one, else of the CPU."""
+    return float(event.self_device_time_total if DEVICE.type == "cuda" else event.self_cpu_time_total)
 
 
 def measure(
@@ -51,7 +56,8 @@ def measure(
     trainer.set_lr(0, batches.steps_per_epoch)
     for _ in range(UNTIMED):
         trainer.update(trainer.accumulate_gradients(next(steps)))
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    gpu = [ProfilerActivity.CUDA] if DEVICE.type == "cuda" else []
+    with profile(activities=[ProfilerActivity.CPU, *gpu]) as profiler:
         for _ in range(STEPS):
             with record_function("part: batches"):
                 shards = next(steps)

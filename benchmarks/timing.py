@@ -14,6 +14,7 @@ from rich.table import Table
 
 from seq.run.result import cpu_name
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 WARM_UP = 2
 """Rounds that are not counted."""
 

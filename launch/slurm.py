@@ -40,6 +40,8 @@ class Job:
     def script(self, words: list[str]) -> str:
         """The batch script that runs `train_ddp.py WORDS` in the directory that it is submitted from."""
         tasks = 1 if self.start == "torchrun" else self.ranks_per_node
+        # With a GPU, a rank has a thread that asks for kernels and one that writes checkpoints and logs.
+        cores = (2 if self.gpus_per_node else 1) * self.ranks_per_node // tasks
         options = [
             f"--job-name={self.name}",
             f"--output={self.log}",
@@ -47,6 +49,7 @@ class Job:
             "--requeue",
             f"--nodes={self.nodes}",
             f"--ntasks-per-node={tasks}",
+            f"--cpus-per-task={cores}",
             f"--time={self.time}",
             *([f"--gpus-per-node={self.gpus_per_node}"] if self.gpus_per_node else []),
             f"--signal=B:USR1@{self.lead}",

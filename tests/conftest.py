@@ -1,6 +1,7 @@
 """The tests share the machine with the user's runs, but not the user's caches."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,20 @@ torch.set_num_threads(1)
 # The machine may be busy: how long an example takes decides nothing.
 settings.register_profile("lockstep", deadline=None)
 settings.load_profile("lockstep")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The tests describe CPUs, and see no GPU where there is one, but for `pytest -m gpu`."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """A test that fails inside a process group leaves none to the next one."""
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(autouse=True, scope="session")

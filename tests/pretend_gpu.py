@@ -57,7 +57,11 @@ class PretendTensor(Tensor):
 
     @staticmethod
     def __new__(cls, inner: Tensor) -> "PretendTensor":
-        about = {"strides": inner.stride(), "storage_offset": inner.storage_offset(), "dtype": inner.dtype}
+        about: dict[str, Any] = {
+            "strides": inner.stride(),
+            "storage_offset": inner.storage_offset(),
+            "dtype": inner.dtype,
+        }
         made: PretendTensor = Tensor._make_wrapper_subclass(cls, inner.size(), device=HIDDEN, **about)
         made.inner = inner
         return made

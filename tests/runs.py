@@ -39,3 +39,27 @@ def metrics(folder: Path, event: str | None = None) -> list[dict[str, Any]]:
 def result(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "result.json").read_text())
     return found
+
+
+def few_rows(folder: Path) -> list[str]:
+    """Overrides for a small table instead of all names: the evaluations of many runs take their time."""
+    rows = folder / "rows.csv"
+    rows.write_text("text,label\n" + "".join(f"{'ab'[n % 2] * (n % 7 + 1)}{n},{n % 3}\n" for n in range(120)))
+    return ["data.source=csv", f"data.files.train={rows}"]
+
+
+def invariant(folder: Path) -> dict[str, object]:
+    """Everything that a run writes down, but for times, throughputs and where it ran."""
+    times = ("tokens_per_second", "world_size", "device", "wall_seconds", "ledger", "goodput", "environment")
+    events = [{key: value for key, value in line.items() if key not in times} for line in metrics(folder)]
+    # A checkpoint is written in the background, so its line may come a step later.
+    events.sort(key=lambda line: (line["event"] == "checkpoint", line["step"]))
+    final = {key: value for key, value in result(folder).items() if key not in times}
+    samples = folder / "samples.jsonl"
+    digests = folder / "digests.jsonl"
+    return {
+        "events": events,
+        "result": final,
+        "samples": samples.read_text() if samples.exists() else None,
+        "digests": digests.read_text() if digests.exists() else None,
+    }

@@ -175,6 +175,7 @@ def test_gpus_that_are_not_used(case: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(context, "NVIDIA_DRIVER", driver)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     process = Launch(launcher=launcher, rank=0, local_rank=0, world_size=1)

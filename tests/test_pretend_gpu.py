@@ -64,8 +64,6 @@ def _own_signals() -> Iterator[None]:
     for number, handler in before.items():
         signal.signal(number, handler)
     torch.use_deterministic_algorithms(False)
-    if torch.distributed.is_initialized():  # a test has failed inside
-        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("kind", KINDS)

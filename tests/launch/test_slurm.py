@@ -48,6 +48,7 @@ def test_script_passes_every_word_as_it_is(tmp_path: Path) -> None:
     assert job.world_size == 8
     script = job.script(words)
     assert "#SBATCH --gpus-per-node=4\n" in script
+    assert "#SBATCH --cpus-per-task=8\n" in script
     assert "#SBATCH --qos=long\n" in script
     assert "#SBATCH '--job-name=a b'\n" in script
     (tmp_path / "job.sh").write_text('with_torchrun() { printf "%s|" "$@"; }')

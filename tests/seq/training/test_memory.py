@@ -22,5 +22,12 @@ def test_memory_that_is_not_there() -> None:
         torch.empty(1 << 50)
     for text in ("on cpu in shard 2 of step 7", "300 rows x 40 time steps", "batch.tokens (to less than 12000)"):
         assert text in str(raised.value)
+    for text in (
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "CUDA error: out of memory",
+    ):
+        with pytest.raises(RunError, match="lower batch"), explaining_out_of_memory(batch):
+            raise RuntimeError(text)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), explaining_out_of_memory(batch):
         torch.zeros(2, 3) @ torch.zeros(2, 3)
