@@ -120,7 +120,7 @@ def test_a_run_from_begin_to_use(kind: str, tmp_path: Path, capsys: pytest.Captu
             train_ddp.main([*arguments, f"run.name={resumed.name}"])
             assert result(resumed)["params_sha256"] == result(whole)["params_sha256"]
             norms = [[line["grad_norm"] for line in metrics(folder, "train")] for folder in (whole, resumed)]
-            assert norms[1] == norms[0][-len(norms[1]) :]
+            assert norms[1][4:] == norms[0][step:]
         assert seq.replay.main([str(whole), "--step", "4"]) == 0
         capsys.readouterr()
         seq.evaluate.main([str(whole)])
