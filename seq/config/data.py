@@ -53,9 +53,17 @@ class DataConfig(Section):
     """Characters that occur less often in the training text become the unknown id."""
     lowercase: bool = False
     """Convert the text to lower case first."""
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the training data that becomes the validation split if none is given: rows, chosen by a hash of their text,
-    or the end of a text that is one or a few documents."""
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the training data that becomes the validation split if none is given; 0: train on everything. Rows are chosen by
+    a hash of their text, of each label the same share; a text that is one or a few documents gives `validation_pieces`."""
+    validation_rows: Positive = 10_000
+    """A classifier's validation split has at most about this many rows: their accuracy has a standard error of half a point."""
+    validation_tokens: Positive = 50_000
+    """A language model's validation split has at most about this many tokens."""
+    validation_pieces: Positive = 10
+    """Pieces of a text that validate, spread over it. Each is at least 1,000 tokens long, and begins and ends with a unit."""
+    train_on_validation: bool = False
+    """Train on the validation split too, and validate on nothing: what `train.refit` does."""
     cache_dir: str | None = None
     """Folder for prepared data; the default is `$XDG_CACHE_HOME/lockstep` or `~/.cache/lockstep`."""
 

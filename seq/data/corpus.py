@@ -22,7 +22,7 @@ from seq.data.sources import identify, load_splits
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import UserError
 
-FORMAT = 7
+FORMAT = 8
 """Raise it when the same source and config would be prepared differently."""
 
 
@@ -135,7 +135,9 @@ def _write(
     loaded = load_splits(config, labelled=task != "write", need_train=tokenizer is None or labels is None)
     splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
     if "validation" not in splits and "train" in splits:
-        splits |= split_validation(splits["train"], config.validation_fraction)
+        splits |= split_validation(splits["train"], config)
+    if config.train_on_validation and "validation" in splits:
+        splits["train"] = splits["train"].with_rows_of(splits.pop("validation"))
     if tokenizer is None:
         texts = splits["train"].texts
         tokenizer = Tokenizer.train(config.tokenizer, texts, lowercase=config.lowercase, min_count=config.min_count)

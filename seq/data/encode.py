@@ -11,6 +11,9 @@ from seq.data.ragged import Ints, RaggedArray, slices, smallest_dtype
 from seq.data.tokenizer import BOS, EOS, Tokenizer
 from seq.errors import UserError
 
+SMALL_PIECE = 1000
+"""Fewest tokens of a piece of text that validates: it begins without context."""
+
 Encoded = tuple[RaggedArray, Ints | None]
 """Sequences with their markers; for a classifier, also the label id of each."""
 
@@ -22,8 +25,13 @@ def encode_splits(
     if any(split.labels is not None for split in splits.values()):
         return {name: _encode_rows(split, tokenizer, labels, config, notes) for name, split in splits.items()}
     documents = {name: frame(_encode(split.texts, tokenizer)) for name, split in splits.items()}
-    if "validation" not in documents and "train" in documents:
-        documents |= _cut_end(documents["train"], config, newline_id(tokenizer), notes)
+    if (
+        "validation" not in documents
+        and "train" in documents
+        and config.validation_fraction
+        and not config.train_on_validation
+    ):
+        documents |= cut_pieces(documents["train"], config, newline_id(tokenizer), notes)
     encoded: dict[str, Encoded] = {}
     for name, whole in documents.items():
         if name == "train":
@@ -70,23 +78,51 @@ def _label_ids(split: Examples, labels: Sequence[str]) -> Ints:
     return np.array([ids[label] for label in split.labels], np.int32)
 
 
-def _cut_end(documents: RaggedArray, config: DataConfig, newline: int, notes: list[str]) -> dict[str, RaggedArray]:
-    """The end of the text becomes the validation split: `validation_fraction` of the targets, or up to twice that, so that
-    it begins with a unit."""
-    bounds = np.concatenate(([0], np.cumsum(documents.lengths - 1)))
-    if bounds[-1] < 2:
+def cut_pieces(documents: RaggedArray, config: DataConfig, newline: int, notes: list[str]) -> dict[str, RaggedArray]:
+    """Pieces of the text, spread over it, become the validation split. Each sequence of either split has the token before its
+    first target as context."""
+    total = int((documents.lengths - 1).sum())
+    if total < 2:
         notes.append("validation: the only sequence trains and validates; give data.files.validation")
         return {"train": documents, "validation": documents}
-    cut = max(1, int(bounds[-1] * (1 - config.validation_fraction)))
-    ends = np.cumsum(cut_streams(documents, config.unit, newline).lengths - 1)
-    near = ends[(ends < bounds[-1]) & (ends >= 2 * cut - bounds[-1])]
-    cut = int(near[np.abs(near - cut).argmin()]) if len(near) else cut
-    notes.append(f"validation: the last {bounds[-1] - cut} of {bounds[-1]} tokens of the training text")
-    starts, stops = documents.offsets[:-1], documents.offsets[1:]
-    own = cut - bounds[:-1]  # targets of each document before the cut
-    before, after = own > 0, bounds[1:] > cut
-    train = slices(documents.values, starts[before], np.minimum(stops, starts + 1 + own)[before])
-    return {"train": train, "validation": slices(documents.values, (starts + own.clip(0))[after], stops[after])}
+    size = min(round(config.validation_fraction * total), config.validation_tokens)
+    count = max(1, min(config.validation_pieces, size // SMALL_PIECE))
+    # The piece lies at the end of each of `count` equal parts of the text.
+    stops = total * np.arange(1, count + 1) // count
+    starts = np.maximum(stops - max(1, size // count), np.concatenate(([1], stops[:-1])))
+    bounds = _at_units(np.column_stack((starts, stops)).ravel(), documents, config, newline)
+    cuts = np.concatenate(([0], bounds))
+    validation = int((cuts[2::2] - cuts[1::2]).sum())
+    notes.append(f"validation: {count} piece(s) of the training text, {validation} of {total} tokens")
+    return {
+        "train": _targets(documents, cuts[0:-1:2], cuts[1::2]),
+        "validation": _targets(documents, cuts[1::2], cuts[2::2]),
+    }
+
+
+def _at_units(bounds: Ints, documents: RaggedArray, config: DataConfig, newline: int) -> Ints:
+    """Pieces (begin, end, begin, end, ...) made longer, so that they are whole units (paragraphs, where units are longer); as
+    they are, if a piece would become more than twice as long."""
+    unit = config.unit if config.unit in ("line", "paragraph") else "paragraph"
+    ends = np.concatenate(([0], np.cumsum(cut_streams(documents, unit, newline).lengths - 1)))
+    whole = bounds.copy()
+    whole[0::2] = ends[np.searchsorted(ends, bounds[0::2], side="right") - 1]
+    whole[1::2] = ends[np.searchsorted(ends, bounds[1::2])]
+    longest = 2 * (bounds[1::2] - bounds[0::2]).max()
+    fits = whole[0] > 0 and (np.diff(whole) > 0).all() and (whole[1::2] - whole[0::2]).max() <= longest
+    return whole if fits else bounds
+
+
+def _targets(documents: RaggedArray, starts: Ints, stops: Ints) -> RaggedArray:
+    """The targets `starts[i]` to `stops[i] - 1` of all documents, cut where a document ends."""
+    own = np.concatenate(([0], np.cumsum(documents.lengths - 1)))
+    begins = np.union1d(starts, own[:-1])
+    begins = begins[np.searchsorted(starts, begins, side="right") > np.searchsorted(stops, begins, side="right")]
+    ends = np.union1d(stops, own[1:])
+    ends = ends[np.searchsorted(ends, begins, side="right")]
+    # Before a document's targets lies its first token: one place more for each document.
+    document = np.searchsorted(own, begins, side="right") - 1
+    return slices(documents.values, begins + document, ends + document + 1)
 
 
 def _training_sequences(documents: RaggedArray, config: DataConfig, newline: int, notes: list[str]) -> RaggedArray:

@@ -1,16 +1,17 @@
 """Text with its labels as a source gives it; rows without text; and the validation rows, where none are given."""
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seq.config import DataConfig
 from seq.errors import UserError
 
 FEW_ROWS = 5
-"""A validation split of a language model needs at least this many rows; otherwise the end of the text is used."""
+"""A validation split of a language model needs at least this many rows; otherwise pieces of the text are used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,11 @@ class Examples:
             rows=[self.rows[place] for place in chosen],
         )
 
+    def with_rows_of(self, other: "Examples") -> "Examples":
+        """These, and then those of `other`."""
+        labels = None if self.labels is None else [*self.labels, *(other.labels or ())]
+        return replace(self, texts=self.texts + other.texts, labels=labels, rows=self.rows + other.rows)
+
 
 def make_examples(origin: str, texts: list[str], labels: list[str] | None) -> Examples:
     """All rows of a split, numbered from 1."""
@@ -56,19 +62,40 @@ def drop_empty(split: Examples, config: DataConfig, notes: list[str]) -> Example
     return split.take(place for place, text in enumerate(split.texts) if text.strip())
 
 
-def split_validation(train: Examples, fraction: float) -> dict[str, Examples]:
-    """`train` and `validation`. A row validates if the hash of its text is below `fraction`: equal texts stay in one
-    split, and added rows move no others. The last row of a label stays in `train`.
-
-    Empty if a language model has too few documents for that. A classifier with too few rows validates on the last one.
-    """
-    digests = [hashlib.blake2b(text.encode(), digest_size=7).digest() for text in train.texts]
-    chosen = np.array([int.from_bytes(digest, "big") < fraction * 2**56 for digest in digests])
+def split_validation(train: Examples, config: DataConfig) -> dict[str, Examples]:
+    """`train` and `validation`; empty if none is to be cut, or a language model has too few documents for that."""
+    if config.validation_fraction == 0:
+        return {}
+    digests = np.array([_digest(text) for text in train.texts])
+    chosen = _by_label(digests, train.labels, config) if train.labels is not None else _by_size(digests, train, config)
     if train.labels is None and (chosen.sum() < FEW_ROWS or chosen.all()):
         return {}
-    if train.labels is not None:
-        staying = {label for label, moves in zip(train.labels, chosen, strict=True) if not moves}
-        chosen &= np.array([label in staying for label in train.labels])
     places = np.arange(len(chosen))
     moved, kept = places[chosen], places[~chosen]
     return {"train": train.take(kept), "validation": train.take(moved if len(moved) else places[-1:])}
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=7).digest(), "big")
+
+
+def _by_label(digests: NDArray[np.int64], labels: Sequence[str], config: DataConfig) -> NDArray[np.bool_]:
+    """The rows of each label with the smallest digests. Equal texts stay in one split, so added rows move few others, and the
+    last row of a label stays in `train`."""
+    share = min(config.validation_fraction, config.validation_rows / len(digests))
+    _, label_of = np.unique(np.array(labels), return_inverse=True)
+    order = np.lexsort((digests, label_of))
+    counts = np.bincount(label_of)
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    first = order[rank < np.minimum(np.rint(share * counts), counts - 1)[label_of[order]]]
+    chosen = np.isin(digests, digests[first])
+    staying = np.bincount(label_of, weights=~chosen) > 0
+    return np.asarray(chosen & staying[label_of])
+
+
+def _by_size(digests: NDArray[np.int64], train: Examples, config: DataConfig) -> NDArray[np.bool_]:
+    """The documents with the smallest digests, up to the size that a validation split may have."""
+    lengths = np.array([len(text) for text in train.texts])
+    most = min(config.validation_fraction * lengths.sum(), config.validation_tokens)
+    order = digests.argsort(kind="stable")
+    return np.asarray(np.isin(digests, digests[order[np.cumsum(lengths[order]) <= most]]))

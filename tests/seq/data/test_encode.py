@@ -1,11 +1,20 @@
-"""Sequences that are too long, unknown labels, and validation on the end of a text."""
+"""Sequences that are too long, unknown labels, and validation on pieces of a text."""
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from seq.data import encode
 from seq.data.corpus import prepare_corpus
-from seq.data.encode import frame
+from seq.data.cut import Unit
+from seq.data.encode import cut_pieces, frame
+from seq.data.ragged import RaggedArray
 from seq.data.tokenizer import BOS, EOS, Tokenizer
 from seq.errors import UserError
 from tests.corpora import data, texts, write_rows
@@ -16,7 +25,7 @@ def test_one_long_document_does_not_validate_on_itself(tmp_path: Path) -> None:
     keys = {"source": "text", "files": {"train": str(tmp_path / "a.txt")}, "unit": "window", "max_length": 10}
     corpus = prepare_corpus(data(**keys), task="write")
     counts = {name: int(split.lengths.sum()) for name, split in corpus.splits.items()}
-    assert counts == {"train": 900, "validation": 101}
+    assert counts == {"train": 901, "validation": 100}
 
 
 @pytest.mark.parametrize(
@@ -51,3 +60,46 @@ def test_frame(texts: list[str]) -> None:
     assert framed.lengths.tolist() == [len(text) + 2 for text in texts]
     assert (framed.values[framed.offsets[:-1]] == BOS).all()
     assert (framed.values[framed.offsets[1:] - 1] == EOS).all()
+
+
+@given(
+    st.lists(st.text("ab\n ", min_size=1, max_size=60), min_size=1, max_size=4),
+    st.sampled_from(["line", "paragraph", "document", "window"]),
+    st.floats(0.05, 0.9),
+    st.integers(1, 6),
+)
+def test_pieces_hold_every_target_once_after_the_one_before(
+    documents: list[str], unit: Unit, fraction: float, count: int
+) -> None:
+    """Also in very small pieces, which `SMALL_PIECE` keeps from real texts."""
+    tokenizer = Tokenizer.train("characters", ["ab\n "], lowercase=False, min_count=1)
+    whole = frame(tokenizer.encode(documents))
+    numbered = RaggedArray(np.arange(len(whole.values)), whole.offsets)  # so that each target is another one
+    config = data(unit=unit, validation_fraction=fraction, validation_pieces=count)
+    with patch.object(encode, "SMALL_PIECE", 1), patch.object(encode, "_at_units", lambda bounds, *_: bounds):
+        parts = cut_pieces(numbered, config, -1, [])
+    targets = []
+    for sequences in parts.values():
+        for start, stop in pairwise(sequences.offsets.tolist()):
+            tokens = sequences.values[start:stop].tolist()
+            assert len(tokens) >= 2
+            assert tokens == list(range(tokens[0], tokens[-1] + 1))
+            targets += tokens[1:]
+    firsts = set(whole.offsets[:-1].tolist())
+    assert sorted(targets) == [place for place in range(len(whole.values)) if place not in firsts]
+
+
+def test_pieces_are_spread_over_the_text_and_are_whole_units(tmp_path: Path) -> None:
+    text = "".join(f"{number} bottles of beer on the wall, {number} bottles of beer.\n\n" for number in range(4000))
+    (tmp_path / "a.txt").write_text(text)
+    keys: dict[str, Any] = {"source": "text", "files": {"train": str(tmp_path / "a.txt")}, "unit": "document"}
+    corpus = prepare_corpus(data(**keys, validation_pieces=4), task="write")
+    pieces = texts(corpus, "validation")
+    assert len(pieces) == 4
+    assert 0.08 * len(text) < sum(map(len, pieces)) < 0.12 * len(text)
+    starts = [text.index(piece.lstrip("\n")) / len(text) for piece in pieces]
+    assert starts == pytest.approx([0.225, 0.475, 0.725, 0.975], abs=0.01)
+    assert all(piece.endswith("beer.\n\n") for piece in pieces)
+    small = prepare_corpus(data(**keys, validation_tokens=5000), task="write")
+    assert 4000 < sum(map(len, texts(small, "validation"))) < 6000
+    assert "validation" not in prepare_corpus(data(**keys, validation_fraction=0), task="write").splits

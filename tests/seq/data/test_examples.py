@@ -1,12 +1,14 @@
 """Rows without text, and validation rows."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
-from tests.corpora import data, texts, write_rows
+from tests.corpora import ROWS, data, texts, write_rows
 
 
 def test_validation_rows_are_cut_by_hash_and_no_label_is_lost(tmp_path: Path) -> None:
@@ -55,3 +57,31 @@ def test_a_single_row_trains_and_validates(tmp_path: Path) -> None:
         data(source="csv", files={"train": str(path)}, text="name", label="origin"), task="classify"
     )
     assert texts(corpus, "train") == texts(corpus, "validation") == ["Sloan"]
+
+
+def test_validation_rows_are_the_same_share_of_each_label(tmp_path: Path) -> None:
+    rows = [(f"name{number}", "many" if number % 10 else "few") for number in range(2000)]
+    path = str(write_rows(tmp_path, "csv", rows))
+    keys = {"source": "csv", "files": {"train": path}, "text": "name", "label": "origin"}
+    cases: tuple[tuple[dict[str, Any], list[int] | None], ...] = (
+        ({}, [20, 180]),
+        ({"validation_rows": 50}, [5, 45]),
+        ({"validation_fraction": 0}, None),
+    )
+    for more, expected in cases:
+        splits = prepare_corpus(data(**keys, **more), task="classify").splits
+        if expected is None:
+            assert list(splits) == ["train"]
+            assert len(splits["train"]) == 2000
+        else:
+            labels = splits["validation"].labels
+            assert labels is not None
+            assert np.bincount(labels).tolist() == expected
+
+
+def test_training_on_the_validation_rows(tmp_path: Path) -> None:
+    files = {name: str(write_rows(tmp_path, "csv", name=name)) for name in ("train", "validation")}
+    keys = {"source": "csv", "files": files, "text": "name", "label": "origin"}
+    corpus = prepare_corpus(data(**keys, train_on_validation=True), task="classify")
+    assert list(corpus.splits) == ["train"]
+    assert texts(corpus, "train") == [name for name, _ in ROWS] * 2

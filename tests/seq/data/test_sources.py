@@ -34,10 +34,10 @@ def test_text_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("four\n\nfive")
     for where in ({"source": "text", "files": {"train": str(tmp_path / "*.txt")}}, {"source": str(tmp_path)}):
         corpus = prepare_corpus(data(**where, unit="paragraph", tokenizer="bytes"), task="write")
-        # The end of the text validates; each sequence has the token before it in front.
+        # The text is so short that one piece validates, its end; each sequence has the token before it in front.
         assert texts(corpus, "train") == ["one\n\n", "\ntwo\n\n", "\nthree\n", "four\n\n"]
         assert texts(corpus, "validation") == ["\nfive"]
-        assert corpus.notes == ("validation: the last 5 of 28 tokens of the training text",)
+        assert corpus.notes == ("validation: 1 piece(s) of the training text, 5 of 28 tokens",)
 
 
 def test_keys_that_would_be_ignored_are_refused(tmp_path: Path) -> None:
