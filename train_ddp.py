@@ -12,6 +12,7 @@ from launch.context import describe_launch, device_of
 from launch.group import process_group
 from launch.preemption import Preemption
 from seq.command_line import check_launch, config_from, exit_code, training_parser
+from seq.config import Config
 from seq.data.corpus import prepare_corpus
 from seq.data.loader import BatchLoader
 from seq.inference.initial import InitialModel
@@ -22,7 +23,8 @@ from seq.report import report_at_end
 from seq.run.bad_steps import BadSteps
 from seq.run.checkpoint import Checkpoint, describe_run, fingerprint
 from seq.run.directory import Run, RunDirectory
-from seq.run.result import make_result
+from seq.run.ledger import Ledger
+from seq.run.result import make_result, refit_config
 from seq.run.saver import CheckpointSaver
 from seq.training.evaluation import evaluate
 from seq.training.precision import fix_arithmetic_of
@@ -30,19 +32,24 @@ from seq.training.step import Trainer
 
 
 def main(arguments: list[str]) -> None:
-    """Everything that can be wrong with config or data is checked here, before the processes join."""
     options = training_parser().parse_intermixed_args(arguments)
     config = config_from(options.words)
+    if start(config, RunDirectory.of(config, fresh=options.fresh), Ledger()) and config.train.refit:
+        again = refit_config(config, RunDirectory.of(config))
+        start(again, RunDirectory.of(again, fresh=options.fresh), Ledger(from_now=True))
+
+
+def start(config: Config, directory: RunDirectory, ledger: Ledger) -> bool:
+    """True if the run is finished. All that can be wrong with config or data is checked here, before the processes join."""
     process = describe_launch()
     check_launch(process, config)
     check_packages(config)
-    directory = RunDirectory.of(config, fresh=options.fresh)
     directory.check(config)
     if say_if_finished(directory, process.is_main):
-        return
+        return True
     initial = InitialModel.load(config, directory)
     corpus = prepare_corpus(config.data, config.task, like=initial.trained)
-    run = Run(config=config, corpus=corpus, directory=directory, process=process, device=device_of(process))
+    run = Run(config, corpus, directory, process, device_of(process), ledger)
     with directory.locked_by(run.is_main):
         resumed_from = directory.newest_checkpoint(config, corpus)
         fix_arithmetic_of(config, run.device)
@@ -50,6 +57,7 @@ def main(arguments: list[str]) -> None:
             finished = train(run, initial, resumed_from)
         if finished and run.is_main and config.logging.report:
             report_at_end(directory.path)
+    return finished
 
 
 def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> bool:
@@ -67,7 +75,7 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
     # ---- start, or continue after the newest checkpoint -----------------------------------------------------------
     if resumed_from is not None:
         trainer.state.load_state_dict(resumed_from.state)
-    progress = trainer.state.progress
+    progress, selection = trainer.state.progress, trainer.state.selection
     ledger.step = start = progress.step
     description = fingerprint(config, corpus, start, trainer.model)
     check_agreement("config, data, weights and step to start from", description, run.device)
@@ -85,7 +93,7 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
 
     # ---- train ----------------------------------------------------------------------------------------------------
     ledger.started(progress.tokens_seen)
-    for shards in ledger.each("data", batches.steps(start, last_step)):
+    for shards in ledger.each("data", batches.steps(start, start if selection.out_of_patience else last_step)):
         with ledger("compute"):
             lr = trainer.set_lr(progress.step, last_step)
             losses = trainer.accumulate_gradients(shards)
@@ -93,6 +101,7 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
             done = trainer.update(losses)
         ledger.move("compute", "sync", trainer.take_sync_seconds())
         progress.advance(shards[0].sizes)
+        selection.after_step(progress.step, last_step)
         bad_steps.add(progress.step, done)
         stopped_by = preemption.answer() if progress.step < last_step else None
         logger.digests(progress.step, done.digests)
@@ -109,37 +118,44 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
                 check_ranks_agree(trainer.model.named_parameters(), progress.step, run.device)
 
         if is_due(progress.step, config.evaluation.every_steps, last_step):
-            with ledger("evaluation"):
-                evaluation = evaluate(trainer.model, corpus.splits["validation"], config, run.device)
-                logger.evaluation(progress.step, "validation", evaluation)
+            if "validation" in corpus.splits:
+                with ledger("evaluation"):
+                    evaluation = evaluate(selection.model, corpus.splits["validation"], config, run.device)
+                    logger.evaluation(progress.step, "validation", evaluation)
+                    if selection.judge(progress.step, evaluation.figures):
+                        saver.save_best(progress.step, trainer.state.weights() | describe_run(config, corpus))
             if config.task != "classify" and run.is_main:
                 with ledger("sampling"):
-                    logger.samples(progress.step, *sample_writer.write(trainer.model, progress.step))
+                    logger.samples(progress.step, *sample_writer.write(selection.model, progress.step))
 
-        if is_due(progress.step, config.checkpoint.every_steps, last_step) or stopped_by:
+        ends = stopped_by or selection.out_of_patience
+        if is_due(progress.step, config.checkpoint.every_steps, last_step) or ends:
             with ledger("checkpoint"):
                 bad_steps.check()
                 state = trainer.state.state_dict() | describe_run(config, corpus)
                 saver.save(progress.step, state | {"ledger": ledger.summary()})
         saver.poll()
-        if stopped_by:
+        if ends:
             break
 
     # ---- final figures --------------------------------------------------------------------------------------------
     with ledger("checkpoint"):
         saver.close()
+        if not stopped_by:
+            saver.use_best(selection)
     split = "test" if "test" in corpus.splits and not stopped_by else "validation"
-    if not stopped_by and (split == "test" or evaluation is None):
+    if not stopped_by and split in corpus.splits:
         with ledger("evaluation"):
-            evaluation = evaluate(trainer.model, corpus.splits[split], config, run.device)
-        logger.evaluation(progress.step, split, evaluation)
+            evaluation = evaluate(selection.model, corpus.splits[split], config, run.device)
+        if split == "test":
+            logger.evaluation(progress.step, split, evaluation)
     epoch = progress.step / batches.steps_per_epoch
     result = make_result(run, trainer.state, evaluation, split, epoch, stopped_by)
     logger.event("stop" if stopped_by else "finish", progress.step, params_sha256=result["params_sha256"])
     if run.is_main:
         directory.write_result(result)
         if not stopped_by:
-            export_at_end(run, trainer.model, result)
+            export_at_end(run, selection.model, result)
     logger.close(result)
     trainer.close()
     preemption.close()

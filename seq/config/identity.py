@@ -14,15 +14,21 @@ NOT_IDENTITY = (
     "train.warm_up_largest",
     "evaluation.",
     "generation.",
-    "checkpoint.",
+    "checkpoint.every_steps",
+    "checkpoint.keep",
+    "checkpoint.background",
+    "checkpoint.required",
     "logging.",
 )
 """Keys that may change when a run is resumed, because they leave the parameters the same to the last bit."""
+CHOOSING = ("evaluation.",)
+"""Keys of NOT_IDENTITY that belong to it with `checkpoint.best`, since evaluations then decide which weights are kept."""
 
 
 def identity(config: Config) -> dict[str, Any]:
     """The dotted keys that decide the run's bits, with their values."""
-    return {key: value for key, value in flatten(config).items() if not key.startswith(NOT_IDENTITY)}
+    others = tuple(key for key in NOT_IDENTITY if not (config.checkpoint.best and key in CHOOSING))
+    return {key: value for key, value in flatten(config).items() if not key.startswith(others)}
 
 
 def differing_keys(config: Config, other: Config) -> list[str]:

@@ -9,6 +9,9 @@ from seq.config.model import ClassifierConfig, LanguageModelConfig, Task
 from seq.config.section import Count, Positive, Section
 from seq.config.training import BatchConfig, OptimizerConfig, SyncConfig, TrainConfig
 
+FIGURES_OF_TEXT = ("loss", "bits_per_char", "window_loss", "window_bits_per_char")
+"""What an evaluation of a language model can be judged by."""
+
 
 class RunConfig(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "run"
@@ -57,6 +60,9 @@ class CheckpointConfig(Section):
     """Number of checkpoints to keep; older ones are deleted."""
     background: bool = True
     """Write them while training goes on."""
+    best: Literal["loss", "accuracy", "macro_f1", "bits_per_char", "window_loss", "window_bits_per_char"] | None = None
+    """Keep the weights of the evaluation on the validation split that is best by this figure; export and test those. None: the
+    last weights."""
     required: bool = False
     """End the run if a checkpoint cannot be saved. Otherwise the failure is reported and the run goes on."""
 
@@ -117,6 +123,16 @@ class Config(Section):
             faults.append("train.teacher_forcing is for model.kind=language_model only; leave it at 1.0")
         if self.task != "write" and self.data.too_long == "split":
             faults.append("data.too_long=split is for texts without labels; choose error, drop or truncate")
+        classify = self.task == "classify"
+        own = ("loss", "accuracy", "macro_f1") if classify else FIGURES_OF_TEXT
+        if self.checkpoint.best not in (None, *own):
+            faults.append(f"checkpoint.best={self.checkpoint.best}: this model has {', '.join(own)}")
+        if self.checkpoint.best and (self.data.validation_fraction == 0 or self.data.train_on_validation):
+            faults.append("checkpoint.best needs a validation split: set data.validation_fraction above 0")
+        if self.train.patience and not self.checkpoint.best:
+            faults.append("train.patience needs checkpoint.best, the figure that shall get better")
+        if self.train.class_weights and not classify:
+            faults.append("train.class_weights is for model.kind=classifier only")
         if faults:
             raise ValueError("; ".join(faults))
         return self

@@ -37,6 +37,16 @@ class TrainConfig(Section):
     keep the products exact."""
     teacher_forcing: Fraction = 1.0
     """Probability that a language model is fed the true previous token, else its own prediction (0: free running)."""
+    average_last: Fraction = 0.0
+    """Evaluate and export the mean of the weights over this last share of the steps (0: the weights as they are)."""
+    patience: Count = 0
+    """End the run after this many evaluations that were no better than the best one (0: never). Needs `checkpoint.best`."""
+    refit: bool = False
+    """When the run has finished, train again as NAME-refit on all data, the validation split too, for as many steps as its best
+    evaluation had (`checkpoint.best`), or else as many as this run."""
+    class_weights: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Each row of a classifier's training data counts 1 / (rows of its label)^p: 0 is the plain loss, 1 counts all labels alike
+    (balanced), 0.5 lies between. Scaled so that the mean weight of a row is 1."""
     max_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients with a larger global norm are scaled down to this norm."""
     max_bad_steps: Count = 10

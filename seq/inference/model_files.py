@@ -13,6 +13,7 @@ from seq.errors import warn
 from seq.models import Model
 from seq.run.checkpoint import params_sha256
 from seq.run.directory import Run
+from seq.run.result import chosen_step
 from seq.training.metrics import show
 
 NOT_FOR_PEOPLE = """
@@ -89,7 +90,7 @@ def export_model(run: Path, model: Model, config: Config, vocabulary: Vocabulary
     `run`. `result`: see `seq.run.result.make_result`. OSError if that fails."""
     folder = run / "model"
     folder.mkdir(exist_ok=True)
-    write_model(folder, model, config, vocabulary, result["step"])
+    write_model(folder, model, config, vocabulary, chosen_step(result))
     (folder / "README.md").write_text(model_card(folder, config, vocabulary, result), encoding="utf-8")
     return folder
 
@@ -129,7 +130,7 @@ def model_card(folder: Path, config: Config, vocabulary: Vocabulary, result: dic
         kind=kind,
         directions="bidirectional " if getattr(config.model, "bidirectional", False) else "",
         parameters=result["num_parameters"],
-        step=result["step"],
+        step=chosen_step(result),
         source=config.data.source,
         examples=result["examples_seen"],
         tokens=result["tokens_seen"],

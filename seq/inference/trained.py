@@ -45,12 +45,13 @@ class TrainedModel:
 
 
 def load_run(run: Path, checkpoint: str | None = None, device: torch.device | None = None) -> TrainedModel:
-    """The model of a run directory's newest checkpoint, or of the one named. Or of an exported `model/` folder, which is
+    """The model of a run directory's best evaluation, if it keeps one, else of its newest checkpoint, or of the one named. Or of an exported `model/` folder, which is
     given as `run`, or is all that is left in the run directory. On `device`, or else on the GPU if there is one. UserError
     if there is no model."""
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     folder = RunDirectory(run).checkpoints
-    names = [path.name for path in checkpoints_in(folder)]
+    best = RunDirectory(run).best
+    names = [path.name for path in [*checkpoints_in(folder), *([best] if best.exists() else [])]]
     exported = [path for path in (run, run / "model") if (path / "model.safetensors").is_file()]
     if checkpoint is None and exported and (not names or exported[0] == run):
         return load_exported(exported[0], device)
@@ -65,7 +66,8 @@ def load_trained(path: Path, device: torch.device) -> TrainedModel:
     """The model of the checkpoint `path`."""
     state = load_checkpoint(path)
     with complaining_about(path):
-        return _build(path, state, state["tokenizer"], state["model"], int(state["progress"]["step"]), device)
+        weights = state["selection"]["average"] or state["model"]
+        return _build(path, state, state["tokenizer"], weights, int(state["progress"]["step"]), device)
 
 
 def load_exported(folder: Path, device: torch.device) -> TrainedModel:

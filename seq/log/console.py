@@ -83,6 +83,12 @@ def print_result(folder: Path, result: dict[str, Any], *, already: bool = False)
     """Where the run is, its figures, and how to continue it if a signal stopped it."""
     figures = f"{result['split']} {_figures(result['eval'])}" if result["eval"] else "not yet evaluated"
     print(f"{folder}: {'already ' * already}{result['status']} at step {result['step']}: {figures}")
+    if result.get("best"):
+        print(
+            "weights of step {step}, the best by {figure} on the validation split ({value:.4f})".format(
+                **result["best"]
+            )
+        )
     if result["status"] == "preempted":
         words = [word for word in sys.argv if word != "--fresh"]
         print(f"stopped by {result['stopped_by']}; go on: {restart_command(describe_launch(), words)}")

@@ -93,6 +93,8 @@ class WandbSink:
             about = ("status", "params_sha256", "padding_fraction", "goodput")
             figures = _prefixed(result["split"], result["eval"]) | self._best
             self.run.summary.update(figures | {name: result[name] for name in about})
+            if result["best"]:
+                self.run.summary["best_step"] = result["best"]["step"]
             wanted = self.config.logging.artifacts if result["status"] == "finished" else "none"
             for kind, path in _artifacts(self.folder, wanted):
                 artifact = wandb.Artifact(f"{self.config.run.name}-{kind}", type=kind)

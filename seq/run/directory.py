@@ -25,7 +25,7 @@ LOCK_SECONDS = 5
 """A run that was just killed may hold the lock this long."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Run:
     """What a run is made of, on one rank."""
 
@@ -49,6 +49,7 @@ class RunDirectory:
         self.path, self.fresh = path, fresh
         self.config_file = path / "config.yaml"
         self.result_file = path / "result.json"
+        self.best = path / "checkpoints" / "best.pt"
         self.checkpoints, self.bad_steps, self.initial = path / "checkpoints", path / "bad_steps", path / "initial"
 
     @classmethod

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from launch.context import Launch
+from seq.config import Config
+from seq.config.read import override_config
 from seq.data.corpus import Split
 from seq.run.checkpoint import params_sha256
-from seq.run.directory import Run
+from seq.run.directory import Run, RunDirectory
 from seq.training.evaluation import confused_examples
 from seq.training.metrics import Evaluation
 from seq.training.state import TrainState
@@ -29,14 +31,16 @@ def make_result(
 ) -> dict[str, Any]:
     """The figures of a run that is finished, or was `stopped_by` a signal; on rank 0 also its data and where it ran.
     `final`: the evaluation of `split`."""
+    model = state.selection.model
     result = {
         "status": "preempted" if stopped_by else "finished",
         "stopped_by": stopped_by,
         "step": state.progress.step,
         "epoch": epoch,
         "world_size": run.process.world_size,
-        "params_sha256": params_sha256(state.model),
-        "num_parameters": sum(parameter.numel() for parameter in state.model.parameters()),
+        "best": state.selection.result(),
+        "params_sha256": params_sha256(model),
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "split": split,
         "eval": final.figures if final else {},
         "confusion": final.confusion.tolist() if final and final.confusion is not None else None,
@@ -46,10 +50,30 @@ def make_result(
     if run.is_main:
         confusion = final.confusion if final and not stopped_by else None
         result["confused"] = (
-            [] if confusion is None else confused_examples(state.model, run.corpus, split, confusion, run.device)
+            [] if confusion is None else confused_examples(model, run.corpus, split, confusion, run.device)
         )
         result |= _describe(run) | run.ledger.figures()
     return result
+
+
+def chosen_step(result: dict[str, Any]) -> int:
+    """The step whose weights a finished run exports."""
+    return int(result["best"]["step"] if result["best"] else result["step"])
+
+
+def refit_config(config: Config, directory: RunDirectory) -> Config:
+    """The run that trains on all data for as many steps as `directory`'s finished run chose."""
+    result = directory.read_result()
+    assert result is not None
+    words = [
+        f"run.name={config.run.name}-refit",
+        f"train.steps={chosen_step(result)}",
+        "train.refit=false",
+        "train.patience=0",
+    ]
+    return override_config(
+        config, [*words, "checkpoint.best=null", "data.train_on_validation=true"], where="train.refit"
+    )
 
 
 def _describe(run: Run) -> dict[str, Any]:

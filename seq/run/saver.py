@@ -6,10 +6,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
+
 from seq.config import CheckpointConfig
 from seq.errors import RunError, warn
-from seq.run.checkpoint import delete_old, serialize, write_checkpoint
+from seq.run.checkpoint import delete_old, load_checkpoint, serialize, write_checkpoint
 from seq.run.directory import RunDirectory
+from seq.training.selection import Selection
 
 
 class CheckpointSaver:
@@ -28,11 +31,18 @@ class CheckpointSaver:
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Waits for the save before this one, and for the disk only if `checkpoint.background` is off."""
+        self._save(step, self._directory.checkpoint_at(step), state)
+
+    def save_best(self, step: int, state: dict[str, Any]) -> None:
+        """The weights of the best evaluation so far, in the place of earlier ones."""
+        self._save(step, self._directory.best, state)
+
+    def _save(self, step: int, path: Path, state: dict[str, Any]) -> None:
         if not self._is_main:
             return
         self.poll(wait=True)
         content = serialize(state)
-        self._writing = (step, self._thread.submit(self._write, step, content))
+        self._writing = (step, self._thread.submit(self._write, path, content))
         self.poll(wait=not self._config.background)
 
     def poll(self, *, wait: bool = False) -> None:
@@ -53,8 +63,20 @@ class CheckpointSaver:
         self.poll(wait=True)
         self._thread.shutdown()
 
-    def _write(self, step: int, content: io.BytesIO) -> Path:
-        path = self._directory.checkpoint_at(step)
+    def use_best(self, selection: Selection) -> None:
+        """End with the weights of the best evaluation. Called by every rank, after `close`. RunError if they are not on the disk."""
+        if not selection.best_step:
+            return
+        dist.barrier()  # rank 0 has written the file
+        best = load_checkpoint(self._directory.best)
+        if best["progress"]["step"] != selection.best_step:
+            raise RunError(
+                f"{self._directory.best}: has not the best weights, of step {selection.best_step}; make room on the disk, and start "
+                "the same command again to go on"
+            )
+        selection.use(best["model"])
+
+    def _write(self, path: Path, content: io.BytesIO) -> Path:
         write_checkpoint(path, content)
         delete_old(path.parent, self._config.keep)
         return path

@@ -14,6 +14,7 @@ from seq.data.plan import ShardSizes
 from seq.models import Model, build_model, row_tables
 from seq.training.optimizer import RowAdamW, make_optimizer
 from seq.training.precision import grad_scaler
+from seq.training.selection import Selection
 
 
 @dataclass
@@ -23,17 +24,21 @@ class TrainState:
     scaler: torch.amp.GradScaler
     tables: dict[str, RowAdamW]
     """The optimizer of each row-sparse table, by the name of its weight."""
+    selection: Selection
     progress: "Progress"
     carried: "CarriedState"
 
     @classmethod
     def create(cls, config: Config, corpus: Corpus, device: torch.device) -> "TrainState":
         """The state before the first step."""
-        model = build_model(config, vocab_size=corpus.tokenizer.vocab_size, num_labels=len(corpus.labels)).to(device)
+        sizes = {"vocab_size": corpus.tokenizer.vocab_size, "num_labels": len(corpus.labels)}
+        model = build_model(config, **sizes).to(device)
+        average = build_model(config, **sizes).to(device) if config.train.average_last else None
         optimizer = make_optimizer(model, config.optimizer)
         scaler = grad_scaler(config.train.precision, device)
         tables = {name: RowAdamW(table.weight, config.optimizer) for name, table in row_tables(model).items()}
-        return cls(model, optimizer, scaler, tables, Progress(), CarriedState(config, device))
+        selection = Selection(config, model, average)
+        return cls(model, optimizer, scaler, tables, selection, Progress(), CarriedState(config, device))
 
     def state_dict(self) -> dict[str, Any]:
         """Called by every rank, because each has the carried states of its own shards only."""
@@ -42,9 +47,15 @@ class TrainState:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "tables": {name: table.state_dict() for name, table in self.tables.items()},
+            "selection": self.selection.state_dict(),
             "progress": asdict(self.progress),
             "carried": self.carried.gather(),
         }
+
+    def weights(self) -> dict[str, Any]:
+        """The weights for use alone, as a checkpoint has them."""
+        used = {"model": self.selection.model.state_dict(), "selection": {"average": None}}
+        return used | {"progress": asdict(self.progress)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -52,6 +63,7 @@ class TrainState:
         self.scaler.load_state_dict(state["scaler"])
         for name, table in self.tables.items():
             table.load_state_dict(state["tables"][name])
+        self.selection.load_state_dict(state["selection"])
         vars(self.progress).update(state["progress"])
         self.carried.load(state["carried"])
 
