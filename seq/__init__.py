@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from seq.inference.loaded import LoadedClassifier, LoadedLanguageModel
 
 
-def load(run: "str | os.PathLike[str]") -> "LoadedClassifier | LoadedLanguageModel":
-    """The model of a run directory, or of an exported `model/`: see `seq.inference.loaded`. UserError if there is none."""
+def load(run: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]") -> "LoadedClassifier | LoadedLanguageModel":
+    """The model of a run directory, or of an exported `model/`: see `seq.inference.loaded`. A list of classifiers' runs gives one
+    model, which averages their probabilities. UserError if there is none."""
+    import os
     from pathlib import Path
 
     from seq.inference.loaded import load_model  # imports torch, so only when it is needed
 
-    return load_model(Path(run))
+    runs = [run] if isinstance(run, str | os.PathLike) else run
+    return load_model([Path(each) for each in runs])

@@ -1,6 +1,10 @@
-"""Evaluate a run: python -m seq.evaluate RUN [section.key=value ...]; also under torchrun, with the same figures."""
+"""Evaluate a run: python -m seq.evaluate RUN [RUN ...] [section.key=value ...]; also under torchrun, with the same figures.
+
+Several runs of classifiers are averaged.
+"""
 
 import sys
+from pathlib import Path
 
 import torch
 
@@ -11,7 +15,7 @@ from seq.config.identity import differing_keys
 from seq.config.read import override_config
 from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
-from seq.inference.trained import load_run
+from seq.inference.trained import load_ensemble, load_run
 from seq.log.console import print_evaluation
 from seq.training.evaluation import evaluate
 from seq.training.precision import fix_arithmetic_of
@@ -26,8 +30,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--split", choices=("train", "validation", "test"), help="default: test, if there is one")
     options = parser.parse_intermixed_args(arguments)
     # On the CPU first: each rank has its own GPU, and no GPU may start before the arithmetic is fixed.
-    trained = load_run(options.run, options.checkpoint, torch.device("cpu"))
-    config = override_config(trained.config, options.overrides, where=str(options.run))
+    cpu, runs = torch.device("cpu"), [options.run, *(Path(word) for word in options.overrides if "=" not in word)]
+    trained = load_ensemble(runs, cpu) if len(runs) > 1 else load_run(options.run, options.checkpoint, cpu)
+    overrides = [word for word in options.overrides if "=" in word]
+    config = override_config(trained.config, overrides, where=str(options.run))
     changed = differing_keys(config, trained.config)
     if fixed := sorted(key for key in changed if key.startswith(TRAINED)):
         raise UserError(f"{fixed[0]}: is part of the trained model and cannot be overridden here")

@@ -1,13 +1,17 @@
-"""Classify text with a finished or running run: python -m seq.predict RUN [TEXT ...]; without TEXT, stdin by line."""
+"""Classify text with a finished or running run: python -m seq.predict RUN [RUN ...] [TEXT ...]; without TEXT, stdin by line.
+
+Several runs are averaged: leading words that are folders are runs.
+"""
 
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
 
 from seq.command_line import exit_code, run_parser
 from seq.errors import UserError
 from seq.inference.classify import ROWS, predict
-from seq.inference.trained import load_run
-from seq.models.classifier import Classifier
+from seq.inference.trained import load_ensemble, load_run
 
 
 def main(arguments: list[str]) -> None:
@@ -15,11 +19,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("text", nargs="*", help="texts to classify; none: read stdin, one a line")
     parser.add_argument("--top", type=int, default=3, metavar="N", help="classes to print (default 3)")
     options = parser.parse_intermixed_args(arguments)
-    trained = load_run(options.run, options.checkpoint)
-    if not isinstance(trained.model, Classifier):
+    more = list(takewhile(Path.is_dir, map(Path, options.text)))
+    words = options.text[len(more) :]
+    trained = load_ensemble([options.run, *more]) if more else load_run(options.run, options.checkpoint)
+    if trained.config.task != "classify":
         raise UserError(f"{options.run}: is a language model; use python -m seq.generate")
-    texts = iter(options.text) if options.text else read_lines(trained.config.data.max_length)
-    for text, best in predict(trained, texts, top=options.top, rows=ROWS if options.text else 1):
+    texts = iter(words) if words else read_lines(trained.config.data.max_length)
+    for text, best in predict(trained, texts, top=options.top, rows=ROWS if words else 1):
         print(text, *(f"{label} {probability:.3f}" for label, probability in best), sep="\t", flush=True)
 
 

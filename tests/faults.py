@@ -113,8 +113,8 @@ def bad_losses(argument: str, words: list[str]) -> None:
     for bad, arguments in json.loads(argument):
         places = {tuple(place) for place in bad}
 
-        def loss(logits: Tensor, targets: Tensor, places: set[Any] = places) -> Tensor:
-            return loss_sum(logits, targets) * (float("inf") if now in places else 1.0)
+        def loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None, places: set[Any] = places) -> Tensor:
+            return loss_sum(logits, targets, weights) * (float("inf") if now in places else 1.0)
 
         with patch.object(step, "seed_shard", seed), patch.object(objective, "loss_sum", loss):
             try:

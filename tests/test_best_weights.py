@@ -72,3 +72,26 @@ def test_refit_trains_on_all_data_for_the_chosen_steps(tmp_path: Path) -> None:
     (tmp_path / "a-refit" / "result.json").unlink()
     assert "already finished" in train(*refit).stdout
     assert result(tmp_path / "a-refit")["params_sha256"] == again["params_sha256"]
+
+
+def test_runs_are_averaged(names: Path, speeches: Path, tmp_path: Path) -> None:
+    """By `seq.load`, `seq.predict` and `seq.evaluate`; twice the same run gives what it gives alone."""
+    other = tmp_path / "other"
+    again = words(tmp_path, "names", "run.name=other", "run.seed=2")
+    assert train(*again).returncode == 0
+    one, two, both = (seq.load(runs) for runs in ([names], [other], [names, other]))
+    texts = ["Smith", "Ivanov", "Rossi"]
+    assert isinstance(one, LoadedClassifier)
+    assert isinstance(two, LoadedClassifier)
+    assert isinstance(both, LoadedClassifier)
+    parts = zip(one.probabilities(texts), two.probabilities(texts), both.probabilities(texts), strict=True)
+    for first, second, mean in parts:
+        assert mean == pytest.approx({label: (first[label] + second[label]) / 2 for label in first}, abs=1e-6)
+    printed = run("python", "-m", "seq.predict", names, other, "Smith")
+    best = max(both.probabilities(["Smith"])[0].items(), key=lambda item: item[1])
+    assert printed.stdout.startswith(f"Smith\t{best[0]} {best[1]:.3f}")
+    figures = [run("python", "-m", "seq.evaluate", names, *more).stdout.splitlines()[-2] for more in ((), (names,))]
+    assert figures[0] == figures[1]
+    refused = run("python", "-m", "seq.predict", names, speeches, "Smith")
+    assert refused.returncode == 2
+    assert "only classifiers can be averaged" in refused.stderr

@@ -8,7 +8,7 @@ from typing import Any
 
 from seq.config.read import override_config
 from seq.inference.classify import predict
-from seq.inference.trained import TrainedModel, load_run
+from seq.inference.trained import TrainedModel, load_ensemble
 from seq.inference.write import Writer
 from seq.models.language_model import LanguageModel
 
@@ -52,7 +52,7 @@ class LoadedLanguageModel:
         return writer.generate(prompt, config, seed=seed, num=num, label=self.trained.label_id(label))
 
 
-def load_model(run: Path) -> LoadedClassifier | LoadedLanguageModel:
-    """The newest checkpoint of the run directory, or an exported `model/` folder. On the GPU if there is one."""
-    trained = load_run(run)
+def load_model(runs: Sequence[Path]) -> LoadedClassifier | LoadedLanguageModel:
+    """Of each run directory the best or newest checkpoint, or of an exported `model/` folder. On the GPU if there is one."""
+    trained = load_ensemble(runs)
     return LoadedLanguageModel(trained) if isinstance(trained.model, LanguageModel) else LoadedClassifier(trained)

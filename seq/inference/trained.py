@@ -1,9 +1,10 @@
 """A trained model read back: from a run's newest checkpoint, or from the files that the run exported."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -13,6 +14,8 @@ from seq.config.read import parse_config
 from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 from seq.models import Model, build_model
+from seq.models.classifier import Classifier
+from seq.models.ensemble import Ensemble
 from seq.run.checkpoint import DamagedError, checkpoints_in, complaining_about, load_checkpoint, params_sha256
 from seq.run.directory import RunDirectory
 
@@ -60,6 +63,23 @@ def load_run(run: Path, checkpoint: str | None = None, device: torch.device | No
     if checkpoint is not None and checkpoint not in names:
         raise UserError(f"{run}: no checkpoint {checkpoint}; it has {', '.join(names)}")
     return load_trained(folder / (checkpoint or names[-1]), device)
+
+
+def load_ensemble(runs: Sequence[Path], device: torch.device | None = None) -> TrainedModel:
+    """The models of several classifiers' runs as one; of a single run, its model. UserError if they do not belong together."""
+    members = [load_run(run, device=device) for run in runs]
+    first, classifiers = members[0], [member.model for member in members if isinstance(member.model, Classifier)]
+    if len(members) == 1:
+        return first
+    for run, member in zip(runs, members, strict=True):
+        if not isinstance(member.model, Classifier):
+            raise UserError(f"{run}: is a language model; only classifiers can be averaged")
+        if (member.labels, member.tokenizer) != (first.labels, first.tokenizer):
+            raise UserError(
+                f"{run}: has other labels or characters than {runs[0]}; their probabilities cannot be averaged"
+            )
+    # It is called as a classifier is; what looks into a classifier, such as an export, reads single runs.
+    return replace(first, model=cast(Classifier, Ensemble(classifiers).eval()))
 
 
 def load_trained(path: Path, device: torch.device) -> TrainedModel:

@@ -1,7 +1,9 @@
+import numpy as np
+import pytest
 import torch
 
 from seq.data.dataset import IGNORE_INDEX
-from seq.training.objective import loss_sum
+from seq.training.objective import class_weights, loss_sum
 
 
 def test_loss_is_the_sum_over_real_targets() -> None:
@@ -14,3 +16,29 @@ def test_loss_is_the_sum_over_real_targets() -> None:
     assert empty.item() == 0
     assert logits.grad is not None
     assert not logits.grad.any()
+
+
+def test_class_weights() -> None:
+    """The mean weight of a row is 1; with power 1 all classes weigh alike together; a label without rows does no harm."""
+    labels = np.array([0] * 90 + [1] * 9 + [2])
+    assert class_weights(labels, 3, 0.0) is None
+    for power in (0.5, 1.0):
+        weights = class_weights(labels, 4, power)
+        assert weights is not None
+        counts = torch.tensor([90.0, 9.0, 1.0, 1.0])
+        assert (counts * weights).sum() / counts.sum() == pytest.approx(1)
+        assert torch.allclose(weights / weights[0], (90 / counts) ** power)
+
+
+def test_weighted_loss_is_that_of_a_slow_loop() -> None:
+    logits, targets, weights = (
+        torch.randn(5, 3),
+        torch.tensor([0, 2, 1, IGNORE_INDEX, 2]),
+        torch.tensor([1.0, 2.0, 0.5]),
+    )
+    slow = sum(
+        -weights[target] * row.log_softmax(0)[target]
+        for row, target in zip(logits, targets, strict=True)
+        if target >= 0
+    )
+    torch.testing.assert_close(loss_sum(logits, targets, weights), slow)
