@@ -96,10 +96,10 @@ def _length_table(corpus: Corpus) -> Table:
 def _about_text(corpus: Corpus) -> Iterator[str]:
     tokenizer = corpus.tokenizer
     yield from (f"data: {note}" for note in corpus.notes)
-    if tokenizer.kind == "bytes":
-        yield "vocabulary: 256 bytes and 4 markers"
-    else:
-        yield f"vocabulary: {len(tokenizer.characters)} characters and 4 markers: {tokenizer.characters!r}"
+    shown = f": {tokenizer.characters!r}" if tokenizer.kind == "characters" else ""
+    if tokenizer.subwords is not None:
+        shown = f", such as {', '.join(map(repr, tokenizer.subwords.longest(8)))}"
+    yield f"vocabulary: {tokenizer.describe()} and 4 markers{shown}"
 
 
 def _about_batches(config: Config, batches: BatchLoader) -> Iterator[str]:

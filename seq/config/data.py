@@ -47,10 +47,13 @@ class DataConfig(Section):
     only); `auto` is `split` for language models and `error` for classifiers."""
     empty: Literal["error", "drop"] = "error"
     """What to do with a row without text. Dropped rows are counted and printed."""
-    tokenizer: Literal["characters", "bytes"] = "characters"
-    """`characters`: the characters of the training text and one unknown id; `bytes`: 256 ids, nothing is unknown."""
+    tokenizer: Literal["characters", "bytes", "words", "subwords"] = "characters"
+    """`characters`: the characters of the training text and one unknown id; `bytes`: 256 ids, nothing is unknown; `words`: the
+    most frequent words; `subwords`: the most frequent parts of words (BPE). What the last two lack is spelled in bytes."""
+    vocab_size: Positive = 8000
+    """Most words or subwords, the 256 bytes included."""
     min_count: Positive = 1
-    """Characters that occur less often in the training text become the unknown id."""
+    """Characters that occur less often in the training text become the unknown id; words and subwords are spelled."""
     lowercase: bool = False
     """Convert the text to lower case first."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -140,7 +140,8 @@ def _write(
         splits["train"] = splits["train"].with_rows_of(splits.pop("validation"))
     if tokenizer is None:
         texts = splits["train"].texts
-        tokenizer = Tokenizer.train(config.tokenizer, texts, lowercase=config.lowercase, min_count=config.min_count)
+        options: dict[str, Any] = {name: getattr(config, name) for name in ("lowercase", "min_count", "vocab_size")}
+        tokenizer = Tokenizer.train(config.tokenizer, texts, **options)
     if labels is None:
         labels = sorted(set(splits["train"].labels or ()))
     encoded = encode_splits(splits, tokenizer, labels, config, notes)

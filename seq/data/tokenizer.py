@@ -1,4 +1,4 @@
-"""Text to token ids and back: bytes or characters, with four reserved ids in front."""
+"""Text to token ids and back: bytes, characters, words or subwords, with four reserved ids in front."""
 
 import codecs
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,38 +9,59 @@ from typing import Any, Literal
 import numpy as np
 
 from seq.data.ragged import Ints, RaggedArray, smallest_dtype
+from seq.data.subwords import Subwords
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 """Ids of padding, begin, end, and characters that the vocabulary lacks. Tokens of text follow from RESERVED on."""
 RESERVED = 4
 
 
+Kind = Literal["bytes", "characters", "words", "subwords"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tokenizer:
-    """`kind="bytes"`: id = byte + 4. `kind="characters"`: id = place in `characters` + 4, else UNKNOWN."""
+    """`kind="bytes"`: id = byte + 4. `kind="characters"`: id = place in `characters` + 4, else UNKNOWN. `kind="words"` and
+    `"subwords"`: id = place in the vocabulary of `model` + 4, see `seq.data.subwords`."""
 
-    kind: Literal["bytes", "characters"]
+    kind: Kind
     characters: str = ""
     lowercase: bool = False
+    model: str = ""
 
     @classmethod
     def train(
-        cls, kind: Literal["bytes", "characters"], texts: Iterable[str], *, lowercase: bool, min_count: int
+        cls, kind: Kind, texts: Iterable[str], *, lowercase: bool, min_count: int, vocab_size: int = 8000
     ) -> "Tokenizer":
-        """The vocabulary of `texts`: characters that occur at least `min_count` times, by code point."""
+        """The vocabulary of `texts`: characters, by code point, or pieces that occur at least `min_count` times; of words and
+        subwords at most `vocab_size`."""
         if kind == "bytes":
             return cls(kind=kind, lowercase=lowercase)
+        if kind in ("words", "subwords"):
+            learn = Subwords.train_words if kind == "words" else Subwords.train_subwords
+            texts = (text.lower() for text in texts) if lowercase else texts
+            return cls(kind=kind, lowercase=lowercase, model=learn(texts, size=vocab_size, min_count=min_count).model)
         text = "".join(texts)
         points, counts = np.unique(_code_points(text.lower() if lowercase else text), return_counts=True)
         return cls(kind=kind, characters="".join(map(chr, points[counts >= min_count])), lowercase=lowercase)
 
     @property
     def vocab_size(self) -> int:
+        if self.subwords is not None:
+            return RESERVED + len(self.subwords)
         return RESERVED + (256 if self.kind == "bytes" else len(self.characters))
+
+    @cached_property
+    def subwords(self) -> Subwords | None:
+        """The vocabulary of words or subwords; None for the other kinds."""
+        return Subwords(self.model) if self.kind in ("words", "subwords") else None
 
     def encode(self, texts: Sequence[str]) -> RaggedArray:
         """The ids of each text, without markers."""
         texts = [text.lower() for text in texts] if self.lowercase else texts
+        if self.subwords is not None:
+            pieces = self.subwords.encode(texts)
+            return RaggedArray(pieces.values + RESERVED, pieces.offsets)
         if self.kind == "bytes":
             encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
             lengths = [len(text) for text in encoded]
@@ -52,6 +73,9 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """Text of `ids`. Markers give no text; UNKNOWN and broken UTF-8 give the replacement character."""
         text = [int(token) for token in ids if token >= UNKNOWN]
+        if self.subwords is not None:
+            known = self.subwords.bytes_of
+            return b"".join(known[token - RESERVED] for token in text if token >= RESERVED).decode("utf-8", "replace")
         if self.kind == "bytes":
             return bytes(token - RESERVED for token in text if token >= RESERVED).decode("utf-8", "replace")
         return "".join(self.characters[token - RESERVED] if token >= RESERVED else "\ufffd" for token in text)
@@ -63,12 +87,15 @@ class Tokenizer:
             if self.kind == "characters":
                 yield self.decode([token])
             elif token >= RESERVED:
-                yield decoder.decode(bytes([token - RESERVED]))
+                place = token - RESERVED
+                yield decoder.decode(bytes([place]) if self.subwords is None else self.subwords.bytes_of[place])
         yield decoder.decode(b"", final=True)
 
     def count_characters(self, ids: Ints) -> int:
         """Characters that `ids` stand for: no markers, and no continuation bytes (10xxxxxx) of UTF-8."""
         text = ids[ids >= UNKNOWN]
+        if self.subwords is not None:
+            return int(self.subwords.characters_of[text[text >= RESERVED] - RESERVED].sum())
         if self.kind == "bytes":
             text = text[(text - RESERVED) & 0xC0 != 0x80]
         return len(text)
@@ -76,7 +103,7 @@ class Tokenizer:
     def unknown(self, text: str) -> list[str]:
         """The characters of `text` that the vocabulary lacks, each one once."""
         text = text.lower() if self.lowercase else text
-        return [] if self.kind == "bytes" else sorted(set(text) - set(self.characters))
+        return [] if self.kind != "characters" else sorted(set(text) - set(self.characters))
 
     @cached_property
     def _ids(self) -> Ints:
@@ -86,7 +113,15 @@ class Tokenizer:
         return table
 
     def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "characters": self.characters, "lowercase": self.lowercase}
+        """As JSON; the arguments of a new one."""
+        about = {"kind": self.kind, "characters": self.characters, "lowercase": self.lowercase}
+        return about | {"model": self.model} if self.model else about
+
+    def describe(self) -> str:
+        """Its vocabulary, for people."""
+        if self.kind == "characters":
+            return f"{len(self.characters)} characters"
+        return "256 bytes" if self.subwords is None else f"{len(self.subwords)} {self.kind}"
 
 
 def _code_points(text: str) -> Ints:

@@ -43,7 +43,8 @@ model = seq.load("{folder}")
 ```
 
 `model.safetensors` has the weights by the names of the PyTorch modules, `config.json` the whole config and the labels,
-`tokenizer.json` the characters by id (after 0 padding, 1 begin, 2 end, 3 unknown). For other programs:
+`tokenizer.json` the characters by id (after 0 padding, 1 begin, 2 end, 3 unknown), or in `model` the words or subwords, as the
+library `tokenizers` reads them. For other programs:
 `python -m seq.export {folder} --format onnx`.
 
 ## Intended use and limits
@@ -134,7 +135,7 @@ def model_card(folder: Path, config: Config, vocabulary: Vocabulary, result: dic
         source=config.data.source,
         examples=result["examples_seen"],
         tokens=result["tokens_seen"],
-        vocabulary=f"{len(tokenizer.characters)} characters" if tokenizer.kind == "characters" else "256 bytes",
+        vocabulary=tokenizer.describe(),
         split=result["split"],
         figures=", ".join(f"{name} {show(name, value)}" for name, value in result["eval"].items()),
         folder=folder,

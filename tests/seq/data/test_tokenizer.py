@@ -6,12 +6,13 @@ from seq.data.tokenizer import BOS, UNKNOWN, Tokenizer
 Texts = st.lists(st.text(), min_size=1, max_size=6)
 
 
-@given(Texts, st.sampled_from(["bytes", "characters"]))
+@given(Texts, st.sampled_from(["bytes", "characters", "words", "subwords"]))
 def test_round_trip(texts: list[str], kind: str) -> None:
     tokenizer = Tokenizer.train(kind, texts, lowercase=False, min_count=1)  # type: ignore[arg-type]
     encoded = tokenizer.encode(texts)
     ends = list(zip(encoded.offsets[:-1], encoded.offsets[1:], strict=True))
     assert [tokenizer.decode(encoded.values[start:stop].tolist()) for start, stop in ends] == texts
+    assert ["".join(tokenizer.decode_each(encoded.values[start:stop].tolist())) for start, stop in ends] == texts
     assert encoded.values.max(initial=0) < tokenizer.vocab_size
     assert tokenizer.count_characters(encoded.values) == sum(map(len, texts))
     assert Tokenizer(**tokenizer.to_dict()) == tokenizer

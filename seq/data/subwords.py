@@ -1,0 +1,107 @@
+"""Words and subwords, by the library `tokenizers`: pieces of text that are spelled in bytes where the vocabulary lacks them.
+
+Both kinds are byte-level BPE models, so nothing is unknown and every text comes back as it was. `subwords` are learned by
+merging the most frequent neighbours (Sennrich, Haddow and Birch, 2016); `words` are the most frequent words themselves.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+
+import numpy as np
+from tokenizers import Regex
+from tokenizers import Tokenizer as Library
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel, Split
+from tokenizers.pre_tokenizers import Sequence as InTurn
+from tokenizers.trainers import BpeTrainer
+
+from seq.data.ragged import Ints, RaggedArray
+
+BLOCK = 1 << 20
+"""Characters of a long text that are given to the library at once; cut after a line feed, which is always a token of its own."""
+
+
+class Subwords:
+    """A vocabulary; `model` is the library's JSON. Ids begin at 0."""
+
+    def __init__(self, model: str) -> None:
+        self.model, self._library = model, Library.from_str(model)
+
+    @classmethod
+    def train_subwords(cls, texts: Iterable[str], *, size: int, min_count: int) -> "Subwords":
+        library = _new(BPE())
+        trainer = BpeTrainer(
+            vocab_size=max(size, 256), min_frequency=min_count, initial_alphabet=sorted(_BYTES), show_progress=False
+        )
+        library.train_from_iterator((part for text in texts for part in _blocks(text)), trainer)
+        return cls(library.to_str())
+
+    @classmethod
+    def train_words(cls, texts: Iterable[str], *, size: int, min_count: int) -> "Subwords":
+        split, counts = _splitter(), Counter[str]()
+        for text in texts:
+            for part in _blocks(text):
+                counts.update(piece for piece, _ in split.pre_tokenize_str(part))
+        alphabet = sorted(_BYTES)
+        known = [word for word, count in counts.most_common() if count >= min_count and len(word) > 1]
+        words = [*alphabet, *known[: max(0, size - len(alphabet))]]
+        vocabulary = {word: place for place, word in enumerate(words)}
+        return cls(_new(BPE(vocab=vocabulary, merges=[], ignore_merges=True)).to_str())
+
+    def __len__(self) -> int:
+        return self._library.get_vocab_size()
+
+    def encode(self, texts: Sequence[str]) -> RaggedArray:
+        """The ids of each text."""
+        parts = [list(_blocks(text)) for text in texts]
+        encoded = self._library.encode_batch([part for own in parts for part in own])
+        ids = [np.array(part.ids, np.int64) for part in encoded]
+        lengths = np.array([len(part) for part in ids], np.int64)
+        values = np.concatenate(ids) if ids else np.empty(0, np.int64)
+        ends = np.concatenate(([0], np.cumsum(lengths)))
+        return RaggedArray(values, ends[np.concatenate(([0], np.cumsum([len(own) for own in parts], dtype=np.int64)))])
+
+    def longest(self, number: int) -> list[str]:
+        """Some of its longest pieces, for people."""
+        return [piece.decode("utf-8", "replace") for piece in sorted(self.bytes_of, key=len, reverse=True)[:number]]
+
+    @cached_property
+    def bytes_of(self) -> list[bytes]:
+        """The bytes of each id."""
+        tokens = sorted(self._library.get_vocab().items(), key=lambda item: item[1])
+        return [bytes(_BYTES[letter] for letter in token) for token, _ in tokens]
+
+    @cached_property
+    def characters_of(self) -> Ints:
+        """Of each id, the characters that begin in it."""
+        return np.array([sum(byte & 0xC0 != 0x80 for byte in piece) for piece in self.bytes_of])
+
+
+def _new(model: BPE) -> Library:
+    library = Library(model)
+    library.pre_tokenizer = _splitter()
+    return library
+
+
+def _splitter() -> InTurn:
+    """Line feeds, words with the space before them, numbers, and signs."""
+    return InTurn([Split(Regex("\n"), "isolated"), ByteLevel(add_prefix_space=False, use_regex=True)])
+
+
+def _blocks(text: str) -> Iterable[str]:
+    text = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    while len(text) > BLOCK and (cut := text.rfind("\n", 0, BLOCK) + 1):
+        yield text[:cut]
+        text = text[cut:]
+    yield text
+
+
+def _byte_letters() -> dict[str, int]:
+    """The letter with which the library writes each byte: itself if it can be seen, else one from 256 on, in order."""
+    seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    unseen = [byte for byte in range(256) if byte not in seen]
+    return {chr(byte): byte for byte in seen} | {chr(256 + place): byte for place, byte in enumerate(unseen)}
+
+
+_BYTES = _byte_letters()
