@@ -1,6 +1,7 @@
 """Classify text with a finished or running run: python -m seq.predict RUN [RUN ...] [TEXT ...]; without TEXT, stdin by line.
 
-Several runs are averaged: leading words that are folders are runs.
+Several runs are averaged: leading words that are folders are runs. Where a run has several text columns (`data.text`), a tab
+separates them.
 """
 
 import sys
@@ -9,6 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from seq.command_line import exit_code, run_parser
+from seq.data.examples import SEPARATOR, join_columns
 from seq.errors import UserError
 from seq.inference.classify import ROWS, predict
 from seq.inference.trained import load_ensemble, load_run
@@ -25,8 +27,15 @@ def main(arguments: list[str]) -> None:
     if trained.config.task != "classify":
         raise UserError(f"{options.run}: is a language model; use python -m seq.generate")
     texts = iter(words) if words else read_lines(trained.config.data.max_length)
+    if len(trained.config.data.text_columns) > 1:
+        texts = (join_columns(text.split("\t")) for text in texts)
     for text, best in predict(trained, texts, top=options.top, rows=ROWS if words else 1):
-        print(text, *(f"{label} {probability:.3f}" for label, probability in best), sep="\t", flush=True)
+        print(
+            text.replace(SEPARATOR, "\t"),
+            *(f"{label} {probability:.3f}" for label, probability in best),
+            sep="\t",
+            flush=True,
+        )
 
 
 def read_lines(max_length: int) -> Iterator[str]:

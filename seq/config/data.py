@@ -30,8 +30,8 @@ class DataConfig(Section):
     """Column separator of csv files."""
     encoding: str = "utf-8"
     """Encoding of csv, text and json files, by Python's name: `latin-1`, `cp1252`, `utf-16`, ..."""
-    text: str = "text"
-    """Column that holds the text."""
+    text: str | tuple[str, ...] = "text"
+    """Column that holds the text; several (`[title, body]`) are read one after the other, with a token between them."""
     label: str = "label"
     """Column that holds the label (classifiers)."""
     unit: Literal["line", "paragraph", "document", "window"] = "paragraph"
@@ -69,6 +69,10 @@ class DataConfig(Section):
     """Train on the validation split too, and validate on nothing: what `train.refit` does."""
     cache_dir: str | None = None
     """Folder for prepared data; the default is `$XDG_CACHE_HOME/lockstep` or `~/.cache/lockstep`."""
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        return (self.text,) if isinstance(self.text, str) else self.text
 
     @field_validator("encoding")
     @classmethod

@@ -44,6 +44,8 @@ class ClassifierConfig(GRUConfig):
     """Add class logits of the n-grams of 1 to this many tokens (0: none); useful for short texts such as names."""
     ngram_buckets: Positive = 32768
     """Rows of the n-gram table for each order from 2 on; n-grams are hashed to rows."""
+    ngram_dropout: Dropout = 0.0
+    """Share of the n-grams that are left out in training, drawn for each n-gram at each position."""
 
 
 class LanguageModelConfig(GRUConfig):

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from launch.device import to_device
 from seq.config import MAX_NGRAM
 from seq.data.corpus import Corpus, Split
+from seq.data.examples import SEPARATOR
 from seq.data.plan import Shard, ShardSizes
 from seq.data.ragged import Ints, pad_slices
 
@@ -113,7 +114,7 @@ def decode_rows(batch: Batch, corpus: Corpus) -> list[dict[str, str]]:
     decode = corpus.tokenizer.decode
     if batch.targets.dim() == 2:
         return [{"text": decode(tokens[:length])} for tokens, length, targets in rows if targets[0] >= 0]
-    labelled = [(decode(tokens[:length]), target) for tokens, length, target in rows]
+    labelled = [(decode(tokens[:length]).replace(SEPARATOR, " | "), target) for tokens, length, target in rows]
     return [{"text": text, "label": corpus.labels[target]} for text, target in labelled if target >= 0]
 
 

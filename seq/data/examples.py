@@ -14,6 +14,15 @@ FEW_ROWS = 5
 """A validation split of a language model needs at least this many rows; otherwise pieces of the text are used."""
 
 
+SEPARATOR = "\x1f"
+"""Unicode's unit separator, between the columns of a text. It is a character like others, so every tokenizer has a token for it."""
+
+
+def join_columns(parts: Sequence[str]) -> str:
+    """The text of a row with several text columns."""
+    return SEPARATOR.join(part.replace(SEPARATOR, " ") for part in parts) if len(parts) > 1 else parts[0]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Examples:
     """One split. `texts` are documents for a language model, rows for a classifier (then with `labels`)."""

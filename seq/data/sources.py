@@ -11,7 +11,7 @@ from typing import Any
 
 from seq.config import DataConfig
 from seq.data import names, speeches
-from seq.data.examples import Examples, make_examples
+from seq.data.examples import Examples, join_columns, make_examples
 from seq.errors import UserError
 
 BUILT_IN = {"names": names, "speeches": speeches}
@@ -121,7 +121,7 @@ def _arguments(config: DataConfig, files: dict[str, list[Path]]) -> dict[str, An
         arguments = {"data_dir": str(Path(config.source).resolve())}
     if kind == "csv":
         # Without these, pandas turns the surname "NA" and an empty cell into None, and "007" into 7.
-        as_text = {config.text: str, config.label: str}
+        as_text = dict.fromkeys([*config.text_columns, config.label], str)
         arguments |= {"sep": config.delimiter, "keep_default_na": False, "converters": as_text}
     if kind == "text":
         arguments |= {"sample_by": "document"}
@@ -157,13 +157,17 @@ def _decodes(line: bytes, encoding: str) -> bool:
 
 
 def _examples(split: str, table: Any, config: DataConfig, label: str | None) -> Examples:
-    for key, column in (("data.text", config.text), ("data.label", label)):
+    for key, column in (*(("data.text", column) for column in config.text_columns), ("data.label", label)):
         if column is not None and column not in table.column_names:
             columns = table.column_names
             likely = next((mark for mark in ";\t|," if len(columns) == 1 and mark in columns[0]), None)
             advice = f"; is data.delimiter={likely!r} meant?" if likely else ""
             raise UserError(f"{split}: no column {column!r} ({key}); columns are {', '.join(columns)}{advice}")
-    texts = [_text(split, row, config.text, value) for row, value in enumerate(table[config.text], 1)]
+    columns = [
+        [_text(split, row, column, value) for row, value in enumerate(table[column], 1)]
+        for column in config.text_columns
+    ]
+    texts = [join_columns(parts) for parts in zip(*columns, strict=True)]
     if label is None:
         return make_examples(split, [text.replace("\r\n", "\n") for text in texts], None)
     feature = table.features[label]

@@ -85,8 +85,8 @@ def _new(model: BPE) -> Library:
 
 
 def _splitter() -> InTurn:
-    """Line feeds, words with the space before them, numbers, and signs."""
-    return InTurn([Split(Regex("\n"), "isolated"), ByteLevel(add_prefix_space=False, use_regex=True)])
+    """Line feeds and separators of columns, words with the space before them, numbers, and signs."""
+    return InTurn([Split(Regex("[\n\x1f]"), "isolated"), ByteLevel(add_prefix_space=False, use_regex=True)])
 
 
 def _blocks(text: str) -> Iterable[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seq.config.read import override_config
+from seq.data.examples import join_columns
 from seq.inference.classify import predict
 from seq.inference.trained import TrainedModel, load_ensemble
 from seq.inference.write import Writer
@@ -21,13 +22,17 @@ class LoadedClassifier:
     def labels(self) -> tuple[str, ...]:
         return self.trained.labels
 
-    def predict(self, texts: Sequence[str]) -> list[str]:
-        """The likeliest label of each text."""
-        return [best[0][0] for _, best in predict(self.trained, texts, top=1)]
+    def predict(self, texts: Sequence[str | Sequence[str]]) -> list[str]:
+        """The likeliest label of each text. With several text columns, a text is a sequence of their texts."""
+        return [best[0][0] for _, best in predict(self.trained, _joined(texts), top=1)]
 
-    def probabilities(self, texts: Sequence[str]) -> list[dict[str, float]]:
-        """For each text the probability of each label, the likeliest first."""
-        return [dict(best) for _, best in predict(self.trained, texts, top=len(self.labels))]
+    def probabilities(self, texts: Sequence[str | Sequence[str]]) -> list[dict[str, float]]:
+        """For each text, as in `predict`, the probability of each label, the likeliest first."""
+        return [dict(best) for _, best in predict(self.trained, _joined(texts), top=len(self.labels))]
+
+
+def _joined(texts: Sequence[str | Sequence[str]]) -> list[str]:
+    return [text if isinstance(text, str) else join_columns(text) for text in texts]
 
 
 @dataclass(frozen=True)

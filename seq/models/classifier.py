@@ -20,7 +20,8 @@ class Classifier(nn.Module):
         self.output_dropout = nn.Dropout(config.output_dropout)
         self.output = nn.Linear(self.gru.directions * config.hidden_size, num_labels)
         size = {"orders": config.ngrams, "buckets": config.ngram_buckets}
-        self.ngrams = NgramLogits(vocab_size, num_labels, **size) if config.ngrams else None
+        dropout = config.ngram_dropout
+        self.ngrams = NgramLogits(vocab_size, num_labels, dropout=dropout, **size) if config.ngrams else None
 
     def forward(self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`inputs` (B, T) token ids, `lengths` (B,) on the CPU, `hidden` (L * D, B, H), zeros if None -> logits

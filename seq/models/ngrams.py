@@ -23,10 +23,12 @@ def hash_longer(hashed: Tensor, token: Tensor) -> Tensor:
 
 
 class NgramLogits(nn.Module):
-    """One logit for each class and n-gram of 1 to `orders` tokens. A text's logits are added and divided by sqrt(length)."""
+    """One logit for each class and n-gram of 1 to `orders` tokens. A text's logits are added and divided by sqrt(length). In
+    training each is left out with probability `dropout`."""
 
-    def __init__(self, vocab_size: int, num_labels: int, *, orders: int, buckets: int) -> None:
+    def __init__(self, vocab_size: int, num_labels: int, *, orders: int, buckets: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = dropout
         self.sizes = [vocab_size] + [buckets] * (orders - 1)
         self.table = RowTable(sum(self.sizes), num_labels, per_token=orders)
 
@@ -43,7 +45,8 @@ class NgramLogits(nn.Module):
             inside.append(ends + before <= lengths)
             offset += size
         chosen = torch.stack(inside, dim=2)
-        logits = self.table(torch.stack(places, dim=2).where(chosen, 0), chosen.to(self.table.weight.dtype))
+        kept = nn.functional.dropout(chosen.to(self.table.weight.dtype), self.dropout, self.training)
+        logits = self.table(torch.stack(places, dim=2).where(chosen, 0), kept)
         total: Tensor = logits.sum(1) / lengths.sqrt()
         return total
 

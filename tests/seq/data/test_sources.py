@@ -84,3 +84,18 @@ def test_faults_of_files(tmp_path: Path) -> None:
 def test_hub_id_that_cannot_be_reached() -> None:
     with pytest.raises(UserError, match=r"data\.source=nobody/nothing: cannot be loaded"):
         prepare_corpus(data(source="nobody/nothing"), task="write")
+
+
+@pytest.mark.parametrize("tokenizer", ["characters", "bytes", "words"])
+def test_several_text_columns(tmp_path: Path, tokenizer: str) -> None:
+    """They are joined by a token of their own, which no column can hold; an empty column is no fault."""
+    (tmp_path / "a.csv").write_text("title,body,label\nOne,two,a\n,three,b\nFour\x1f,,a\nx,y,b\n")
+    keys = {"source": "csv", "files": {name: str(tmp_path / "a.csv") for name in ("train", "test")}}
+    corpus = prepare_corpus(data(**keys, text=["title", "body"], tokenizer=tokenizer, min_count=1), task="classify")
+    assert texts(corpus, "test") == ["One\x1ftwo", "\x1fthree", "Four \x1f", "x\x1fy"]
+    separator = corpus.tokenizer.encode(["\x1f"]).values.tolist()
+    assert len(separator) == 1
+    values = corpus.splits["test"].sequences.values.tolist()
+    assert values.count(separator[0]) == 4
+    with pytest.raises(UserError, match=r"no column 'subject' \(data\.text\); columns are title, body, label"):
+        prepare_corpus(data(**keys, text=["title", "subject"]), task="classify")

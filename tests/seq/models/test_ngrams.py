@@ -101,3 +101,14 @@ def test_dropout_leaves_out_single_ngrams() -> None:
     assert set(left.unique().round().tolist()) == {0, 1, 2, 3}
     assert abs(left.mean() / 3 - 0.75) < 0.02
     assert model.eval()(tokens, before).unique().tolist() == [3]
+
+
+def test_dropout_of_ngrams_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    model = NgramLogits(6, 3, orders=3, buckets=64, dropout=0.5)
+    torch.nn.init.normal_(model.table.weight)
+    inputs, lengths = torch.tensor([[1, 2, 3, 4]]).expand(4000, -1), torch.full((4000,), 4)
+    dropped = model(inputs, lengths)
+    assert len(dropped.unique(dim=0)) > 100
+    kept = model.eval()(inputs[:1], lengths[:1])
+    torch.testing.assert_close(dropped.mean(0), kept[0], rtol=0, atol=0.1)
