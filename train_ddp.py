@@ -28,6 +28,7 @@ from seq.run.result import make_result, refit_config
 from seq.run.saver import CheckpointSaver
 from seq.training.evaluation import evaluate
 from seq.training.precision import fix_arithmetic_of
+from seq.training.recipe import with_recipe
 from seq.training.step import Trainer
 
 
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> None:
     options = training_parser().parse_intermixed_args(arguments)
     config = config_from(options.words)
     if start(config, RunDirectory.of(config, fresh=options.fresh), Ledger()) and config.train.refit:
-        again = refit_config(config, RunDirectory.of(config))
+        again = refit_config(RunDirectory.of(config))
         start(again, RunDirectory.of(again, fresh=options.fresh), Ledger(from_now=True))
 
 
@@ -44,11 +45,12 @@ def start(config: Config, directory: RunDirectory, ledger: Ledger) -> bool:
     process = describe_launch()
     check_launch(process, config)
     check_packages(config)
+    initial = InitialModel.load(config, directory)
+    corpus = prepare_corpus(config.data, config.task, like=initial.trained)
+    config = with_recipe(config, corpus)
     directory.check(config)
     if say_if_finished(directory, process.is_main):
         return True
-    initial = InitialModel.load(config, directory)
-    corpus = prepare_corpus(config.data, config.task, like=initial.trained)
     run = Run(config, corpus, directory, process, device_of(process), ledger)
     with directory.locked_by(run.is_main):
         resumed_from = directory.newest_checkpoint(config, corpus)

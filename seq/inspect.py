@@ -28,6 +28,7 @@ from seq.inference.initial import InitialModel
 from seq.run.directory import RunDirectory
 from seq.run.result import describe_split
 from seq.training.precision import fix_arithmetic_of
+from seq.training.recipe import recipe, with_recipe
 
 MOST_STEPS = 2000
 """Steps of the first epoch that are examined."""
@@ -41,6 +42,10 @@ def main(arguments: list[str]) -> None:
         raise UserError("an inspection runs on one process: start it with plain python")
     initial = InitialModel.load(config, RunDirectory.of(config))
     corpus = prepare_corpus(config.data, config.task, like=initial.trained)
+    if config.run.recipe == "auto":
+        settings = " ".join(f"{key}={value}" for key, value in recipe(config, corpus).items())
+        console.print(escape(f"run.recipe=auto: {settings}"), soft_wrap=True)
+        config = with_recipe(config, corpus)
     for table in _data_tables(corpus):
         console.print(table)
     fix_arithmetic_of(config, device_of(process))

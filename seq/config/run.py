@@ -18,6 +18,9 @@ class RunConfig(Section):
     """Name of the run directory: letters, digits, `.`, `_`, `-`."""
     output_dir: str = "runs"
     """Folder that holds the run directories."""
+    recipe: Literal["none", "auto"] = "none"
+    """`auto`: settings that the config does not give (steps, batches, dropout) follow from the size of the data, by the rules in
+    docs/recipes.md; `python -m seq.inspect` shows them."""
     seed: Count = 1
     """Seed of everything random: initial weights, data order, dropout, free running, samples."""
     threads: Positive = 1

@@ -12,7 +12,7 @@ import torch
 
 from launch.context import Launch
 from seq.config import Config
-from seq.config.read import override_config
+from seq.config.read import load_config, override_config
 from seq.data.corpus import Split
 from seq.run.checkpoint import params_sha256
 from seq.run.directory import Run, RunDirectory
@@ -61,9 +61,9 @@ def chosen_step(result: dict[str, Any]) -> int:
     return int(result["best"]["step"] if result["best"] else result["step"])
 
 
-def refit_config(config: Config, directory: RunDirectory) -> Config:
-    """The run that trains on all data for as many steps as `directory`'s finished run chose."""
-    result = directory.read_result()
+def refit_config(directory: RunDirectory) -> Config:
+    """The run that trains on all data for as many steps as the finished run in `directory` chose."""
+    config, result = load_config(directory.config_file), directory.read_result()
     assert result is not None
     words = [
         f"run.name={config.run.name}-refit",

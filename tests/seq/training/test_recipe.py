@@ -1,0 +1,68 @@
+"""Settings that follow from the data."""
+
+from pathlib import Path
+
+import pytest
+
+from seq.config import Config
+from seq.config.read import dump_config, load_config, override_config, parse_config
+from seq.data.corpus import prepare_corpus
+from seq.training.recipe import recipe, with_recipe
+from tests.corpora import write_rows
+from tests.helpers import train
+from tests.runs import few_rows, result, words
+
+
+def table(folder: Path, rows: int) -> dict[str, object]:
+    path = write_rows(folder, "csv", [(f"name{number}", f"label{number % 3}") for number in range(rows)])
+    return {"source": "csv", "files": {"train": str(path)}, "text": "name", "label": "origin"}
+
+
+def test_what_the_config_gives_stays(tmp_path: Path) -> None:
+    tree = {
+        "run": {"recipe": "auto"},
+        "data": table(tmp_path, 200),
+        "train": {"steps": 7},
+        "model": {"output_dropout": 0.0},
+    }
+    config = parse_config(tree, where="test")
+    corpus = prepare_corpus(config.data, config.task)
+    sized = with_recipe(config, corpus)
+    assert (sized.train.steps, sized.model.output_dropout) == (7, 0.0)
+    assert sized.model.token_dropout > 0
+    assert not {"train.steps", "model.output_dropout"} & recipe(config, corpus).keys()
+    (tmp_path / "config.yaml").write_text(dump_config(sized))
+    again = load_config(tmp_path / "config.yaml")
+    assert with_recipe(again, corpus) == again == sized, "a run's own config gives everything"
+
+
+def test_without_the_recipe_nothing_changes(tmp_path: Path) -> None:
+    config = override_config(Config(), [], where="test")
+    assert with_recipe(config, prepare_corpus(config.data, config.task)) is config
+
+
+def test_larger_data_take_more_steps_and_less_dropout(tmp_path: Path) -> None:
+    found = []
+    for rows in (60, 600, 6000):
+        config = parse_config({"run": {"recipe": "auto"}, "data": table(tmp_path, rows)}, where="test")
+        found.append(recipe(config, prepare_corpus(config.data, config.task)))
+    steps, dropout = ([values[key] for values in found] for key in ("train.steps", "model.output_dropout"))
+    assert steps == sorted(steps)
+    assert dropout == sorted(dropout, reverse=True)
+
+
+@pytest.mark.slow
+def test_a_run_with_the_recipe_goes_on_and_is_refitted(tmp_path: Path) -> None:
+    """The rules are applied at each start, with the same result; the refit keeps what the search had."""
+    base = [word for word in words(tmp_path, "names", "run.recipe=auto", "run.name=a") if "train.steps" not in word]
+    rare = ("evaluation.every_steps=100", "checkpoint.every_steps=100")
+    command = [*base, *few_rows(tmp_path), *rare, "train.refit=true"]
+    done = train(*command)
+    assert done.returncode == 0, done.stderr
+    whole = result(tmp_path / "a")
+    (tmp_path / "a" / "result.json").unlink()
+    assert train(*command).returncode == 0
+    assert result(tmp_path / "a")["params_sha256"] == whole["params_sha256"]
+    searched, again = (load_config(tmp_path / name / "config.yaml") for name in ("a", "a-refit"))
+    assert again.model == searched.model
+    assert again.train.steps == whole["step"]
