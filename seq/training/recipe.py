@@ -9,6 +9,11 @@ from seq.config import Config
 from seq.config.read import override_config
 from seq.data.corpus import Corpus
 
+MOST_TOKENS = 16_000_000
+"""Tokens that a classifier reads in all, but at least two passes: some minutes on two cores."""
+TOKENS_OF_A_STEP = 2048
+"""Of configs/char_lm.yaml: 4 shards of 16 rows and 32 tokens."""
+
 
 def with_recipe(config: Config, corpus: Corpus) -> Config:
     """`config` with the settings of the recipe where it has none of its own; as it is unless `run.recipe=auto`."""
@@ -21,7 +26,10 @@ def with_recipe(config: Config, corpus: Corpus) -> Config:
 def recipe(config: Config, corpus: Corpus) -> dict[str, Any]:
     """The settings by their dotted keys, without those that the config gives."""
     split = corpus.splits["train"]
-    rules = _for_classes(len(split)) if config.task == "classify" else _for_text(split.num_characters)
+    if config.task == "classify":
+        rules = _for_classes(len(split), int(split.lengths.sum()))
+    else:
+        rules = _for_text(split.num_characters)
     if is_given(config, "train.epochs"):
         del rules["train.steps"]
     return {key: value for key, value in rules.items() if not is_given(config, key)}
@@ -33,23 +41,29 @@ def is_given(config: Config, key: str) -> bool:
     return section in config.model_fields_set and name in getattr(config, section).model_fields_set
 
 
-def _for_classes(rows: int) -> dict[str, Any]:
-    """Small data are read more often, in smaller steps, with fewer units; large data need no dropout."""
-    per_step = int(np.clip(64 * (rows / 10_000) ** 0.5, 32, 512)) // 4 * 4
-    epochs = float(np.clip(20 * (10_000 / rows) ** 0.5, 2, 40))
-    steps = max(200, round(epochs * rows / per_step))
-    dropout = float(np.clip(0.4 * (10_000 / rows) ** 0.25, 0.1, 0.5))
+def _for_classes(rows: int, tokens: int) -> dict[str, Any]:
+    """Small data are read more often, in smaller steps, with more dropout. Long texts are read less often, for the time they take."""
+    size = rows / 10_000
+    per_step = int(np.clip(64 * size**0.5, 32, 512)) // 4 * 4
+    epochs = min(float(np.clip(24 / size**0.5, 2, 60)), max(2.0, MOST_TOKENS / tokens))
+    steps = max(300, round(epochs * rows / per_step))
+    dropout = float(np.clip(0.4 / size**0.25, 0.1, 0.5))
     return {
         "batch.rows": per_step // 4,
         "train.steps": steps,
-        "evaluation.every_steps": max(1, steps // 10),
+        "evaluation.every_steps": max(1, steps // 12),
         "model.output_dropout": round(dropout, 2),
         "model.embedding_dropout": round(0.4 * dropout, 2),
-        "model.token_dropout": round(0.3 * dropout, 2),
+        "model.token_dropout": round(0.4 * dropout, 2),
     }
 
 
 def _for_text(characters: int) -> dict[str, Any]:
-    """Steps for about 20 passes over a small text, fewer over a large one; dropout by the number of passes."""
-    passes = float(np.clip(6 * (1_000_000 / characters) ** 0.5, 1, 12))
-    return {"train.steps": max(500, round(passes * characters / 2048))}
+    """A small text is read more often than a large one, with more dropout."""
+    passes = float(np.clip(6 * (1_000_000 / characters) ** 0.7, 1, 20))
+    return {
+        "train.steps": max(300, round(passes * characters / TOKENS_OF_A_STEP)),
+        "model.output_dropout": round(min(0.02 * passes, 0.4), 3),
+        "model.embedding_dropout": round(min(0.01 * passes, 0.2), 3),
+        "model.ngram_dropout": round(min(0.1 + 0.02 * passes, 0.5), 3),
+    }
