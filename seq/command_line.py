@@ -53,7 +53,11 @@ def run_parser(
     parser = _parser(program, description)
     parser.add_argument("run", type=Path, help=f"run directory, such as {example}")
     if checkpoint:
-        parser.add_argument("--checkpoint", metavar="NAME", help="such as step-00000500.pt (default: the newest)")
+        parser.add_argument(
+            "--checkpoint",
+            metavar="NAME",
+            help="such as step-00000500.pt (default: the best, if one is kept, or the newest)",
+        )
     return parser
 
 

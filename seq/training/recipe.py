@@ -50,6 +50,7 @@ def _for_classes(rows: int, tokens: int) -> dict[str, Any]:
     dropout = float(np.clip(0.4 / size**0.25, 0.1, 0.5))
     return {
         "batch.rows": per_step // 4,
+        "model.ngram_buckets": int(np.clip(1 << int(tokens / 8).bit_length(), 1 << 15, 1 << 18)),
         "train.steps": steps,
         "evaluation.every_steps": max(1, steps // 12),
         "model.output_dropout": round(dropout, 2),
