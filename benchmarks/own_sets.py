@@ -89,8 +89,8 @@ def library() -> Iterable[str]:
 
 
 def manual() -> Iterable[str]:
-    """The topics of Python's help, of which many have several names."""
-    return sorted(set(topics.values()))
+    """The topics of Python's help."""
+    return [topics[name] for name in sorted(topics)]
 
 
 CLASSES: dict[str, Callable[[], Rows]] = {f.__name__: f for f in (first_names, places, words, sentences, code)}
