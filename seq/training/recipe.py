@@ -11,8 +11,6 @@ from seq.data.corpus import Corpus
 
 MOST_TOKENS = 16_000_000
 """Tokens that a classifier reads in all, but at least two passes: some minutes on two cores."""
-TOKENS_OF_A_STEP = 2048
-"""Of configs/char_lm.yaml: 4 shards of 16 rows and 32 tokens."""
 
 
 def with_recipe(config: Config, corpus: Corpus) -> Config:
@@ -29,7 +27,9 @@ def recipe(config: Config, corpus: Corpus) -> dict[str, Any]:
     if config.task == "classify":
         rules = _for_classes(len(split), int(split.lengths.sum()))
     else:
-        rules = _for_text(split.num_characters)
+        rules = _for_text(split.num_characters, _tokens_of_a_step(config))
+    if config.train.init_from:  # the shape is that of the other run
+        rules.pop("model.ngram_buckets", None)
     if is_given(config, "train.epochs"):
         del rules["train.steps"]
     return {key: value for key, value in rules.items() if not is_given(config, key)}
@@ -39,6 +39,12 @@ def is_given(config: Config, key: str) -> bool:
     """Whether a config file or a command line has set the key."""
     section, _, name = key.partition(".")
     return section in config.model_fields_set and name in getattr(config, section).model_fields_set
+
+
+def _tokens_of_a_step(config: Config) -> int:
+    """At most; a stream's steps are full but for the last."""
+    batch = config.batch
+    return batch.shards * (batch.rows * batch.window if batch.order == "stream" else batch.tokens)
 
 
 def _for_classes(rows: int, tokens: int) -> dict[str, Any]:
@@ -59,11 +65,11 @@ def _for_classes(rows: int, tokens: int) -> dict[str, Any]:
     }
 
 
-def _for_text(characters: int) -> dict[str, Any]:
+def _for_text(characters: int, per_step: int) -> dict[str, Any]:
     """A small text is read more often than a large one, with more dropout."""
     passes = float(np.clip(6 * (1_000_000 / characters) ** 0.7, 1, 20))
     return {
-        "train.steps": max(300, round(passes * characters / TOKENS_OF_A_STEP)),
+        "train.steps": max(300, round(passes * characters / per_step)),
         "model.output_dropout": round(min(0.02 * passes, 0.4), 3),
         "model.embedding_dropout": round(min(0.01 * passes, 0.2), 3),
         "model.ngram_dropout": round(min(0.1 + 0.02 * passes, 0.5), 3),

@@ -51,6 +51,21 @@ def test_larger_data_take_more_steps_and_less_dropout(tmp_path: Path) -> None:
     assert dropout == sorted(dropout, reverse=True)
 
 
+def test_the_shape_of_another_run_stays_and_large_steps_are_fewer(tmp_path: Path) -> None:
+    tree = {"run": {"recipe": "auto"}, "data": table(tmp_path, 600), "train": {"init_from": "runs/other"}}
+    config = parse_config(tree, where="test")
+    assert "model.ngram_buckets" not in recipe(config, prepare_corpus(config.data, config.task))
+    (tmp_path / "a.txt").write_text("It was a dark and stormy night. " * 9000)
+    data = {"source": "text", "files": {"train": str(tmp_path / "a.txt")}, "unit": "document"}
+    steps = []
+    for rows in (16, 32):
+        batch = {"order": "stream", "rows": rows, "window": 32}
+        tree = {"run": {"recipe": "auto"}, "data": data, "batch": batch, "model": {"kind": "language_model"}}
+        config = parse_config(tree, where="test")
+        steps.append(recipe(config, prepare_corpus(config.data, config.task))["train.steps"])
+    assert steps[0] == pytest.approx(2 * steps[1], abs=1)
+
+
 @pytest.mark.slow
 def test_a_run_with_the_recipe_goes_on_and_is_refitted(tmp_path: Path) -> None:
     """The rules are applied at each start, with the same result; the refit keeps what the search had."""
