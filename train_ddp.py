@@ -28,7 +28,7 @@ from seq.run.result import make_result, refit_config
 from seq.run.saver import CheckpointSaver
 from seq.training.evaluation import evaluate
 from seq.training.precision import fix_arithmetic_of
-from seq.training.recipe import with_recipe
+from seq.training.recipe import with_earlier_recipe, with_recipe
 from seq.training.step import Trainer
 
 
@@ -45,12 +45,13 @@ def start(config: Config, directory: RunDirectory, ledger: Ledger) -> bool:
     process = describe_launch()
     check_launch(process, config)
     check_packages(config)
-    initial = InitialModel.load(config, directory)
-    corpus = prepare_corpus(config.data, config.task, like=initial.trained)
-    config = with_recipe(config, corpus)
+    config = with_earlier_recipe(config, directory.config_file, fresh=directory.fresh)
     directory.check(config)
     if say_if_finished(directory, process.is_main):
         return True
+    initial = InitialModel.load(config, directory)
+    corpus = prepare_corpus(config.data, config.task, like=initial.trained)
+    config = with_recipe(config, corpus)
     run = Run(config, corpus, directory, process, device_of(process), ledger)
     with directory.locked_by(run.is_main):
         resumed_from = directory.newest_checkpoint(config, corpus)
@@ -146,10 +147,10 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
         if not stopped_by:
             saver.use_best(selection)
     split = "test" if "test" in corpus.splits and not stopped_by else "validation"
-    if not stopped_by and split in corpus.splits:
+    if not stopped_by and split in corpus.splits and (split == "test" or evaluation is None or selection.best_step):
         with ledger("evaluation"):
             evaluation = evaluate(selection.model, corpus.splits[split], config, run.device)
-        if split == "test":
+        if split == "test" or not selection.best_step:
             logger.evaluation(progress.step, split, evaluation)
     epoch = progress.step / batches.steps_per_epoch
     result = make_result(run, trainer.state, evaluation, split, epoch, stopped_by)

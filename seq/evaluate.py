@@ -15,7 +15,7 @@ from seq.config.identity import differing_keys
 from seq.config.read import override_config
 from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
-from seq.inference.trained import load_ensemble, load_run
+from seq.inference.trained import load_ensemble
 from seq.log.console import print_evaluation
 from seq.training.evaluation import evaluate
 from seq.training.precision import fix_arithmetic_of
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
     # On the CPU first: each rank has its own GPU, and no GPU may start before the arithmetic is fixed.
     cpu, runs = torch.device("cpu"), [options.run, *(Path(word) for word in options.overrides if "=" not in word)]
-    trained = load_ensemble(runs, cpu) if len(runs) > 1 else load_run(options.run, options.checkpoint, cpu)
+    trained = load_ensemble(runs, options.checkpoint, cpu)
     overrides = [word for word in options.overrides if "=" in word]
     config = override_config(trained.config, overrides, where=str(options.run))
     changed = differing_keys(config, trained.config)

@@ -13,7 +13,7 @@ from seq.command_line import exit_code, run_parser
 from seq.data.examples import SEPARATOR, join_columns
 from seq.errors import UserError
 from seq.inference.classify import ROWS, predict
-from seq.inference.trained import load_ensemble, load_run
+from seq.inference.trained import load_ensemble
 
 
 def main(arguments: list[str]) -> None:
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
     more = list(takewhile(Path.is_dir, map(Path, options.text)))
     words = options.text[len(more) :]
-    trained = load_ensemble([options.run, *more]) if more else load_run(options.run, options.checkpoint)
+    trained = load_ensemble([options.run, *more], options.checkpoint)
     if trained.config.task != "classify":
         raise UserError(f"{options.run}: is a language model; use python -m seq.generate")
     texts = iter(words) if words else read_lines(trained.config.data.max_length)

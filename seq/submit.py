@@ -18,7 +18,7 @@ from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
 from seq.inference.initial import InitialModel
 from seq.run.directory import RunDirectory, write_atomically
-from seq.training.recipe import with_recipe
+from seq.training.recipe import with_earlier_recipe
 
 
 def main(arguments: list[str]) -> int:
@@ -29,10 +29,10 @@ def main(arguments: list[str]) -> int:
     job = _job(options, config, directory)
     check_world_size(job.world_size, config.batch.shards)
     _check_time(job)
-    corpus = prepare_corpus(config.data, config.task, like=InitialModel.load(config, directory).trained)
-    directory.check(with_recipe(config, corpus))
+    directory.check(with_earlier_recipe(config, directory.config_file))
     if (result := directory.read_result()) and result["status"] == "finished":
         raise UserError(f"{directory.path}: already finished; choose another run.name")
+    prepare_corpus(config.data, config.task, like=InitialModel.load(config, directory).trained)
     script = job.script([str(path.absolute()), *overrides])
     if options.dry_run:
         print(script, end="")

@@ -53,5 +53,5 @@ def _bytes_for_largest_shard(trainer: Trainer, batches: BatchLoader, device: tor
         return estimated_bytes_for_shard(trainer.model, trainer.config, int(largest.sizes.padded_tokens.max()))
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
-    trainer.warm_up(largest)
-    return torch.cuda.max_memory_allocated(device) - before
+    beside = trainer.warm_up(largest)
+    return torch.cuda.max_memory_allocated(device) - before - beside

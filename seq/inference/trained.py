@@ -14,8 +14,7 @@ from seq.config.read import parse_config
 from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 from seq.models import Model, build_model
-from seq.models.classifier import Classifier
-from seq.models.ensemble import Ensemble
+from seq.models.classifier import Classifier, Ensemble
 from seq.run.checkpoint import DamagedError, checkpoints_in, complaining_about, load_checkpoint, params_sha256
 from seq.run.directory import RunDirectory
 
@@ -65,9 +64,12 @@ def load_run(run: Path, checkpoint: str | None = None, device: torch.device | No
     return load_trained(folder / (checkpoint or names[-1]), device)
 
 
-def load_ensemble(runs: Sequence[Path], device: torch.device | None = None) -> TrainedModel:
-    """The models of several classifiers' runs as one; of a single run, its model. UserError if they do not belong together."""
-    members = [load_run(run, device=device) for run in runs]
+def load_ensemble(
+    runs: Sequence[Path], checkpoint: str | None = None, device: torch.device | None = None
+) -> TrainedModel:
+    """The models of several classifiers' runs as one, each as `load_run` finds it; of a single run, its model. UserError if they
+    do not belong together."""
+    members = [load_run(run, checkpoint, device) for run in runs]
     first, classifiers = members[0], [member.model for member in members if isinstance(member.model, Classifier)]
     if len(members) == 1:
         return first

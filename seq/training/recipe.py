@@ -1,12 +1,14 @@
 """`run.recipe=auto`: settings that follow from the size of the data. docs/recipes.md says where the rules come from."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seq.config import Config
-from seq.config.read import override_config
+from seq.config.identity import flatten
+from seq.config.read import load_config, override_config
 from seq.data.corpus import Corpus
 
 MOST_TOKENS = 16_000_000
@@ -18,6 +20,17 @@ def with_recipe(config: Config, corpus: Corpus) -> Config:
     if config.run.recipe != "auto":
         return config
     chosen = [f"{key}={json.dumps(value)}" for key, value in recipe(config, corpus).items()]
+    return override_config(config, chosen, where="run.recipe=auto")
+
+
+def with_earlier_recipe(config: Config, file: Path, *, fresh: bool = False) -> Config:
+    """`config` with the recipe's settings as the run's first start wrote them into its config `file`, if there is one and the run
+    is not to start over (`fresh`). So the directory of a run, also of a finished one, can be looked at before its data."""
+    if config.run.recipe != "auto" or fresh or not file.is_file():
+        return config
+    keys = _for_classes(1, 1) if config.task == "classify" else _for_text(1, 1)
+    earlier = flatten(load_config(file))
+    chosen = [f"{key}={json.dumps(earlier.get(key))}" for key in keys if not is_given(config, key)]
     return override_config(config, chosen, where="run.recipe=auto")
 
 

@@ -73,18 +73,20 @@ class Trainer:
         """Bytes of gradients that this rank has sent so far."""
         return self._reduction.sent_bytes + sum(rows.exchange.sent_bytes for rows in self._row_reductions.values())
 
-    def warm_up(self, batch: Batch) -> None:
+    def warm_up(self, batch: Batch) -> int:
         """Forward and backward pass on one batch, as a trial, with as much memory in use as the rest of a step takes. It changes
-        nothing but the memory that is reserved."""
+        nothing but the memory that is reserved. Returns the bytes that stood for the rest."""
         own = len(shards_of(dist.get_rank(), dist.get_world_size(), self.config.batch.shards))
         with explaining_out_of_memory(batch):
-            beside = torch.empty(bytes_beside_shard(self.model, batch, own), dtype=torch.uint8, device=self.device)
+            size = bytes_beside_shard(self.model, batch, own)
+            beside = torch.empty(size, dtype=torch.uint8, device=self.device)
             loss, _ = shard_loss(self.model, batch.to(self.device), None, self.config.train.precision)
             loss.backward()  # type: ignore[no-untyped-call]
             del beside
         self.model.zero_grad()
         for table in self._tables.values():
             table.take_gradient()
+        return size
 
     def set_lr(self, step: int, total_steps: int) -> float:
         """Set the learning rate of `step` (from 0), by `optimizer.schedule`, and return it."""

@@ -78,6 +78,8 @@ def test_a_run_with_the_recipe_goes_on_and_is_refitted(tmp_path: Path) -> None:
     (tmp_path / "a" / "result.json").unlink()
     assert train(*command).returncode == 0
     assert result(tmp_path / "a")["params_sha256"] == whole["params_sha256"]
+    (tmp_path / "rows.csv").unlink()
+    assert "already finished" in train(*command).stdout, "a finished run does not need its data"
     searched, again = (load_config(tmp_path / name / "config.yaml") for name in ("a", "a-refit"))
     assert again.model == searched.model
     assert again.train.steps == whole["step"]

@@ -3,8 +3,7 @@
 import torch
 
 from seq.config import ClassifierConfig
-from seq.models.classifier import Classifier
-from seq.models.ensemble import Ensemble
+from seq.models.classifier import Classifier, Ensemble
 
 
 def test_mean_of_probabilities() -> None:
