@@ -17,7 +17,7 @@ from seq.data.corpus import prepare_corpus
 from seq.data.loader import BatchLoader
 from seq.inference.initial import InitialModel
 from seq.inference.model_files import export_at_end
-from seq.inference.samples import SampleWriter
+from seq.inference.samples import sample_writer
 from seq.log.logger import check_packages, open_logger, say_if_finished
 from seq.report import report_at_end
 from seq.run.bad_steps import BadSteps
@@ -91,7 +91,7 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
     logger.event(event, start, world_size=run.process.world_size, device=str(run.device))
     saver = CheckpointSaver(directory, config.checkpoint, logger.event, run.is_main)
     bad_steps = BadSteps(run, trainer.state, batches)
-    sample_writer, preemption = SampleWriter(config, corpus), Preemption()
+    writer, preemption = sample_writer(config, corpus), Preemption()
     evaluation, stopped_by = None, None
 
     # ---- train ----------------------------------------------------------------------------------------------------
@@ -127,9 +127,9 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
                     logger.evaluation(progress.step, "validation", evaluation)
                     if selection.judge(progress.step, evaluation.figures):
                         saver.save_best(progress.step, trainer.state.weights() | describe_run(config, corpus))
-            if config.task != "classify" and run.is_main:
+            if writer and run.is_main:
                 with ledger("sampling"):
-                    logger.samples(progress.step, *sample_writer.write(selection.model, progress.step))
+                    logger.samples(progress.step, *writer.write(selection.model, progress.step))
 
         ends = stopped_by or selection.out_of_patience
         if is_due(progress.step, config.checkpoint.every_steps, last_step) or ends:

@@ -17,7 +17,7 @@ from benchmarks.timing import DEVICE
 from launch.device import to_device
 from seq.config import Config
 from seq.data.corpus import Corpus
-from seq.training.objective import loss_sum
+from seq.training.objective import cross_entropy
 
 Example = tuple[Tensor, Tensor]
 """Token ids, and the label or the next tokens."""
@@ -57,7 +57,9 @@ class Plain(nn.Module):
         """Nothing here waits for a GPU, since the lengths stay on the CPU."""
         inputs, lengths, targets = batch
         inputs, targets = (tensor.to(DEVICE, non_blocking=True) for tensor in (inputs, targets))
-        return loss_sum(self(inputs, lengths), targets) / (len(targets) if targets.dim() == 1 else int(lengths.sum()))
+        return cross_entropy(self(inputs, lengths), targets) / (
+            len(targets) if targets.dim() == 1 else int(lengths.sum())
+        )
 
 
 class Padded(Plain):
@@ -108,10 +110,10 @@ def examples_of(corpus: Corpus) -> Iterator[Example]:
     split = corpus.splits["train"]
     flat = torch.from_numpy(split.sequences.values.astype(np.int64))
     for number, (start, stop) in enumerate(zip(split.sequences.offsets[:-1], split.sequences.offsets[1:], strict=True)):
-        if split.labels is None:
+        if split.targets is None:
             yield flat[start : stop - 1], flat[start + 1 : stop]
         else:
-            yield flat[start:stop], torch.tensor(int(split.labels[number]))
+            yield flat[start:stop], torch.tensor(int(np.asarray(split.targets)[number]))
 
 
 def _new(config: Config, corpus: Corpus) -> tuple[Plain, torch.optim.Optimizer]:
@@ -186,7 +188,7 @@ def accelerate(problem: Problem, config: Config, corpus: Corpus, examples: list[
             inputs, lengths, targets = next(batches)
             lengths = lengths.cpu()  # accelerate moves the whole batch
             count = len(targets) if targets.dim() == 1 else int(lengths.sum())
-            accelerator.backward(loss_sum(prepared(inputs, lengths), targets) / count)
+            accelerator.backward(cross_entropy(prepared(inputs, lengths), targets) / count)
             accelerator.clip_grad_norm_(prepared.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()

@@ -21,7 +21,7 @@ from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.dataset import Batch
 from seq.data.loader import BatchLoader
 from seq.models import row_tables
-from seq.training.objective import shard_loss
+from seq.training.objective import Objective
 from seq.training.precision import fix_arithmetic_of
 from seq.training.state import TrainState
 from seq.training.step import Trainer
@@ -47,6 +47,8 @@ def _add(report: Report, config: Config, corpus: Corpus, device: torch.device) -
     bare_state = TrainState.create(config, corpus, device)
     trainer, preemption = Trainer(config, corpus, device), Preemption()
 
+    objective = Objective.of(config, corpus.splits["train"], device)
+
     def train() -> None:
         for shards in batches.steps(0, STEPS):
             trainer.set_lr(1, batches.steps_per_epoch)
@@ -56,7 +58,10 @@ def _add(report: Report, config: Config, corpus: Corpus, device: torch.device) -
             trainer.state.progress.advance(shards[0].sizes)
             preemption.answer()
 
-    variants: dict[str, Callable[[], object]] = {"bare": lambda: _bare(bare_state, prebuilt, config), "train": train}
+    variants: dict[str, Callable[[], object]] = {
+        "bare": lambda: _bare(bare_state, prebuilt, objective, config),
+        "train": train,
+    }
     seconds = in_turn(variants, ROUNDS)
     low, middle, high = ratio(seconds, "bare", "train")
     bare, trained = (statistics.median(seconds[variant]) / STEPS * 1000 for variant in variants)
@@ -66,13 +71,13 @@ def _add(report: Report, config: Config, corpus: Corpus, device: torch.device) -
     preemption.close()
 
 
-def _bare(state: TrainState, steps: list[list[Batch]], config: Config) -> None:
+def _bare(state: TrainState, steps: list[list[Batch]], objective: Objective, config: Config) -> None:
     """As short as a training loop can be."""
     tables = row_tables(state.model)
     one, good = torch.ones(()), torch.tensor(False)
     for shards in steps:
         for batch in shards:
-            loss, last = shard_loss(state.model, batch, state.carried.before(batch), config.train.precision)
+            loss, last = objective.shard_loss(state.model, batch, state.carried.before(batch))
             state.carried.after(batch, last)
             loss.backward()  # type: ignore[no-untyped-call]
         clip_grad_norm_(state.model.parameters(), config.train.max_norm)

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from seq.inference.loaded import LoadedClassifier, LoadedLanguageModel
+    from seq.inference.loaded import Loaded
 
 
-def load(run: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]") -> "LoadedClassifier | LoadedLanguageModel":
+def load(run: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]") -> "Loaded":
     """The model of a run directory, or of an exported `model/`: see `seq.inference.loaded`. A list of classifiers' runs gives one
-    model, which averages their probabilities. UserError if there is none."""
+    model, which averages their predictions. UserError if there is none."""
     import os
     from pathlib import Path
 

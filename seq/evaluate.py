@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     process = describe_launch()
     check_world_size(process.world_size, config.batch.shards)
     # The model's own ids, even if the data now have other characters or labels.
-    corpus = prepare_corpus(config.data, config.task, like=trained, fixed_labels=True)
+    corpus = prepare_corpus(config.data, config.task, like=trained, fixed_outputs=True)
     split = options.split or ("test" if "test" in corpus.splits else "validation")
     if split not in corpus.splits:
         raise UserError(f"--split {split}: the data have {', '.join(corpus.splits)}")

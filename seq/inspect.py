@@ -7,9 +7,11 @@ measured in a few steps of training on this machine, whose result is discarded.
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -22,6 +24,8 @@ from seq.config import Config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.loader import BatchLoader
 from seq.data.plan import ShardSizes
+from seq.data.ragged import RaggedArray
+from seq.data.targets import Coded
 from seq.diagnose.trial import Trial, try_steps
 from seq.errors import UserError
 from seq.inference.initial import InitialModel
@@ -70,20 +74,33 @@ def _data_tables(corpus: Corpus) -> Iterator[Table]:
     yield splits
     if corpus.labels:
         yield _class_table(corpus)
+    if corpus.task == "regress":
+        yield _number_table(corpus)
     yield _length_table(corpus)
 
 
 def _class_table(corpus: Corpus) -> Table:
     table = Table("class", title=f"{len(corpus.labels)} classes, the largest first", title_justify="left")
     counts = {
-        name: np.bincount(split.labels, minlength=len(corpus.labels))
-        for name, split in corpus.splits.items()
-        if split.labels is not None
+        name: np.bincount(_values(split.targets), minlength=len(corpus.labels)) for name, split in corpus.splits.items()
     }
     for name in counts:
         table.add_column(name, justify="right")
     for place in np.argsort(-counts["train"], kind="stable")[:MOST_CLASSES]:
         table.add_row(escape(corpus.labels[place]), *(f"{count[place]:,}" for count in counts.values()))
+    return table
+
+
+def _values(targets: Coded) -> NDArray[Any]:
+    assert targets is not None
+    return targets.values if isinstance(targets, RaggedArray) else targets
+
+
+def _number_table(corpus: Corpus) -> Table:
+    table = Table("numbers", *("smallest", "25 %", "median", "75 %", "largest"))
+    for name, split in corpus.splits.items():
+        numbers = _values(split.targets) * corpus.outputs.scale + corpus.outputs.mean
+        table.add_row(name, *(f"{value:.5g}" for value in np.quantile(numbers, (0, 0.25, 0.5, 0.75, 1))))
     return table
 
 

@@ -103,7 +103,7 @@ def bad_losses(argument: str, words: list[str]) -> None:
     """Several runs in one process group: `[[[[step, shard], ...], words], ...]` as JSON. The losses of these shards are
     infinite."""
     now: tuple[int, int] = (-1, -1)
-    loss_sum = objective.loss_sum
+    loss_sum = objective.cross_entropy
 
     def seed(seed: int, step: int, shard: int) -> None:
         nonlocal now
@@ -113,10 +113,11 @@ def bad_losses(argument: str, words: list[str]) -> None:
     for bad, arguments in json.loads(argument):
         places = {tuple(place) for place in bad}
 
-        def loss(logits: Tensor, targets: Tensor, weights: Tensor | None = None, places: set[Any] = places) -> Tensor:
-            return loss_sum(logits, targets, weights) * (float("inf") if now in places else 1.0)
+        def loss(logits: Tensor, targets: Tensor, places: set[Any] = places) -> Tensor:
+            return loss_sum(logits, targets) * (float("inf") if now in places else 1.0)
 
-        with patch.object(step, "seed_shard", seed), patch.object(objective, "loss_sum", loss):
+        losses = dict.fromkeys(objective.LOSSES, loss)
+        with patch.object(step, "seed_shard", seed), patch.dict(objective.LOSSES, losses):
             try:
                 train_ddp.main(arguments)
             except (RunError, SystemExit) as error:

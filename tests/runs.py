@@ -13,7 +13,10 @@ PROMPTS = 'generation.prompts=["My fellow"]'
 
 
 def words(folder: Path, kind: str, *more: str) -> list[str]:
-    """A small run of either kind, as a command line."""
+    """A small run, as a command line. `kind`: a config, or `labels` or `number`, what a classifier predicts."""
+    if kind in ("labels", "number"):
+        more = (*few_rows(folder), f"model.target={kind}", f"data.label={kind}", *more)
+        kind = "names"
     text = folder / "text.txt"
     text.write_text("".join(f"{n} bottles of beer on the wall.\n\n" for n in range(99, 0, -1)))
     source = ["data.source=names"] if kind != "speeches" else ["data.source=text", f"data.files.train={text}"]
@@ -44,7 +47,8 @@ def result(folder: Path) -> dict[str, Any]:
 def few_rows(folder: Path) -> list[str]:
     """Overrides for a small table instead of all names: the evaluations of many runs take their time."""
     rows = folder / "rows.csv"
-    rows.write_text("text,label\n" + "".join(f"{'ab'[n % 2] * (n % 7 + 1)}{n},{n % 3}\n" for n in range(120)))
+    lines = (f"{'ab'[n % 2] * (n % 7 + 1)}{n},{n % 3},{';'.join('xyz'[: n % 4])},{n / 7}\n" for n in range(120))
+    rows.write_text("text,label,labels,number\n" + "".join(lines))
     return ["data.source=csv", f"data.files.train={rows}"]
 
 

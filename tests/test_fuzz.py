@@ -145,7 +145,7 @@ def test_checkpoints_with_other_contents(tmp_path: Path, trained: Trained, data:
     path = tmp_path / "step-00000000.pt"
     path.write_bytes(whole)
     state = load_checkpoint(path)
-    key = data.draw(st.sampled_from(["model", "config", "tokenizer", "labels", "data", "progress", "format"]))
+    key = data.draw(st.sampled_from(["model", "config", "tokenizer", "outputs", "data", "progress", "format"]))
     state[key] = data.draw(Anything)
     path.write_bytes(serialize(state).getvalue() if key != "format" else serialize({}).getvalue())
     documented(lambda: load_trained(path, torch.device("cpu")), str(path))
@@ -189,7 +189,7 @@ def test_what_a_report_reads(tmp_path: Path, content: bytes) -> None:
 @given(data=st.data())
 def test_exported_models(tmp_path: Path, trained: Trained, data: st.DataObject) -> None:
     config, corpus = trained.config, trained.corpus
-    model = build_model(config, vocab_size=corpus.tokenizer.vocab_size, num_labels=len(corpus.labels))
+    model = build_model(config, vocab_size=corpus.tokenizer.vocab_size, num_outputs=len(corpus.labels))
     write_model(tmp_path, model, config, corpus, 1)
     name = data.draw(st.sampled_from(["config.json", "tokenizer.json", "model.safetensors"]))
     path = tmp_path / name

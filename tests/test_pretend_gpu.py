@@ -141,7 +141,7 @@ def test_sampling_waits_once_a_token(kind: str, tmp_path: Path) -> None:
     path, *overrides = run_words(kind, tmp_path)
     config = load_config(Path(path), [*overrides, "generation.length=12"])
     with pretend_gpu() as waits:
-        model = build_model(config, vocab_size=20, num_labels=3).to("cuda").eval()
+        model = build_model(config, vocab_size=20, num_outputs=3).to("cuda").eval()
         assert isinstance(model, LanguageModel)
         waits.clear()
         settings: dict[str, Any] = {"rows": 3, "forbidden": torch.tensor([0, 1]), "unit_end": torch.tensor([5])}

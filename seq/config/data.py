@@ -33,7 +33,9 @@ class DataConfig(Section):
     text: str | tuple[str, ...] = "text"
     """Column that holds the text; several (`[title, body]`) are read one after the other, with a token between them."""
     label: str = "label"
-    """Column that holds the label (classifiers)."""
+    """Column that holds the label, the labels or the number to predict (classifiers)."""
+    label_separator: Annotated[str, Field(min_length=1)] = ";"
+    """Between the labels of a row (`model.target=labels`), in files whose columns hold only text; an empty field has none."""
     unit: Literal["line", "paragraph", "document", "window"] = "paragraph"
     """Where a language model's training text is cut into sequences; `window`: every `max_length` tokens;
     `document`: not at all."""

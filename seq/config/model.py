@@ -7,8 +7,9 @@ from pydantic import Field, model_validator
 from seq.config.section import Dropout, Positive, Section
 
 Path = Literal["auto", "dense", "packed", "scan"]
-Task = Literal["classify", "write", "write_by_label"]
-"""What the model predicts: a label for a text; the next token; the next token of a text with a label."""
+Task = Literal["classify", "classify_many", "regress", "write", "write_by_label"]
+"""What the model predicts: for a text a label, any number of labels, or a number; the next token; the next token of a text
+with a label."""
 
 
 MAX_NGRAM = 8
@@ -37,7 +38,9 @@ class GRUConfig(Section):
 
 class ClassifierConfig(GRUConfig):
     kind: Literal["classifier"] = "classifier"
-    """One label for a sequence."""
+    """One prediction for a sequence."""
+    target: Literal["label", "labels", "number"] = "label"
+    """What `data.label` holds and the model predicts: one label; any number of labels (multi-label); a number (regression)."""
     bidirectional: bool = True
     """Read the sequence in both directions."""
     ngrams: Annotated[int, Field(ge=0, le=MAX_NGRAM)] = 0
@@ -46,6 +49,11 @@ class ClassifierConfig(GRUConfig):
     """Rows of the n-gram table for each order from 2 on; n-grams are hashed to rows."""
     ngram_dropout: Dropout = 0.0
     """Share of the n-grams that are left out in training, drawn for each n-gram at each position."""
+
+    @property
+    def task(self) -> Task:
+        tasks: dict[str, Task] = {"label": "classify", "labels": "classify_many", "number": "regress"}
+        return tasks[self.target]
 
 
 class LanguageModelConfig(GRUConfig):
@@ -61,6 +69,10 @@ class LanguageModelConfig(GRUConfig):
     """Share of the n-gram embeddings that are left out in training, drawn for each n-gram at each position."""
     tie_weights: bool = False
     """Use the embedding as the output layer (needs embedding_dim = hidden_size)."""
+
+    @property
+    def task(self) -> Task:
+        return "write" if self.condition == "none" else "write_by_label"
 
     @model_validator(mode="after")
     def _sizes_match(self) -> "LanguageModelConfig":

@@ -9,8 +9,15 @@ from seq.config.model import ClassifierConfig, LanguageModelConfig, Task
 from seq.config.section import Count, Positive, Section
 from seq.config.training import BatchConfig, OptimizerConfig, SyncConfig, TrainConfig
 
-FIGURES_OF_TEXT = ("loss", "bits_per_char", "window_loss", "window_bits_per_char")
-"""What an evaluation of a language model can be judged by."""
+_OF_TEXT = ("loss", "bits_per_char", "window_loss", "window_bits_per_char")
+FIGURES: dict[Task, tuple[str, ...]] = {
+    "classify": ("loss", "accuracy", "macro_f1"),
+    "classify_many": ("loss", "micro_f1", "macro_f1", "exact_match"),
+    "regress": ("loss", "mse", "mae", "r2"),
+    "write": _OF_TEXT,
+    "write_by_label": _OF_TEXT,
+}
+"""By which figures of an evaluation the weights of a run can be chosen (`checkpoint.best`)."""
 
 
 class RunConfig(Section):
@@ -63,9 +70,9 @@ class CheckpointConfig(Section):
     """Number of checkpoints to keep; older ones are deleted."""
     background: bool = True
     """Write them while training goes on."""
-    best: Literal["loss", "accuracy", "macro_f1", "bits_per_char", "window_loss", "window_bits_per_char"] | None = None
-    """Keep the weights of the evaluation on the validation split that is best by this figure; export and test those. None: the
-    last weights."""
+    best: str | None = None
+    """Keep the weights of the evaluation on the validation split that is best by this figure, such as `loss`, `accuracy` or
+    `bits_per_char`; export and test those. None: the last weights."""
     required: bool = False
     """End the run if a checkpoint cannot be saved. Otherwise the failure is reported and the run goes on."""
 
@@ -102,9 +109,7 @@ class Config(Section):
 
     @property
     def task(self) -> Task:
-        if isinstance(self.model, ClassifierConfig):
-            return "classify"
-        return "write" if self.model.condition == "none" else "write_by_label"
+        return self.model.task
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Config":
@@ -126,16 +131,14 @@ class Config(Section):
             faults.append("train.teacher_forcing is for model.kind=language_model only; leave it at 1.0")
         if self.task != "write" and self.data.too_long == "split":
             faults.append("data.too_long=split is for texts without labels; choose error, drop or truncate")
-        classify = self.task == "classify"
-        own = ("loss", "accuracy", "macro_f1") if classify else FIGURES_OF_TEXT
-        if self.checkpoint.best not in (None, *own):
-            faults.append(f"checkpoint.best={self.checkpoint.best}: this model has {', '.join(own)}")
+        if self.checkpoint.best not in (None, *FIGURES[self.task]):
+            faults.append(f"checkpoint.best={self.checkpoint.best}: this model has {', '.join(FIGURES[self.task])}")
         if self.checkpoint.best and (self.data.validation_fraction == 0 or self.data.train_on_validation):
             faults.append("checkpoint.best needs a validation split: set data.validation_fraction above 0")
         if self.train.patience and not self.checkpoint.best:
             faults.append("train.patience needs checkpoint.best, the figure that shall get better")
-        if self.train.class_weights and not classify:
-            faults.append("train.class_weights is for model.kind=classifier only")
+        if self.train.class_weights and self.task != "classify":
+            faults.append("train.class_weights is for model.kind=classifier with model.target=label only")
         if faults:
             raise ValueError("; ".join(faults))
         return self

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,29 +19,43 @@ from seq.data.examples import drop_empty, split_validation
 from seq.data.order import LengthOrder
 from seq.data.ragged import Ints, RaggedArray
 from seq.data.sources import identify, load_splits
+from seq.data.targets import TARGETS, Coded, Outputs
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import UserError
 
-FORMAT = 8
+FORMAT = 9
 """Raise it when the same source and config would be prepared differently."""
+
+
+NO_OUTPUTS = Outputs()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The sequences of one split, with the label id of each if they have labels, and the task they are prepared for."""
+    """The sequences of one split with their targets, prepared for a task."""
 
     sequences: RaggedArray
-    labels: Ints | None
+    targets: Coded
     by_length: LengthOrder
     num_characters: int
     """Characters of text in a language model's targets. With the byte tokenizer, fewer than the tokens."""
     task: Task
+    outputs: Outputs
 
     @classmethod
-    def of(cls, sequences: RaggedArray, labels: Ints | None, num_characters: int, task: Task) -> "Split":
+    def of(
+        cls, sequences: RaggedArray, targets: Coded, num_characters: int, task: Task, outputs: Outputs = NO_OUTPUTS
+    ) -> "Split":
         """Sorts the sequences by length."""
-        order = LengthOrder.of(_time_steps(sequences, task))
-        return cls(sequences=sequences, labels=labels, by_length=order, num_characters=num_characters, task=task)
+        by_length = LengthOrder.of(TARGETS[task].time_steps(sequences))
+        return cls(
+            sequences=sequences,
+            targets=targets,
+            by_length=by_length,
+            num_characters=num_characters,
+            task=task,
+            outputs=outputs,
+        )
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -49,12 +63,7 @@ class Split:
     @property
     def lengths(self) -> Ints:
         """Time steps of each sequence."""
-        return _time_steps(self.sequences, self.task)
-
-
-def _time_steps(sequences: RaggedArray, task: Task) -> Ints:
-    """A language model's last token is only a target."""
-    return sequences.lengths - (0 if task == "classify" else 1)
+        return TARGETS[self.task].time_steps(self.sequences)
 
 
 class Vocabulary(Protocol):
@@ -63,33 +72,40 @@ class Vocabulary(Protocol):
     @property
     def tokenizer(self) -> Tokenizer: ...
     @property
-    def labels(self) -> tuple[str, ...]: ...
+    def outputs(self) -> Outputs: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
     tokenizer: Tokenizer
-    labels: tuple[str, ...]
-    """Classes by id, in alphabetical order; empty for a language model without labels."""
+    outputs: Outputs
     splits: Mapping[str, Split]
     notes: tuple[str, ...]
     """Messages about what was dropped or cut."""
     fingerprint: str
     """SHA-256 of the prepared files: the data's part of a run's identity."""
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.outputs.labels
+
+    @property
+    def task(self) -> Task:
+        return next(iter(self.splits.values())).task
+
 
 def prepare_corpus(
-    config: DataConfig, task: Task, like: Vocabulary | None = None, *, fixed_labels: bool = False
+    config: DataConfig, task: Task, like: Vocabulary | None = None, *, fixed_outputs: bool = False
 ) -> Corpus:
     """Open the prepared corpus. The first process that comes prepares it while the others wait at the lock.
 
     `like`: a trained model whose token ids are used; without it, the training split's characters get new ids.
-    `fixed_labels`: use its label ids too, and refuse other labels; otherwise labels come from the training split.
+    `fixed_outputs`: use its outputs too, and refuse other labels; otherwise they come from the training split.
     UserError for any fault in the data, on every rank alike, before a process group exists.
     """
     tokenizer = like.tokenizer if like else None
-    labels = like.labels if like and fixed_labels else None
-    vocabulary = (tokenizer and tokenizer.to_dict(), labels)
+    outputs = like.outputs if like and fixed_outputs else None
+    vocabulary = (tokenizer and tokenizer.to_dict(), outputs and outputs.to_dict())
     about = (FORMAT, task, config.model_dump(mode="json", exclude={"cache_dir"}), vocabulary, identify(config))
     root = _cache_root(config)
     folder = root / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
@@ -101,7 +117,7 @@ def prepare_corpus(
         raise UserError(f"data.cache_dir: prepared data cannot be kept in {root}: {error}") from None
     try:
         if (corpus := _open(folder)) is None:
-            _write(folder, config, task, tokenizer, labels)
+            _write(folder, config, task, tokenizer, outputs)
             corpus = _open(folder)
     except OSError as error:
         raise UserError(f"data: cannot be read, or not be kept in {root}: {error}") from None
@@ -118,7 +134,7 @@ def _cache_root(config: DataConfig) -> Path:
 
 
 def _note_new_labels(corpus: Corpus, like: Vocabulary) -> Corpus:
-    new = [label for label in corpus.labels if label not in like.labels]
+    new = [label for label in corpus.labels if label not in like.outputs.labels]
     if not new:
         return corpus
     shown = ", ".join(new[:8]) + ", ..." * (len(new) > 8)
@@ -126,13 +142,11 @@ def _note_new_labels(corpus: Corpus, like: Vocabulary) -> Corpus:
     return replace(corpus, notes=(*corpus.notes, note))
 
 
-def _write(
-    folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | None, labels: Sequence[str] | None
-) -> None:
+def _write(folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | None, outputs: Outputs | None) -> None:
     """From the source to flat files. They are written beside `folder`, which is renamed at the end: a preparation that
     is killed leaves nothing that looks complete."""
     notes: list[str] = []
-    loaded = load_splits(config, labelled=task != "write", need_train=tokenizer is None or labels is None)
+    loaded = load_splits(config, task, need_train=tokenizer is None or outputs is None)
     splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
     if "validation" not in splits and "train" in splits:
         splits |= split_validation(splits["train"], config)
@@ -142,9 +156,9 @@ def _write(
         texts = splits["train"].texts
         options: dict[str, Any] = {name: getattr(config, name) for name in ("lowercase", "min_count", "vocab_size")}
         tokenizer = Tokenizer.train(config.tokenizer, texts, **options)
-    if labels is None:
-        labels = sorted(set(splits["train"].labels or ()))
-    encoded = encode_splits(splits, tokenizer, labels, config, notes)
+    if outputs is None:
+        outputs = TARGETS[task].learn(splits["train"].targets or ())
+    encoded = encode_splits(splits, task, tokenizer, outputs, config, notes)
     for name, (sequences, _) in encoded.items():
         if unknown := int((sequences.values == UNKNOWN).sum()):
             notes.append(
@@ -152,7 +166,7 @@ def _write(
             )
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))
     try:
-        _save(temporary, encoded, tokenizer, labels, notes, task)
+        _save(temporary, encoded, tokenizer, outputs, notes, task)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     finally:
@@ -163,18 +177,20 @@ def _save(
     folder: Path,
     encoded: Mapping[str, Encoded],
     tokenizer: Tokenizer,
-    labels: Sequence[str],
+    outputs: Outputs,
     notes: list[str],
     task: Task,
 ) -> None:
     characters: dict[str, int] = {}
-    for name, (sequences, label_ids) in encoded.items():
+    for name, (sequences, targets) in encoded.items():
         characters[name] = tokenizer.count_characters(np.delete(sequences.values, sequences.offsets[:-1]))
         sequences.save(folder / name)
-        Split.of(sequences, label_ids, characters[name], task).by_length.save(folder / name)
-        if label_ids is not None:
-            np.save(folder / f"{name}.labels.npy", label_ids)
-    about = {"task": task, "tokenizer": tokenizer.to_dict(), "labels": list(labels)}
+        Split.of(sequences, targets, characters[name], task).by_length.save(folder / name)
+        if isinstance(targets, RaggedArray):
+            targets.save(folder / f"{name}.targets")
+        elif targets is not None:
+            np.save(folder / f"{name}.targets.npy", targets)
+    about: dict[str, Any] = {"task": task, "tokenizer": tokenizer.to_dict(), "outputs": outputs.to_dict()}
     about |= {"characters": characters, "notes": notes}
     (folder / "corpus.json").write_text(json.dumps(about | {"fingerprint": _digest(folder, about)}))
 
@@ -197,10 +213,11 @@ def _open(folder: Path) -> Corpus | None:
         fingerprint = about.pop("fingerprint")
         if _digest(folder, about) != fingerprint:
             return None
-        splits = {name: _open_split(folder, name, count, about["task"]) for name, count in about["characters"].items()}
+        task, outputs = about["task"], Outputs.from_dict(about["outputs"])
+        splits = {name: _open_split(folder / name, count, task, outputs) for name, count in about["characters"].items()}
         return Corpus(
             tokenizer=Tokenizer(**about["tokenizer"]),
-            labels=tuple(about["labels"]),
+            outputs=outputs,
             splits=splits,
             notes=tuple(about["notes"]),
             fingerprint=fingerprint,
@@ -209,8 +226,19 @@ def _open(folder: Path) -> Corpus | None:
         return None
 
 
-def _open_split(folder: Path, name: str, num_characters: int, task: Task) -> Split:
-    labels = folder / f"{name}.labels.npy"
-    mapped = np.load(labels, mmap_mode="r") if labels.exists() else None
-    sequences, order = RaggedArray.open(folder / name), LengthOrder.open(folder / name)
-    return Split(sequences=sequences, labels=mapped, by_length=order, num_characters=num_characters, task=task)
+def _open_split(stem: Path, num_characters: int, task: Task, outputs: Outputs) -> Split:
+    return Split(
+        sequences=RaggedArray.open(stem),
+        targets=_open_targets(stem.with_name(f"{stem.name}.targets")),
+        by_length=LengthOrder.open(stem),
+        num_characters=num_characters,
+        task=task,
+        outputs=outputs,
+    )
+
+
+def _open_targets(stem: Path) -> Coded:
+    if Path(f"{stem}.values.npy").exists():
+        return RaggedArray.open(stem)
+    single = Path(f"{stem}.npy")
+    return np.asarray(np.load(single, mmap_mode="r")) if single.exists() else None

@@ -12,11 +12,9 @@ from seq.config import MAX_NGRAM
 from seq.data.corpus import Corpus, Split
 from seq.data.examples import SEPARATOR
 from seq.data.plan import Shard, ShardSizes
-from seq.data.ragged import Ints, pad_slices
-
-IGNORE_INDEX = -100
-"""A target that carries no loss: `cross_entropy`'s own default."""
-
+from seq.data.ragged import Ints, RaggedArray, pad_slices
+from seq.data.targets import TARGETS, Coded
+from seq.data.tokenizer import PAD
 
 MOVED = ("inputs", "targets", "continues", "preceding", "labels")
 """The parts of a batch that the device needs."""
@@ -30,7 +28,8 @@ class Batch(NamedTuple):
     lengths: Tensor
     """(B,) int64, at least 1, always on the CPU, where `pack_padded_sequence` needs them."""
     targets: Tensor
-    """(B,) labels or (B, T) next tokens, int64; IGNORE_INDEX where there is none."""
+    """As the task has them: (B,) label ids, (B, C) zeros and ones, (B,) numbers, (B, T) next tokens. IGNORE_INDEX, or NaN for a
+    number, where there is none."""
     step: int
     shard: int
     num_targets: int
@@ -61,23 +60,29 @@ class SequenceDataset(Dataset[Batch]):
     """`dataset[shard]` gathers the shard. An empty shard becomes one row of padding without a target, so its weight is 0."""
 
     def __init__(self, split: Split) -> None:
-        self.sequences, self.labels = split.sequences, split.labels
-        self.by_length, self.task = split.by_length, split.task
+        self.sequences, self.by_length = split.sequences, split.by_length
+        self._coded, self._outputs, self._targets = split.targets, split.outputs, TARGETS[split.task]
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def __getitem__(self, shard: Shard) -> Batch:
         padded, stored = pad_slices(self.sequences.values, *self._slices(shard))
-        common = (shard.step, shard.shard, self.num_targets(shard.sizes), shard.sizes)
-        labels = self._labels(shard.sequences)
-        if self.task == "classify":
-            inputs = torch.from_numpy(_at_least(padded, 1))
-            return Batch(inputs, torch.from_numpy(stored).clamp(min=1), labels, *common)
-        inputs, lengths, targets = _next_tokens(_at_least(padded, 2), stored)
-        continues = None if shard.windows is None else torch.from_numpy(shard.windows.continues)
-        given = labels.clamp(min=0) if self.task == "write_by_label" else None
-        return Batch(inputs, lengths, targets, *common, continues, self._preceding(shard), given)
+        own = self._targets.batch(padded, stored, self._chosen(shard.sequences), self._outputs)
+        if shard.windows is not None:
+            own |= {"continues": torch.from_numpy(shard.windows.continues), "preceding": self._preceding(shard)}
+        return Batch(
+            step=shard.step,
+            shard=shard.shard,
+            num_targets=self.num_targets(shard.sizes),
+            sizes=shard.sizes,
+            **own,
+        )
+
+    def _chosen(self, rows: Ints) -> Coded:
+        if isinstance(self._coded, RaggedArray):
+            return self._coded.take(rows)
+        return None if self._coded is None else self._coded[rows]
 
     def _slices(self, shard: Shard) -> tuple[Ints, Ints]:
         """Where its rows begin and end in the values; one empty row if it has none."""
@@ -90,41 +95,26 @@ class SequenceDataset(Dataset[Batch]):
             stops = starts + windows.length + 1
         return starts, stops
 
-    def _preceding(self, shard: Shard) -> Tensor | None:
-        if shard.windows is None:
-            return None
+    def _preceding(self, shard: Shard) -> Tensor:
+        assert shard.windows is not None
         documents = self.sequences.offsets[shard.sequences][:, None]
         places = documents + shard.windows.begin[:, None] + np.arange(1 - MAX_NGRAM, 0)
         tokens = self.sequences.values.take(places, mode="clip").astype(np.int64)
         return torch.from_numpy(tokens * (places >= documents))
 
-    def _labels(self, rows: Ints) -> Tensor:
-        if self.labels is None or len(rows) == 0:
-            return torch.full((1,), IGNORE_INDEX)
-        return torch.from_numpy(self.labels[rows].astype(np.int64))
-
     def num_targets(self, sizes: ShardSizes) -> int:
-        """Predictions that carry loss: one for each sequence (classifier) or for each time step."""
-        return int((sizes.rows if self.task == "classify" else sizes.tokens).sum())
+        """Predictions that carry loss."""
+        return self._targets.count(sizes.rows, sizes.tokens)
 
 
 def decode_rows(batch: Batch, corpus: Corpus) -> list[dict[str, str]]:
-    """The `text` of each row, for a classifier with its `label`; a dummy row is left out."""
-    rows = zip(batch.inputs.tolist(), batch.lengths.tolist(), batch.targets.tolist(), strict=True)
-    decode = corpus.tokenizer.decode
-    if batch.targets.dim() == 2:
-        return [{"text": decode(tokens[:length])} for tokens, length, targets in rows if targets[0] >= 0]
-    labelled = [(decode(tokens[:length]).replace(SEPARATOR, " | "), target) for tokens, length, target in rows]
-    return [{"text": text, "label": corpus.labels[target]} for text, target in labelled if target >= 0]
-
-
-def _at_least(padded: Ints, width: int) -> Ints:
-    return np.pad(padded, ((0, 0), (0, max(0, width - padded.shape[1]))))
-
-
-def _next_tokens(padded: Ints, stored: Ints) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs are all tokens but the last, targets all but the first; an empty row is one step of padding."""
-    tokens, lengths = torch.from_numpy(padded), torch.from_numpy(stored - 1)
-    outside = torch.arange(tokens.shape[1] - 1) >= lengths[:, None]
-    inputs = tokens[:, :-1].masked_fill(outside, 0)
-    return inputs, lengths.clamp(min=1), tokens[:, 1:].masked_fill(outside, IGNORE_INDEX)
+    """The `text` of each row and, if it has a target of its own, its `label`; a dummy row is left out."""
+    show, decode = TARGETS[corpus.task].show, corpus.tokenizer.decode
+    found = []
+    for tokens, length, target in zip(
+        batch.inputs.tolist(), batch.lengths.tolist(), batch.targets.tolist(), strict=True
+    ):
+        if tokens[0] != PAD:
+            text, label = decode(tokens[:length]).replace(SEPARATOR, " | "), show(target, corpus.outputs)
+            found.append({"text": text} | ({} if label is None else {"label": label}))
+    return found

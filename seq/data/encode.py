@@ -1,29 +1,34 @@
 """From the texts of each split to its sequences of token ids."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from seq.config import DataConfig
+from seq.config import DataConfig, Task
 from seq.data.cut import cut_streams, limit_length, newline_id, split_long
 from seq.data.examples import Examples
 from seq.data.ragged import Ints, RaggedArray, slices, smallest_dtype
+from seq.data.targets import TARGETS, Coded, Outputs
 from seq.data.tokenizer import BOS, EOS, Tokenizer
-from seq.errors import UserError
 
 SMALL_PIECE = 1000
 """Fewest tokens of a piece of text that validates: it begins without context."""
 
-Encoded = tuple[RaggedArray, Ints | None]
-"""Sequences with their markers; for a classifier, also the label id of each."""
+Encoded = tuple[RaggedArray, Coded]
+"""Sequences with their markers, and their targets."""
 
 
 def encode_splits(
-    splits: Mapping[str, Examples], tokenizer: Tokenizer, labels: Sequence[str], config: DataConfig, notes: list[str]
+    splits: Mapping[str, Examples],
+    task: Task,
+    tokenizer: Tokenizer,
+    outputs: Outputs,
+    config: DataConfig,
+    notes: list[str],
 ) -> dict[str, Encoded]:
     """The sequences of each split. UserError for a row that is too long, or whose label no training row has."""
-    if any(split.labels is not None for split in splits.values()):
-        return {name: _encode_rows(split, tokenizer, labels, config, notes) for name, split in splits.items()}
+    if task != "write":
+        return {name: _encode_rows(split, task, tokenizer, outputs, config, notes) for name, split in splits.items()}
     documents = {name: frame(_encode(split.texts, tokenizer)) for name, split in splits.items()}
     if (
         "validation" not in documents
@@ -58,24 +63,11 @@ def _encode(texts: list[str], tokenizer: Tokenizer) -> RaggedArray:
 
 
 def _encode_rows(
-    split: Examples, tokenizer: Tokenizer, labels: Sequence[str], config: DataConfig, notes: list[str]
+    split: Examples, task: Task, tokenizer: Tokenizer, outputs: Outputs, config: DataConfig, notes: list[str]
 ) -> Encoded:
     encoded = _encode(split.texts, tokenizer)
     encoded, kept = limit_length(encoded, split.origin, split.rows, config, notes, markers=0)
-    return frame(encoded), _label_ids(split.take(kept), labels)
-
-
-def _label_ids(split: Examples, labels: Sequence[str]) -> Ints:
-    assert split.labels is not None
-    ids = {label: place for place, label in enumerate(labels)}
-    for row, label in zip(split.rows, split.labels, strict=True):
-        if label not in ids:
-            raise UserError(
-                f"{split.origin} row {row}: label {label!r} does not occur in the training data "
-                f"({len(labels)} labels: {', '.join(labels[:8])}{', ...' if len(labels) > 8 else ''}); correct it, or give "
-                "that label rows to train on"
-            )
-    return np.array([ids[label] for label in split.labels], np.int32)
+    return frame(encoded), TARGETS[task].code(split.take(kept), outputs)
 
 
 def cut_pieces(documents: RaggedArray, config: DataConfig, newline: int, notes: list[str]) -> dict[str, RaggedArray]:

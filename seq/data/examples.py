@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +24,18 @@ def join_columns(parts: Sequence[str]) -> str:
     return SEPARATOR.join(part.replace(SEPARATOR, " ") for part in parts) if len(parts) > 1 else parts[0]
 
 
+Target = Any
+"""What is to be predicted of a text: a label (str), several (a tuple), a number, as `seq.data.targets` reads them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """One split. `texts` are documents for a language model, rows for a classifier (then with `labels`)."""
+    """One split. `texts` are documents for a language model, rows for the other tasks (then with `targets`)."""
 
     origin: str
     """The split of the source, for messages: a validation split may be taken from `train`."""
     texts: list[str]
-    labels: list[str] | None
+    targets: Sequence[Target] | None
     rows: list[int]
     """Row number of each text in the source, from 1."""
 
@@ -40,19 +45,19 @@ class Examples:
         return Examples(
             origin=self.origin,
             texts=[self.texts[place] for place in chosen],
-            labels=None if self.labels is None else [self.labels[place] for place in chosen],
+            targets=None if self.targets is None else [self.targets[place] for place in chosen],
             rows=[self.rows[place] for place in chosen],
         )
 
     def with_rows_of(self, other: "Examples") -> "Examples":
         """These, and then those of `other`."""
-        labels = None if self.labels is None else [*self.labels, *(other.labels or ())]
-        return replace(self, texts=self.texts + other.texts, labels=labels, rows=self.rows + other.rows)
+        targets = None if self.targets is None else [*self.targets, *(other.targets or ())]
+        return replace(self, texts=self.texts + other.texts, targets=targets, rows=self.rows + other.rows)
 
 
-def make_examples(origin: str, texts: list[str], labels: list[str] | None) -> Examples:
+def make_examples(origin: str, texts: list[str], targets: Sequence[Target] | None) -> Examples:
     """All rows of a split, numbered from 1."""
-    return Examples(origin=origin, texts=texts, labels=labels, rows=list(range(1, len(texts) + 1)))
+    return Examples(origin=origin, texts=texts, targets=targets, rows=list(range(1, len(texts) + 1)))
 
 
 def drop_empty(split: Examples, config: DataConfig, notes: list[str]) -> Examples:
@@ -76,8 +81,9 @@ def split_validation(train: Examples, config: DataConfig) -> dict[str, Examples]
     if config.validation_fraction == 0:
         return {}
     digests = np.array([_digest(text) for text in train.texts])
-    chosen = _by_label(digests, train.labels, config) if train.labels is not None else _by_size(digests, train, config)
-    if train.labels is None and (chosen.sum() < FEW_ROWS or chosen.all()):
+    whole = train.targets is None
+    chosen = _by_size(digests, train, config) if whole else _by_label(digests, train.targets or (), config)
+    if whole and (chosen.sum() < FEW_ROWS or chosen.all()):
         return {}
     places = np.arange(len(chosen))
     moved, kept = places[chosen], places[~chosen]
@@ -88,10 +94,11 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=7).digest(), "big")
 
 
-def _by_label(digests: NDArray[np.int64], labels: Sequence[str], config: DataConfig) -> NDArray[np.bool_]:
-    """The rows of each label with the smallest digests. Equal texts stay in one split, so added rows move few others, and the
+def _by_label(digests: NDArray[np.int64], targets: Sequence[Target], config: DataConfig) -> NDArray[np.bool_]:
+    """The rows of each label (or set of labels) with the smallest digests. Equal texts stay in one split, so added rows move few others, and the
     last row of a label stays in `train`."""
     share = min(config.validation_fraction, config.validation_rows / len(digests))
+    labels = ["" if isinstance(target, float) else str(target) for target in targets]
     _, label_of = np.unique(np.array(labels), return_inverse=True)
     order = np.lexsort((digests, label_of))
     counts = np.bincount(label_of)

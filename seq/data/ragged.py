@@ -1,5 +1,6 @@
 """Sequences of uneven length as two flat arrays, `values` and `offsets`; batches are gathered without a loop."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ class RaggedArray:
 
     values: Ints
     offsets: Ints
+
+    @classmethod
+    def of(cls, rows: Sequence[Ints]) -> "RaggedArray":
+        """From one array for each sequence."""
+        values = np.concatenate(rows) if len(rows) else np.empty(0, np.int64)
+        return cls(values, np.concatenate(([0], np.cumsum([len(row) for row in rows], dtype=np.int64))))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -6,12 +6,14 @@ import hashlib
 import importlib.metadata
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seq.config import DataConfig
+from seq.config import DataConfig, Task
 from seq.data import names, speeches
-from seq.data.examples import Examples, join_columns, make_examples
+from seq.data.examples import Examples, Target, join_columns, make_examples
+from seq.data.targets import TARGETS
 from seq.errors import UserError
 
 BUILT_IN = {"names": names, "speeches": speeches}
@@ -21,17 +23,17 @@ SUFFIXES = {".csv": "csv", ".txt": "text", ".json": "json", ".jsonl": "json", ".
 SPLITS = ("train", "validation", "test")
 
 
-def load_splits(config: DataConfig, *, labelled: bool, need_train: bool = True) -> dict[str, Examples]:
+def load_splits(config: DataConfig, task: Task, *, need_train: bool = True) -> dict[str, Examples]:
     """Those of `train`, `validation` and `test` that the source has. UserError if it cannot be read."""
+    labelled = task != "write"
     _refuse_ignored(config)
     if config.source in BUILT_IN:
         built_in: dict[str, Examples] = BUILT_IN[config.source].load(config.subset, labelled)
-        return built_in
+        return {name: _with_targets(split, config, task) for name, split in built_in.items()}
     splits = _load_with_datasets(config)
     if need_train and "train" not in splits:
         raise UserError(f"data.source={config.source}: no train split; it has {', '.join(splits) or 'nothing'}")
-    label = config.label if labelled else None
-    return {name: _examples(name, splits[name], config, label) for name in SPLITS if name in splits}
+    return {name: _examples(name, splits[name], config, task) for name in SPLITS if name in splits}
 
 
 def identify(config: DataConfig) -> list[str]:
@@ -156,7 +158,8 @@ def _decodes(line: bytes, encoding: str) -> bool:
     return True
 
 
-def _examples(split: str, table: Any, config: DataConfig, label: str | None) -> Examples:
+def _examples(split: str, table: Any, config: DataConfig, task: Task) -> Examples:
+    label = None if task == "write" else config.label
     for key, column in (*(("data.text", column) for column in config.text_columns), ("data.label", label)):
         if column is not None and column not in table.column_names:
             columns = table.column_names
@@ -170,11 +173,17 @@ def _examples(split: str, table: Any, config: DataConfig, label: str | None) -> 
     texts = [join_columns(parts) for parts in zip(*columns, strict=True)]
     if label is None:
         return make_examples(split, [text.replace("\r\n", "\n") for text in texts], None)
-    feature = table.features[label]
-    values = table[label]
+    return _with_targets(make_examples(split, texts, _named(table.features[label], table[label])), config, task)
+
+
+def _named(feature: Any, values: Any) -> Any:
+    """Labels by name, where the data set has them by number (`ClassLabel`)."""
+    inner: Any = getattr(feature, "feature", None)
+    if hasattr(inner, "int2str"):
+        return [None if row is None else [inner.int2str(value) for value in row] for row in values]
     if hasattr(feature, "int2str"):
-        values = [None if value is None or value < 0 else feature.int2str(value) for value in values]
-    return make_examples(split, texts, [_label(split, row, label, value) for row, value in enumerate(values, 1)])
+        return [None if value is None or value < 0 else feature.int2str(value) for value in values]
+    return values
 
 
 def _text(split: str, row: int, column: str, value: Any) -> str:
@@ -183,10 +192,17 @@ def _text(split: str, row: int, column: str, value: Any) -> str:
     return value or ""
 
 
-def _label(split: str, row: int, column: str, value: Any) -> str:
-    if value is None or value == "":
-        raise UserError(f"{split} row {row}: column {column!r} (data.label) is empty")
-    return str(value)
+def _with_targets(split: Examples, config: DataConfig, task: Task) -> Examples:
+    """The targets as the task has them."""
+    if split.targets is None:
+        return split
+    targets = list[Target]()
+    for row, value in zip(split.rows, split.targets, strict=True):
+        try:
+            targets.append(TARGETS[task].read(value, config))
+        except ValueError as error:
+            raise UserError(f"{split.origin} row {row}: column {config.label!r} (data.label) {error}") from None
+    return replace(split, targets=targets)
 
 
 def _sha256(path: Path) -> str:

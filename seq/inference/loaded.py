@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seq.config import Task
 from seq.config.read import override_config
 from seq.data.examples import join_columns
-from seq.inference.classify import predict
+from seq.inference.classify import predict, predict_numbers, predict_sets
 from seq.inference.trained import TrainedModel, load_ensemble
 from seq.inference.write import Writer
 from seq.models.language_model import LanguageModel
@@ -36,6 +37,36 @@ def _joined(texts: Sequence[str | Sequence[str]]) -> list[str]:
 
 
 @dataclass(frozen=True)
+class LoadedLabelSets:
+    """A classifier that gives each text any number of labels."""
+
+    trained: TrainedModel
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.trained.labels
+
+    def predict(self, texts: Sequence[str | Sequence[str]]) -> list[list[str]]:
+        """For each text the labels that are at least as likely as not, the likeliest first."""
+        return [[label for label, _ in found] for _, found in predict_sets(self.trained, _joined(texts))]
+
+    def probabilities(self, texts: Sequence[str | Sequence[str]]) -> list[dict[str, float]]:
+        """For each text the probability of each label, the likeliest first."""
+        return [dict(found) for _, found in predict_sets(self.trained, _joined(texts), top=len(self.labels))]
+
+
+@dataclass(frozen=True)
+class LoadedRegressor:
+    """A model that gives each text a number."""
+
+    trained: TrainedModel
+
+    def predict(self, texts: Sequence[str | Sequence[str]]) -> list[float]:
+        """The number of each text."""
+        return [value for _, value in predict_numbers(self.trained, _joined(texts))]
+
+
+@dataclass(frozen=True)
 class LoadedLanguageModel:
     trained: TrainedModel
 
@@ -57,7 +88,17 @@ class LoadedLanguageModel:
         return writer.generate(prompt, config, seed=seed, num=num, label=self.trained.label_id(label))
 
 
-def load_model(runs: Sequence[Path]) -> LoadedClassifier | LoadedLanguageModel:
+Loaded = LoadedClassifier | LoadedLabelSets | LoadedRegressor | LoadedLanguageModel
+LOADED: dict[Task, type[Loaded]] = {
+    "classify": LoadedClassifier,
+    "classify_many": LoadedLabelSets,
+    "regress": LoadedRegressor,
+    "write": LoadedLanguageModel,
+    "write_by_label": LoadedLanguageModel,
+}
+
+
+def load_model(runs: Sequence[Path]) -> Loaded:
     """Of each run directory the best or newest checkpoint, or of an exported `model/` folder. On the GPU if there is one."""
     trained = load_ensemble(runs)
-    return LoadedLanguageModel(trained) if isinstance(trained.model, LanguageModel) else LoadedClassifier(trained)
+    return LOADED[trained.config.task](trained)

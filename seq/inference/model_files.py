@@ -7,7 +7,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from seq.config import Config
+from seq.config import ClassifierConfig, Config
 from seq.data.corpus import Vocabulary
 from seq.errors import warn
 from seq.models import Model
@@ -67,6 +67,16 @@ TEXTS = {
         'print(model.predict(["..."]))',
         "To label short texts of the kind that it was trained on.",
     ),
+    "classify_many": (
+        "classifier of any number of labels",
+        'print(model.predict(["..."]))',
+        "To give labels to short texts of the kind that it was trained on.",
+    ),
+    "regress": (
+        "regressor",
+        'print(model.predict(["..."]))',
+        "To estimate a number from short texts of the kind that it was trained on.",
+    ),
     "write": ("character language model", 'print(model.generate("...", length=200)[0])', WRITES),
     "write_by_label": (
         "character language model by label",
@@ -100,7 +110,7 @@ def write_model(folder: Path, model: Model, config: Config, vocabulary: Vocabula
     """The files that `load_exported` reads. OSError if that fails."""
     about = {
         "config": config.model_dump(mode="json"),
-        "labels": list(vocabulary.labels),
+        "outputs": vocabulary.outputs.to_dict(),
         "step": step,
         "params_sha256": params_sha256(model),  # safetensors has no checksum of its own
     }
@@ -122,9 +132,9 @@ def save_weights(model: Model, path: Path) -> None:
 def model_card(folder: Path, config: Config, vocabulary: Vocabulary, result: dict[str, Any]) -> str:
     """The model card, as Markdown. It says what a classifier must not be used for."""
     kind, usage, use = TEXTS[config.task]
-    tokenizer, labels = vocabulary.tokenizer, vocabulary.labels
+    tokenizer, labels = vocabulary.tokenizer, vocabulary.outputs.labels
     limits = f"\nLabels: {', '.join(labels)}.\n" if labels else ""
-    if config.task == "classify":
+    if isinstance(config.model, ClassifierConfig):
         limits += NOT_FOR_PEOPLE if config.data.source == "names" else CAUTION
     return CARD.format(
         name=config.run.name,

@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 
 from seq.config import Config
 from seq.config.read import parse_config
+from seq.data.targets import Outputs
 from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 from seq.models import Model, build_model
-from seq.models.classifier import Classifier, Ensemble
+from seq.models.classifier import MEANS, Classifier, Ensemble
 from seq.run.checkpoint import DamagedError, checkpoints_in, complaining_about, load_checkpoint, params_sha256
 from seq.run.directory import RunDirectory
 
@@ -26,8 +27,12 @@ class TrainedModel:
     model: Model
     config: Config
     tokenizer: Tokenizer
-    labels: tuple[str, ...]
+    outputs: Outputs
     step: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.outputs.labels
 
     @property
     def device(self) -> torch.device:
@@ -75,13 +80,19 @@ def load_ensemble(
         return first
     for run, member in zip(runs, members, strict=True):
         if not isinstance(member.model, Classifier):
-            raise UserError(f"{run}: is a language model; only classifiers can be averaged")
-        if (member.labels, member.tokenizer) != (first.labels, first.tokenizer):
             raise UserError(
-                f"{run}: has other labels or characters than {runs[0]}; their probabilities cannot be averaged"
+                f"{run}: is a {member.config.model.kind.replace('_', ' ')}; only classifiers can be averaged"
+            )
+        if (member.outputs, member.tokenizer, member.config.task) != (
+            first.outputs,
+            first.tokenizer,
+            first.config.task,
+        ):
+            raise UserError(
+                f"{run}: has other labels, numbers or characters than {runs[0]}; their predictions cannot be averaged"
             )
     # It is called as a classifier is; what looks into a classifier, such as an export, reads single runs.
-    return replace(first, model=cast(Classifier, Ensemble(classifiers).eval()))
+    return replace(first, model=cast(Classifier, Ensemble(classifiers, MEANS[first.config.task]).eval()))
 
 
 def load_trained(path: Path, device: torch.device) -> TrainedModel:
@@ -115,6 +126,7 @@ def _build(
     path: Path, about: dict[str, Any], tokenizer: Any, weights: dict[str, Any], step: int, device: torch.device
 ) -> TrainedModel:
     config, known = parse_config(about["config"], where=str(path)), Tokenizer(**tokenizer)
-    model = build_model(config, vocab_size=known.vocab_size, num_labels=len(about["labels"]))
+    outputs = Outputs.from_dict(about["outputs"])
+    model = build_model(config, vocab_size=known.vocab_size, num_outputs=outputs.size)
     model.load_state_dict(weights)
-    return TrainedModel(model.to(device).eval(), config, known, tuple(about["labels"]), step)
+    return TrainedModel(model.to(device).eval(), config, known, outputs, step)

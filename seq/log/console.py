@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from launch.context import describe_launch, restart_command
-from seq.training.metrics import Evaluation, per_class, show
+from seq.training.metrics import Evaluation, show
 
 MOST_CLASSES = 40
 """Most classes in a table; the largest are shown."""
@@ -58,7 +59,7 @@ class ConsoleSink:
         """The final tables and figures."""
         if result["eval"]:
             confusion = None if result["confusion"] is None else np.array(result["confusion"])
-            evaluation = Evaluation(figures=result["eval"], confusion=confusion)
+            evaluation = Evaluation(figures=result["eval"], confusion=confusion, classes=result["classes"])
             print_evaluation(f"{self._folder.name}: {result['split']}", evaluation, tuple(result["labels"]))
         print_result(self._folder, result)
 
@@ -70,8 +71,8 @@ class ConsoleSink:
 def print_evaluation(title: str, result: Evaluation, labels: tuple[str, ...]) -> None:
     """The figures of a split; for a classifier also a row for each class, the largest first."""
     console = Console(highlight=False)
-    if result.confusion is not None:
-        console.print(_class_table(title, result, labels))
+    if result.classes is not None:
+        console.print(_class_table(title, result.classes, result.confusion, labels))
     summary = Table(title=escape(title), title_justify="left")
     for name in result.figures:
         summary.add_column(name, justify="right")
@@ -96,20 +97,25 @@ def print_result(folder: Path, result: dict[str, Any], *, already: bool = False)
     print(f"params_sha256 {result['params_sha256']}")
 
 
-def _class_table(title: str, result: Evaluation, labels: tuple[str, ...]) -> Table:
-    assert result.confusion is not None
+def _class_table(
+    title: str, classes: list[dict[str, Any]], confusion: NDArray[np.int64] | None, labels: tuple[str, ...]
+) -> Table:
     table = Table(title=f"{escape(title)}, by class", title_justify="left")
     table.add_column("class")
-    for name in ("precision", "recall", "f1", "support", "most confused with"):
+    for name in ("precision", "recall", "f1", "support", *(["most confused with"] * (confusion is not None))):
         table.add_column(name, justify="right")
-    rows = sorted(enumerate(per_class(result.confusion)), key=lambda row: -row[1]["support"])
+    rows = sorted(enumerate(classes), key=lambda row: -row[1]["support"])
     for number, row in rows[:MOST_CLASSES]:
-        others = result.confusion[number].copy()
-        others[number] = 0
-        confused = escape(labels[others.argmax()]) if others.any() else ""
         scores = (f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
-        table.add_row(escape(labels[number]), *scores, str(row["support"]), confused)
+        confused = [] if confusion is None else [escape(_confused_with(confusion[number], number, labels))]
+        table.add_row(escape(labels[number]), *scores, str(row["support"]), *confused)
     return table
+
+
+def _confused_with(row: NDArray[np.int64], own: int, labels: tuple[str, ...]) -> str:
+    others = row.copy()
+    others[own] = 0
+    return labels[others.argmax()] if others.any() else ""
 
 
 def _brief(values: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from seq.config import Config
 from seq.errors import warn
 from seq.run.checkpoint import checkpoints_in
 from seq.run.json_lines import read_lines
-from seq.training.metrics import EVALUATION, Evaluation, per_class, precision_recall
+from seq.training.metrics import EVALUATION, Evaluation, precision_recall
 
 ONLINE_TIMEOUT_SECONDS = 10
 CURVES = ("train", "judge")
@@ -71,12 +71,14 @@ class WandbSink:
 
     def evaluation(self, step: int, split: str, result: Evaluation) -> None:
         logged = _prefixed(split, result.figures)
-        if result.confusion is not None and result.scores is not None:
+        if result.confusion is not None:
             logged[f"{split}/confusion"] = _confusion_chart(f"{split} confusion", result.confusion, self.labels)
+        if result.scores is not None:
             logged[f"{split}/precision_recall"] = _precision_recall_chart(
-                f"{split} precision and recall", result.confusion, result.scores, self.labels
+                f"{split} precision and recall", result.scores, self.labels
             )
-            logged[f"{split}/classes"] = _class_table(result.confusion, self.labels)
+        if result.classes is not None:
+            logged[f"{split}/classes"] = _class_table(result.classes, self.labels)
         self._log(step, logged)
 
     def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
@@ -202,11 +204,9 @@ def _confusion_chart(title: str, confusion: NDArray[np.int64], labels: tuple[str
     )
 
 
-def _precision_recall_chart(
-    title: str, confusion: NDArray[np.int64], scores: NDArray[np.int64], labels: tuple[str, ...]
-) -> Any:
+def _precision_recall_chart(title: str, scores: NDArray[np.int64], labels: tuple[str, ...]) -> Any:
     """W&B's own chart of precision over recall, with a curve for each of the largest classes."""
-    largest = np.argsort(-confusion.sum(1), kind="stable")[:MOST_CURVES]
+    largest = np.argsort(-scores[:, 1].sum(1), kind="stable")[:MOST_CURVES]
     points = [
         [labels[number], round(recall, 4), round(precision, 4)]
         for number in largest
@@ -221,9 +221,9 @@ def _precision_recall_chart(
     )
 
 
-def _class_table(confusion: NDArray[np.int64], labels: tuple[str, ...]) -> wandb.Table:
+def _class_table(classes: list[dict[str, Any]], labels: tuple[str, ...]) -> wandb.Table:
     names = ["precision", "recall", "f1", "support", "predicted"]
-    rows = zip(labels, per_class(confusion), strict=True)
+    rows = zip(labels, classes, strict=True)
     return wandb.Table(columns=["class", *names], data=[[label, *(row[name] for name in names)] for label, row in rows])
 
 

@@ -9,6 +9,8 @@ from seq.models.classifier import Classifier
 from seq.models.language_model import LanguageModel
 from seq.models.table import RowTable
 
+__all__ = ["Classifier", "LanguageModel", "Model", "build_model", "row_tables"]
+
 Model = Classifier | LanguageModel
 
 
@@ -17,9 +19,9 @@ def row_tables(model: nn.Module) -> dict[str, RowTable]:
     return {f"{name}.weight": module for name, module in model.named_modules() if isinstance(module, RowTable)}
 
 
-def build_model(config: Config, *, vocab_size: int, num_labels: int) -> Model:
-    """A model. Its initial weights depend only on its sizes and `run.seed`."""
+def build_model(config: Config, *, vocab_size: int, num_outputs: int) -> Model:
+    """A model. `num_outputs`: labels of the data; 1 for a number. Its initial weights depend only on its sizes and `run.seed`."""
     torch.manual_seed(derive_seed(config.run.seed, "weights"))
     if isinstance(config.model, ClassifierConfig):
-        return Classifier(config.model, vocab_size, num_labels)
-    return LanguageModel(config.model, vocab_size, config.train.teacher_forcing, num_labels)
+        return Classifier(config.model, vocab_size, num_outputs)
+    return LanguageModel(config.model, vocab_size, config.train.teacher_forcing, num_outputs)

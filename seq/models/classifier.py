@@ -1,13 +1,13 @@
-"""Embedding -> GRU -> linear: one label for a sequence. If asked for, class logits of its n-grams are added. And several
-classifiers as one: the mean of their probabilities."""
+"""Embedding -> GRU -> linear: a label, labels or a number for a sequence. If asked for, logits of its n-grams are added. And several
+classifiers as one: the mean of their predictions."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from seq.config import ClassifierConfig
+from seq.config import ClassifierConfig, Task
 from seq.models.dropout import LockedDropout, TokenDropout
 from seq.models.gru import GRU
 from seq.models.ngrams import NgramLogits
@@ -16,21 +16,21 @@ from seq.models.ngrams import NgramLogits
 class Classifier(nn.Module):
     """Reads the last valid state of each direction of the top layer."""
 
-    def __init__(self, config: ClassifierConfig, vocab_size: int, num_labels: int) -> None:
+    def __init__(self, config: ClassifierConfig, vocab_size: int, num_outputs: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, config.embedding_dim, padding_idx=0)
         self.token_dropout = TokenDropout(config.token_dropout)
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.gru = GRU(config.embedding_dim, config, bidirectional=config.bidirectional)
         self.output_dropout = nn.Dropout(config.output_dropout)
-        self.output = nn.Linear(self.gru.directions * config.hidden_size, num_labels)
+        self.output = nn.Linear(self.gru.directions * config.hidden_size, num_outputs)
         size = {"orders": config.ngrams, "buckets": config.ngram_buckets}
         dropout = config.ngram_dropout
-        self.ngrams = NgramLogits(vocab_size, num_labels, dropout=dropout, **size) if config.ngrams else None
+        self.ngrams = NgramLogits(vocab_size, num_outputs, dropout=dropout, **size) if config.ngrams else None
 
     def forward(self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`inputs` (B, T) token ids, `lengths` (B,) on the CPU, `hidden` (L * D, B, H), zeros if None -> logits
-        (B, num_labels), and the last states (L * D, B, H)."""
+        (B, num_outputs), and the last states (L * D, B, H)."""
         embedded = self.embedding_dropout(self.embedding(self.token_dropout(inputs)))
         _, last = self.gru(embedded, lengths, hidden)
         # (D, B, H) of the top layer -> (B, D * H): `last[-1]` alone would drop the forward direction.
@@ -39,15 +39,35 @@ class Classifier(nn.Module):
         return logits + self.ngrams(inputs, lengths) if self.ngrams else logits, last
 
 
-class Ensemble(nn.Module):
-    """Called as a classifier is. All members have the same tokens and classes."""
+def mean_of_classes(logits: Tensor) -> Tensor:
+    """(N, B, C) -> the logarithms of the mean probabilities (B, C) of N models, of one class for each row."""
+    return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
 
-    def __init__(self, members: Sequence[Classifier]) -> None:
+
+def mean_of_sets(logits: Tensor) -> Tensor:
+    """The same of any number of classes for each row, as logits."""
+    return logits.sigmoid().mean(0).logit()
+
+
+def mean_of_numbers(logits: Tensor) -> Tensor:
+    """(N, B, 1) -> (B, 1)."""
+    return logits.mean(0)
+
+
+MEANS: dict[Task, Callable[[Tensor], Tensor]] = {
+    "classify": mean_of_classes,
+    "classify_many": mean_of_sets,
+    "regress": mean_of_numbers,
+}
+
+
+class Ensemble(nn.Module):
+    """Called as a classifier is. All members have the same tokens and outputs; `mean` makes one prediction of theirs."""
+
+    def __init__(self, members: Sequence[Classifier], mean: Callable[[Tensor], Tensor] = mean_of_classes) -> None:
         super().__init__()
-        self.members = nn.ModuleList(members)
-        self.output = members[0].output
+        self.members, self._mean = nn.ModuleList(members), mean
 
     def forward(self, inputs: Tensor, lengths: Tensor, hidden: None = None) -> tuple[Tensor, None]:
-        """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> the logarithm of the mean probabilities (B, C), and no state."""
-        each = torch.stack([member(inputs, lengths)[0].float().log_softmax(-1) for member in self.members])
-        return each.logsumexp(0) - math.log(len(each)), None
+        """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, C), and no state."""
+        return self._mean(torch.stack([member(inputs, lengths)[0].float() for member in self.members])), None

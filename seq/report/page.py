@@ -103,7 +103,9 @@ def _length_charts(data: dict[str, Any]) -> list[str]:
 def _matrix(record: RunRecord) -> list[list[tuple[int, float]]]:
     """(count, share of its row) of the largest classes, in the order of `record.classes`."""
     shown = [row["place"] for row in record.classes[:MOST_CLASSES]]
-    cells = record.result.get("confusion") or []
+    cells = record.result.get("confusion")
+    if not cells:
+        return []
     return [[(cells[true][guess], cells[true][guess] / max(1, sum(cells[true]))) for guess in shown] for true in shown]
 
 

@@ -13,7 +13,6 @@ from seq.config.read import load_config
 from seq.errors import UserError
 from seq.run.directory import RunDirectory
 from seq.run.json_lines import read_lines
-from seq.training.metrics import per_class
 
 JsonLine = dict[str, Any]
 AXES = {"step": "step", "tokens": "tokens seen", "time": "minutes"}
@@ -24,7 +23,7 @@ SAMPLE = ("step", "prompt", "label", "text")
 
 REQUIRED = frozenset(
     "split epoch tokens_seen padding_fraction imbalance num_parameters wall_seconds goodput "
-    "world_size bad_steps params_sha256 ledger labels confusion data".split()
+    "world_size bad_steps params_sha256 ledger labels confusion classes data".split()
 )
 """Keys of `result.json` that the page needs."""
 
@@ -87,13 +86,11 @@ class RunRecord:
 
     @cached_property
     def classes(self) -> list[dict[str, Any]]:
-        """A row for each class of the final confusion matrix, the largest first; `place` is its row there."""
-        if not self.result.get("confusion"):
-            return []
-        rows = per_class(np.array(self.result["confusion"]))
+        """The figures of each class, the largest first; `place` is its row in the confusion matrix."""
+        rows = self.result.get("classes") or []
         named = [
             row | {"label": label, "place": place}
-            for place, (label, row) in enumerate(zip(self.result["labels"], rows, strict=True))
+            for place, (label, row) in enumerate(zip(self.result.get("labels", []), rows, strict=False))
         ]
         return sorted(named, key=lambda row: -row["support"])
 

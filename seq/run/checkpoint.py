@@ -22,7 +22,7 @@ from seq.data.corpus import Corpus
 from seq.errors import UserError
 from seq.training.state import Progress
 
-FORMAT = 6
+FORMAT = 7
 """Raise it when older checkpoints can no longer be read."""
 
 
@@ -117,7 +117,7 @@ def describe_run(config: Config, corpus: Corpus) -> dict[str, Any]:
     return {
         "config": config.model_dump(mode="json"),
         "tokenizer": corpus.tokenizer.to_dict(),
-        "labels": list(corpus.labels),
+        "outputs": corpus.outputs.to_dict(),
         "data": corpus.fingerprint,
     }
 

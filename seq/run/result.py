@@ -16,8 +16,8 @@ from seq.config.read import load_config, override_config
 from seq.data.corpus import Split
 from seq.run.checkpoint import params_sha256
 from seq.run.directory import Run, RunDirectory
-from seq.training.evaluation import confused_examples
 from seq.training.metrics import Evaluation
+from seq.training.mistakes import confused_examples
 from seq.training.state import TrainState
 
 BINS = 30
@@ -44,6 +44,7 @@ def make_result(
         "split": split,
         "eval": final.figures if final else {},
         "confusion": final.confusion.tolist() if final and final.confusion is not None else None,
+        "classes": final.classes if final else None,
         **state.progress.figures(),
         "torch": torch.__version__,
     }

@@ -10,7 +10,7 @@ import torch
 from seq.config import Config
 from seq.data.dataset import Batch
 from seq.errors import RunError
-from seq.models import Model, row_tables
+from seq.models import Classifier, Model, row_tables
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Parameters of glibc's `mallopt`, from its malloc.h."""
@@ -66,6 +66,6 @@ def estimated_bytes_for_shard(model: Model, config: Config, tokens: int) -> int:
     """Memory of the forward and backward pass over `tokens` padded tokens on a CPU. The scan keeps about 11 numbers a unit
     for the backward pass (docs/performance.md); logits are kept twice; of tables, every rank adds up the rows of all shards."""
     units = config.model.num_layers * model.gru.directions * config.model.hidden_size
-    classes = model.output.out_features if config.task != "classify" else 0
+    classes = 0 if isinstance(model, Classifier) else model.output.out_features
     rows = sum(table.per_token * table.weight.shape[1] for table in row_tables(model).values())
     return tokens * (4 * (11 * units + 2 * config.model.embedding_dim + 2 * config.batch.shards * rows) + 8 * classes)

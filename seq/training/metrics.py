@@ -30,7 +30,12 @@ class Metric:
 
 EVALUATION = (
     Metric("accuracy", "accuracy", ".4f", better="higher"),
+    Metric("micro_f1", "micro F1", ".4f", better="higher"),
     Metric("macro_f1", "macro F1", ".4f", better="higher"),
+    Metric("exact_match", "all labels right", ".4f", better="higher"),
+    Metric("r2", "R2", ".4f", better="higher"),
+    Metric("mae", "mean absolute error", ".4g", better="lower"),
+    Metric("mse", "mean squared error", ".4g", better="lower"),
     Metric("bits_per_char", "bits per character", ".4f", better="lower"),
     Metric("window_bits_per_char", "bits per character, in windows", ".4f", better="lower"),
     Metric("perplexity", "perplexity", ".4f", better="lower"),
@@ -69,12 +74,13 @@ def show(name: str, value: Any) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The result of an evaluation. `figures` are scalars. A classifier also has a (C, C) confusion matrix, true classes
-    by row, and the `scores` of `Tally`."""
+    """The result of an evaluation. `figures` are scalars. Where classes are predicted there are also the `scores` of `Tally` and
+    the figures of each class, and where there is one class for each row, a (C, C) confusion matrix, true classes by row."""
 
     figures: dict[str, float]
     confusion: NDArray[np.int64] | None = None
     scores: NDArray[np.int64] | None = None
+    classes: list[dict[str, Any]] | None = None
 
 
 class Tally:
@@ -96,9 +102,12 @@ class Tally:
         counts, targets = (targets >= 0).long(), targets.clamp(min=0)
         places = targets * len(self.classes) + logits.argmax(-1)
         self.confusion.view(-1).index_add_(0, places, counts)
+        self.add_levels(logits.float().softmax(-1), targets[:, None] == self.classes, counts)
+
+    def add_levels(self, probabilities: Tensor, own: Tensor, counts: Tensor) -> None:
+        """`probabilities` (B, C); `own` (B, C): whether the row belongs to the class; `counts` (B,): 0 for a dummy row."""
         # NaN casts to an arbitrary integer; clamp keeps it in range.
-        level = (logits.float().softmax(-1) * self.LEVELS).long().clamp(0, self.LEVELS - 1)
-        own = targets[:, None] == self.classes
+        level = (probabilities * self.LEVELS).long().clamp(0, self.LEVELS - 1)
         places = (self.classes * 2 + own) * self.LEVELS + level
         self.scores.view(-1).index_add_(0, places.flatten(), counts[:, None].expand_as(places).flatten())
 
@@ -111,6 +120,32 @@ def classifier_figures(loss_sum: float, confusion: NDArray[np.int64]) -> dict[st
         "loss": loss_sum / total,
         "accuracy": int(confusion.trace()) / total,
         "macro_f1": sum(f1) / len(f1),
+    }
+
+
+def label_set_figures(loss_sum: float, classes: list[dict[str, Any]], exact: int, rows: int) -> dict[str, float]:
+    """From the sum of the loss, the figures of each class, and the rows of which all labels are right."""
+    hits, support, predicted = (sum(row[name] for row in classes) for name in ("hits", "support", "predicted"))
+    f1 = [row["f1"] for row in classes if row["support"] or row["predicted"]]
+    return {
+        "loss": loss_sum / int(rows),
+        "micro_f1": 2 * hits / max(1, support + predicted),
+        "macro_f1": sum(f1) / max(1, len(f1)),
+        "exact_match": int(exact) / int(rows),
+    }
+
+
+def number_figures(
+    rows: float, squares: float, distances: float, truth: float, truth_squares: float, *, scale: float
+) -> dict[str, float]:
+    """From sums over the rows: 1, (prediction - truth)^2, |prediction - truth|, truth, truth^2, all but the first in standard
+    deviations of `scale`. R2 = 1 - (squared errors) / (squared distances of the truth from its mean); 0 if all are equal."""
+    spread = truth_squares - truth**2 / rows
+    return {
+        "loss": squares / rows,
+        "mse": squares / rows * scale**2,
+        "mae": distances / rows * scale,
+        "r2": 1 - squares / spread if spread > 0 else 0.0,
     }
 
 
@@ -129,13 +164,23 @@ def language_model_figures(carried: float, windows: float, num_targets: int, num
 
 def per_class(confusion: NDArray[np.int64]) -> list[dict[str, Any]]:
     """Precision, recall and F1 = 2 TP / (2 TP + FP + FN) of each class; 0 where a denominator is 0."""
-    hits, support, predicted = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    return _rows(confusion.diagonal(), confusion.sum(1), confusion.sum(0))
+
+
+def classes_of_sets(scores: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """The same from `scores` (C, 2, LEVELS) of rows with any number of labels: one is predicted at a probability of 1/2."""
+    taken = scores[:, :, Tally.LEVELS // 2 :].sum(2)
+    return _rows(taken[:, 1], scores[:, 1].sum(1), taken.sum(1))
+
+
+def _rows(hits: NDArray[np.int64], support: NDArray[np.int64], predicted: NDArray[np.int64]) -> list[dict[str, Any]]:
     return [
         {
             "precision": int(hit) / max(1, int(guesses)),
             "recall": int(hit) / max(1, int(count)),
             "f1": 2 * int(hit) / max(1, int(count) + int(guesses)),
             "support": int(count),
+            "hits": int(hit),
             "predicted": int(guesses),
         }
         for hit, count, guesses in zip(hits, support, predicted, strict=True)

@@ -1,5 +1,8 @@
-"""The loss, as a sum over targets. It is divided once, by the targets of the whole step."""
+"""The loss of each task, as a sum over targets. It is divided once, by the targets of the whole step."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,35 +10,75 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seq.data.dataset import IGNORE_INDEX, Batch
+from seq.config import Config, Task
+from seq.data.corpus import Split
+from seq.data.dataset import Batch
 from seq.data.ragged import Ints
+from seq.data.targets import IGNORE_INDEX
 from seq.training.precision import Precision, autocast
 
-
-def shard_loss(
-    model: nn.Module, batch: Batch, hidden: Tensor | None, precision: Precision, weights: Tensor | None = None
-) -> tuple[Tensor, Any]:
-    """The shard's part of the step's loss, and the model's last state. `hidden`: the state to begin with; `weights`: of the
-    classes, as in `loss_sum`."""
-    with autocast(precision, batch.inputs.device):
-        logits, last = model(**batch.arguments(hidden))
-    return loss_sum(logits, batch.targets, weights) / batch.num_targets, last
+LossSum = Callable[[Tensor, Tensor], Tensor]
+"""(logits, targets) -> the sum, in fp32 or wider. Without any target it is 0, and so are its gradients."""
 
 
-def class_weights(labels: Ints, classes: int, power: float) -> Tensor | None:
-    """(C,) weights n^-power of classes with n rows each, such that a row has the mean weight 1; None if all are 1."""
-    if power == 0:
-        return None
+@dataclass(frozen=True)
+class Objective:
+    """What training makes small."""
+
+    loss_sum: LossSum
+    precision: Precision
+
+    @classmethod
+    def of(cls, config: Config, train: Split, device: torch.device) -> "Objective":
+        loss_sum = LOSSES[config.task]
+        if config.train.class_weights:
+            assert isinstance(train.targets, np.ndarray)
+            weights = class_weights(train.targets, train.outputs.size, config.train.class_weights)
+            loss_sum = partial(cross_entropy, weights=weights.to(device))
+        return cls(loss_sum, config.train.precision)
+
+    def shard_loss(self, model: nn.Module, batch: Batch, hidden: Tensor | None) -> tuple[Tensor, Any]:
+        """The shard's part of the step's loss, and the model's last state. `hidden`: the state to begin with."""
+        with autocast(self.precision, batch.inputs.device):
+            logits, last = model(**batch.arguments(hidden))
+        return self.loss_sum(logits, batch.targets) / batch.num_targets, last
+
+
+def class_weights(labels: Ints, classes: int, power: float) -> Tensor:
+    """(C,) weights n^-power of classes with n rows each, such that a row has the mean weight 1."""
     counts = np.bincount(labels, minlength=classes).clip(min=1)
     weights = counts**-power
     return torch.from_numpy(weights * counts.sum() / (counts * weights).sum()).float()
 
 
-def loss_sum(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy in nats, summed over all targets but IGNORE_INDEX, in fp32 or wider.
-
-    `logits` (..., C), `targets` (...), `weights` (C,): of the targets' classes; None: all 1. Without any target the sum is 0, and so are its gradients.
-    """
-    wide = logits.double() if logits.dtype.itemsize == 8 else logits.float()
+def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """In nats. `logits` (..., C), `targets` (...) with IGNORE_INDEX where there is none, `weights` (C,) of the targets' classes;
+    None: all 1."""
     options: dict[str, Any] = {"weight": weights, "ignore_index": IGNORE_INDEX, "reduction": "sum"}
-    return functional.cross_entropy(wide.flatten(0, -2), targets.flatten(), **options)
+    return functional.cross_entropy(_wide(logits).flatten(0, -2), targets.flatten(), **options)
+
+
+def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """In nats, the mean over the classes. `logits` and `targets` (B, C); rows of IGNORE_INDEX have none."""
+    wide, there = _wide(logits), targets >= 0
+    each = functional.binary_cross_entropy_with_logits(wide, targets.clamp(min=0).to(wide), reduction="none")
+    return (each * there).sum() / logits.shape[-1]
+
+
+def squared_error(logits: Tensor, targets: Tensor) -> Tensor:
+    """`logits` (B, 1), `targets` (B,) with NaN where there is none; both in standard deviations."""
+    wide, there = _wide(logits)[:, 0], ~targets.isnan()
+    return ((wide - targets.nan_to_num().to(wide)) ** 2 * there).sum()
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.double() if logits.dtype.itemsize == 8 else logits.float()
+
+
+LOSSES: dict[Task, LossSum] = {
+    "classify": cross_entropy,
+    "classify_many": binary_cross_entropy,
+    "regress": squared_error,
+    "write": cross_entropy,
+    "write_by_label": cross_entropy,
+}

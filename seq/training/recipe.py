@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from seq.config import Config
+from seq.config import ClassifierConfig, Config
 from seq.config.identity import flatten
 from seq.config.read import load_config, override_config
 from seq.data.corpus import Corpus
@@ -28,7 +28,7 @@ def with_earlier_recipe(config: Config, file: Path, *, fresh: bool = False) -> C
     is not to start over (`fresh`). So the directory of a run, also of a finished one, can be looked at before its data."""
     if config.run.recipe != "auto" or fresh or not file.is_file():
         return config
-    keys = _for_classes(1, 1) if config.task == "classify" else _for_text(1, 1)
+    keys = _for_rows(1, 1) if isinstance(config.model, ClassifierConfig) else _for_text(1, 1)
     earlier = flatten(load_config(file))
     chosen = [f"{key}={json.dumps(earlier.get(key))}" for key in keys if not is_given(config, key)]
     return override_config(config, chosen, where="run.recipe=auto")
@@ -37,8 +37,8 @@ def with_earlier_recipe(config: Config, file: Path, *, fresh: bool = False) -> C
 def recipe(config: Config, corpus: Corpus) -> dict[str, Any]:
     """The settings by their dotted keys, without those that the config gives."""
     split = corpus.splits["train"]
-    if config.task == "classify":
-        rules = _for_classes(len(split), int(split.lengths.sum()))
+    if isinstance(config.model, ClassifierConfig):
+        rules = _for_rows(len(split), int(split.lengths.sum()))
     else:
         rules = _for_text(split.num_characters, _tokens_of_a_step(config))
     if config.train.init_from:  # the shape is that of the other run
@@ -60,7 +60,7 @@ def _tokens_of_a_step(config: Config) -> int:
     return batch.shards * (batch.rows * batch.window if batch.order == "stream" else batch.tokens)
 
 
-def _for_classes(rows: int, tokens: int) -> dict[str, Any]:
+def _for_rows(rows: int, tokens: int) -> dict[str, Any]:
     """Small data are read more often, in smaller steps, with more dropout. Long texts are read less often, for the time they take."""
     size = rows / 10_000
     per_step = int(np.clip(64 * size**0.5, 32, 512)) // 4 * 4

@@ -31,7 +31,7 @@ class TrainState:
     @classmethod
     def create(cls, config: Config, corpus: Corpus, device: torch.device) -> "TrainState":
         """The state before the first step."""
-        sizes = {"vocab_size": corpus.tokenizer.vocab_size, "num_labels": len(corpus.labels)}
+        sizes = {"vocab_size": corpus.tokenizer.vocab_size, "num_outputs": corpus.outputs.size}
         model = build_model(config, **sizes).to(device)
         average = build_model(config, **sizes).to(device) if config.train.average_last else None
         optimizer = make_optimizer(model, config.optimizer)

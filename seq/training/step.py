@@ -20,7 +20,7 @@ from seq.data.corpus import Corpus
 from seq.data.dataset import Batch
 from seq.models import Model, row_tables
 from seq.training.memory import bytes_beside_shard, explaining_out_of_memory, keep_freed_memory
-from seq.training.objective import class_weights, shard_loss
+from seq.training.objective import Objective
 from seq.training.optimizer import lr_at
 from seq.training.state import TrainState
 
@@ -51,10 +51,7 @@ class Trainer:
             self._reduction = OrderedReduction(self._ddp, shards=config.batch.shards)
         else:
             self._reduction = PlainReduction(self._ddp, compress=config.sync.compress)
-        self._lr, self._class_weights = config.optimizer.lr, None
-        if (labels := corpus.splits["train"].labels) is not None and config.task == "classify":
-            weights = class_weights(labels, len(corpus.labels), config.train.class_weights)
-            self._class_weights = None if weights is None else weights.to(device)
+        self._lr, self._objective = config.optimizer.lr, Objective.of(config, corpus.splits["train"], device)
         self._tables = row_tables(self.state.model)
         self._row_reductions = {name: RowReduction(device, shards=config.batch.shards) for name in self._tables}
         self.row_gradients: dict[str, tuple[Tensor, Tensor]] = {}
@@ -80,7 +77,7 @@ class Trainer:
         with explaining_out_of_memory(batch):
             size = bytes_beside_shard(self.model, batch, own)
             beside = torch.empty(size, dtype=torch.uint8, device=self.device)
-            loss, _ = shard_loss(self.model, batch.to(self.device), None, self.config.train.precision)
+            loss, _ = self._objective.shard_loss(self.model, batch.to(self.device), None)
             loss.backward()  # type: ignore[no-untyped-call]
             del beside
         self.model.zero_grad()
@@ -128,7 +125,7 @@ class Trainer:
         """A loss that is not finite makes its gradients NaN, and so the sum over ranks, which tells all ranks."""
         seed_shard(self.config.run.seed, batch.step, batch.shard)
         before = self.state.carried.before(batch)
-        loss, hidden = shard_loss(model, batch, before, self.config.train.precision, self._class_weights)
+        loss, hidden = self._objective.shard_loss(model, batch, before)
         self.state.carried.after(batch, hidden)
         one_or_nan = torch.where(loss.detach().isfinite(), torch.ones_like(loss), torch.nan)
         self.state.scaler.scale(loss).backward(one_or_nan)  # type: ignore[no-untyped-call]

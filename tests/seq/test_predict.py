@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seq.inference.classify import predict, probabilities
+from seq.inference.classify import answers, predict
 from seq.inference.trained import load_run
 from tests.helpers import run
 
@@ -24,8 +24,8 @@ def test_predict(names: Path) -> None:
         assert chances == sorted(chances, reverse=True)
     # Together or one by one, the same.
     trained = load_run(names, None)
-    alone = torch.cat([probabilities(trained, [text]) for text in texts])
-    torch.testing.assert_close(probabilities(trained, texts), alone)
+    alone = torch.cat([answers(trained, [text]) for text in texts])
+    torch.testing.assert_close(answers(trained, texts), alone)
 
 
 def test_predict_streams_stdin_and_cuts_endless_lines(names: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_trained_vocabulary_can_be_given(tmp_path: Path) -> None:
         text="name",
         label="origin",
     )
-    corpus = prepare_corpus(other, task="classify", like=first, fixed_labels=True)
+    corpus = prepare_corpus(other, task="classify", like=first, fixed_outputs=True)
     assert (corpus.labels, corpus.tokenizer) == (first.labels, first.tokenizer)
     assert texts(corpus, "train")[0] == "A\ufffdoy"
 

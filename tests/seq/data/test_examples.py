@@ -24,8 +24,8 @@ def test_validation_rows_are_cut_by_hash_and_no_label_is_lost(tmp_path: Path) ->
     assert not train & validation
     assert len(train | validation) == 201
     assert 80 < len(validation) < 150
-    labels = corpus.splits["train"].labels
-    assert labels is not None
+    labels = corpus.splits["train"].targets
+    assert isinstance(labels, np.ndarray)
     assert len(set(labels.tolist())) == len(corpus.labels) == 41
 
 
@@ -74,8 +74,8 @@ def test_validation_rows_are_the_same_share_of_each_label(tmp_path: Path) -> Non
             assert list(splits) == ["train"]
             assert len(splits["train"]) == 2000
         else:
-            labels = splits["validation"].labels
-            assert labels is not None
+            labels = splits["validation"].targets
+            assert isinstance(labels, np.ndarray)
             assert np.bincount(labels).tolist() == expected
 
 

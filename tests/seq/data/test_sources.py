@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from seq.data.corpus import prepare_corpus
@@ -24,8 +25,8 @@ def test_tables(tmp_path: Path, kind: str, as_folder: bool) -> None:
     # "NA", "null" and "007" are names like any other.
     assert {*texts(corpus, "train"), *texts(corpus, "validation")} == {name for name, _ in ROWS}
     assert texts(corpus, "test") == ["Adylov", "Sloan"]
-    labels = corpus.splits["test"].labels
-    assert labels is not None
+    labels = corpus.splits["test"].targets
+    assert isinstance(labels, np.ndarray)
     assert labels.tolist() == [1, 0]
 
 

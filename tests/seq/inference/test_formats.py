@@ -6,6 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from seq.config import ClassifierConfig, Config, GRUConfig, LanguageModelConfig
+from seq.data.targets import Outputs
 from seq.data.tokenizer import Tokenizer
 from seq.inference.formats import export
 from seq.inference.trained import TrainedModel
@@ -26,10 +27,10 @@ LENGTHS = ([9, 1, 4], [3], [2, 2, 2, 2], [40, 39, 7, 1, 1])
 
 def trained(model: GRUConfig) -> TrainedModel:
     config = Config(model=model)  # type: ignore[arg-type]
-    built = build_model(config, vocab_size=24, num_labels=5)
+    built = build_model(config, vocab_size=24, num_outputs=5)
     for parameter in built.parameters():
         torch.nn.init.normal_(parameter, std=0.5)  # the n-grams begin with zeros
-    return TrainedModel(built.eval(), config, Tokenizer(kind="characters"), tuple("abcde"), 1)
+    return TrainedModel(built.eval(), config, Tokenizer(kind="characters"), Outputs(labels=tuple("abcde")), 1)
 
 
 def uneven(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -41,7 +41,7 @@ def test_known_labels_and_characters_are_kept(names: Path, tmp_path: Path) -> No
     assert corpus.labels == ("German", "Irish", "Martian")
     assert any("1 of 3 labels are new" in note and note.endswith("Martian") for note in corpus.notes)
     assert any("characters that the vocabulary lacks" in note for note in corpus.notes)
-    model = build_model(config, vocab_size=corpus.tokenizer.vocab_size, num_labels=3)
+    model = build_model(config, vocab_size=corpus.tokenizer.vocab_size, num_outputs=3)
     fresh = {name: value.clone() for name, value in model.state_dict().items()}
     initial.copy_weights_to(model, corpus.labels)
     now, there = model.state_dict(), before.model.state_dict()

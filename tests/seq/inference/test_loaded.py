@@ -49,7 +49,7 @@ def test_damaged_or_missing(names: Path, tmp_path: Path) -> None:
         seq.load(str(tmp_path))
     copied = shutil.copytree(names / "model", tmp_path / "model")
     about = json.loads((copied / "config.json").read_text())
-    for content in ("", "{}", json.dumps(about | {"labels": ["a"]})):
+    for content in ("", "{}", json.dumps(about | {"outputs": about["outputs"] | {"labels": ["a"]}})):
         (copied / "config.json").write_text(content)
         with pytest.raises(UserError, match=r"damaged|not a checkpoint"):
             seq.load(str(copied))

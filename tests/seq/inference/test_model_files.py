@@ -18,7 +18,7 @@ def test_weights_in_one_block(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     model = {"kind": "language_model", "embedding_dim": 6, "hidden_size": 6, "tie_weights": True}
-    built = build_model(parse_config({"model": model}, where="test"), vocab_size=9, num_labels=0)
+    built = build_model(parse_config({"model": model}, where="test"), vocab_size=9, num_outputs=0)
     weights = list(built.gru.parameters())
     block = torch.cat([weight.detach().flatten() for weight in weights])
     for weight, part in zip(weights, block.split([weight.numel() for weight in weights]), strict=True):  # type: ignore[no-untyped-call]
@@ -62,7 +62,7 @@ def test_exported_model(names: Path) -> None:
     assert all(torch.equal(weights[name], trained[name]) for name in weights)
     about = json.loads((names / "model" / "config.json").read_text())
     assert about["config"]["model"]["hidden_size"] == 8
-    assert len(about["labels"]) == 18
+    assert len(about["outputs"]["labels"]) == 18
     card = (names / "model" / "README.md").read_text()
     assert f"accuracy {result(names)['eval']['accuracy']:.4f}" in card
     assert "Not for decisions about people" in card

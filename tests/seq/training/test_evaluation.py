@@ -9,9 +9,10 @@ import torch
 from seq.config.read import override_config
 from seq.data.corpus import Split
 from seq.data.ragged import RaggedArray
+from seq.data.targets import Outputs
 from seq.models import build_model
-from seq.training import evaluation
-from seq.training.objective import loss_sum
+from seq.training import evaluation, scores
+from seq.training.objective import cross_entropy
 from tests.helpers import run_ranks
 from tests.seq.training.test_step import make_config
 
@@ -27,14 +28,15 @@ def make_split(kind: str) -> Split:
         labels,
         200,
         "classify" if kind == "classifier" else "write",
+        Outputs(labels=tuple("abc") if kind == "classifier" else ()),
     )
 
 
 def record(rank: int, kind: str, file: str, window: int = WINDOW) -> None:
     config = make_config(kind, 4)
-    model = build_model(config, vocab_size=11, num_labels=3)
+    model = build_model(config, vocab_size=11, num_outputs=3)
     config = override_config(config, [f"evaluation.window={window}"], where="test")
-    evaluation.CHUNK = 4  # several to a row
+    scores.CHUNK = 4  # several to a row
     result = evaluation.evaluate(model, make_split(kind), config, torch.device("cpu"))
     assert model.training
     if rank == 0:
@@ -51,22 +53,22 @@ def test_exact_at_every_world_size(tmp_path: Path, kind: str) -> None:
     # To the last bit, not nearly.
     assert results[0] == results[1] == results[2]
     figures, confusion = results[0]
-    split, model = make_split(kind), build_model(make_config(kind, 4), vocab_size=11, num_labels=3)
+    split, model = make_split(kind), build_model(make_config(kind, 4), vocab_size=11, num_outputs=3)
     total, in_windows, hits, targets_seen = 0.0, 0.0, 0, 0
     for row in range(ROWS):
         tokens = torch.from_numpy(split.sequences.pad(np.array([row]))[0])
-        if split.labels is None:
+        if split.targets is None:
             inputs, targets = tokens[:, :-1], tokens[:, 1:]
         else:
-            inputs, targets = tokens, torch.tensor([int(split.labels[row])])
+            inputs, targets = tokens, torch.tensor([int(np.asarray(split.targets)[row])])
         logits = model(inputs, torch.tensor([inputs.shape[1]]))[0]
-        total += loss_sum(logits, targets).item()
+        total += cross_entropy(logits, targets).item()
         hits += int((logits.argmax(-1) == targets).sum())
         targets_seen += targets.numel()
-        for start in range(0, inputs.shape[1] * (split.labels is None), WINDOW):
+        for start in range(0, inputs.shape[1] * (split.targets is None), WINDOW):
             now = slice(start, start + WINDOW)
             part = model(inputs[:, now], torch.tensor([inputs[:, now].shape[1]]))[0]
-            in_windows += loss_sum(part, targets[:, now]).item()
+            in_windows += cross_entropy(part, targets[:, now]).item()
     assert figures["loss"] == pytest.approx(total / targets_seen, rel=1e-5)
     assert figures.get("window_loss", 0.0) == pytest.approx(in_windows / targets_seen, rel=1e-5)
     if confusion:

@@ -11,7 +11,7 @@ from seq.training.selection import Selection
 
 def make(*words: str) -> tuple[Selection, Model]:
     config = override_config(Config(), ["model.hidden_size=4", "model.embedding_dim=4", *words], where="test")
-    model, average = (build_model(config, vocab_size=9, num_labels=3) for _ in range(2))
+    model, average = (build_model(config, vocab_size=9, num_outputs=3) for _ in range(2))
     return Selection(config, model, average if config.train.average_last else None), model
 
 

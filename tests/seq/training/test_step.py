@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch.nn.parallel import DistributedDataParallel
 
 from launch.allreduce import PlainReduction
@@ -18,7 +19,7 @@ from seq.data.dataset import SequenceDataset
 from seq.data.ragged import RaggedArray
 from seq.data.sampler import BucketedDistributedSampler
 from seq.models import build_model
-from seq.training.objective import loss_sum
+from seq.training.objective import cross_entropy
 from tests.helpers import run_ranks
 
 LENGTHS = [2, 9, 3, 3, 7, 5, 1]
@@ -31,25 +32,29 @@ def make_config(kind: str, shards: int) -> Config:
     return parse_config(tree, where="test")
 
 
+def make_labels(kind: str) -> NDArray[np.int64] | None:
+    return np.arange(len(LENGTHS)) % 3 if kind == "classifier" else None
+
+
 def make_dataset(kind: str) -> SequenceDataset:
     offsets = np.concatenate(([0], np.cumsum(np.array(LENGTHS) + 1)))
     values = np.random.default_rng(0).integers(1, 11, offsets[-1])
-    labels = np.arange(len(LENGTHS)) % 3 if kind == "classifier" else None
+    labels = make_labels(kind)
     return SequenceDataset(Split.of(RaggedArray(values, offsets), labels, 0, "write" if labels is None else "classify"))
 
 
 def reference(kind: str) -> list[torch.Tensor]:
     """One sequence after another, no padding, no shards: the mean of all targets' losses."""
-    dataset, config = make_dataset(kind), make_config(kind, 1)
-    model = build_model(config, vocab_size=11, num_labels=3).double()
+    dataset, labels, config = make_dataset(kind), make_labels(kind), make_config(kind, 1)
+    model = build_model(config, vocab_size=11, num_outputs=3).double()
     total, count = torch.zeros((), dtype=torch.float64), 0
     for row in range(len(dataset)):
         tokens = torch.from_numpy(dataset.sequences.pad(np.array([row]))[0])
-        if dataset.labels is None:
+        if labels is None:
             inputs, targets = tokens[:, :-1], tokens[:, 1:]
         else:
-            inputs, targets = tokens, torch.tensor([int(dataset.labels[row])])
-        total = total + loss_sum(model(inputs, torch.tensor([inputs.shape[1]]))[0], targets)
+            inputs, targets = tokens, torch.tensor([int(labels[row])])
+        total = total + cross_entropy(model(inputs, torch.tensor([inputs.shape[1]]))[0], targets)
         count += targets.numel()
     (total / count).backward()  # type: ignore[no-untyped-call]
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
@@ -60,14 +65,14 @@ def accumulate(
 ) -> list[torch.Tensor]:
     """What `Trainer.accumulate_gradients` does, in double precision."""
     config, dataset = make_config(kind, shards), make_dataset(kind)
-    model = DistributedDataParallel(build_model(config, vocab_size=11, num_labels=3).double())
+    model = DistributedDataParallel(build_model(config, vocab_size=11, num_outputs=3).double())
     reduction = make_reduction(model, shards)
     sampler = BucketedDistributedSampler(dataset, config.batch)
     assert sampler.steps_per_epoch == 1
     batches = [dataset[shard] for shard in sampler]
     for number, batch in enumerate(batches, 1):
         network = model if number == len(batches) else model.module
-        loss = loss_sum(network(batch.inputs, batch.lengths)[0], batch.targets) / batch.num_targets
+        loss = cross_entropy(network(batch.inputs, batch.lengths)[0], batch.targets) / batch.num_targets
         torch.autograd.backward(loss)
         if number < len(batches):
             reduction.push()

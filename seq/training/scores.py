@@ -1,0 +1,180 @@
+"""The figures of each task, from sums and counts that are the same at every world size.
+
+A task's scores are one class here, with the same methods as the others; `SCORES` has them by task. Sums of floats have a place
+for each shard; counts are integers, so their sum over ranks is exact in any order.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from launch.device import to_device
+from seq.config import MAX_NGRAM, Config, Task
+from seq.data.corpus import Split
+from seq.data.dataset import Batch
+from seq.data.targets import IGNORE_INDEX
+from seq.models import Model
+from seq.training.metrics import (
+    Evaluation,
+    Tally,
+    classes_of_sets,
+    classifier_figures,
+    label_set_figures,
+    language_model_figures,
+    number_figures,
+    per_class,
+)
+from seq.training.objective import LOSSES, cross_entropy
+
+CHUNK = 256
+"""Time steps that a language model reads at once, so that the logits of a long text need not all be in memory."""
+TOKENS = 32768
+"""Time steps of all rows that are read at once. Without gradients there is room for more than in training."""
+
+
+class Scores(Protocol):
+    """The scores of one task, of one evaluation."""
+
+    sums: int
+    """Sums of floats that a shard has."""
+    counts: list[Tensor]
+    """Integers, added up over all shards."""
+
+    def __init__(self, split: Split, config: Config, device: torch.device) -> None: ...
+
+    def add(self, model: Model, batch: Batch) -> Tensor:
+        """Counts a shard, and returns its sums (`sums`,) in float64."""
+        ...
+
+    def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
+        """Of the whole split."""
+        ...
+
+
+class LabelScores:
+    def __init__(self, split: Split, config: Config, device: torch.device) -> None:
+        self.sums, self._tally = 1, Tally(split.outputs.size, device)
+        self.counts = [self._tally.confusion, self._tally.scores]
+
+    def add(self, model: Model, batch: Batch) -> Tensor:
+        logits = model(**batch.arguments())[0]
+        self._tally.add(logits, batch.targets)
+        return cross_entropy(logits, batch.targets)[None].double()
+
+    def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
+        confusion, scores = counts
+        return Evaluation(
+            figures=classifier_figures(sums[0], confusion),
+            confusion=confusion,
+            scores=scores,
+            classes=per_class(confusion),
+        )
+
+
+class LabelSetScores:
+    """A label is predicted where its probability is at least a half."""
+
+    def __init__(self, split: Split, config: Config, device: torch.device) -> None:
+        self.sums, self._tally = 1, Tally(split.outputs.size, device)
+        self._exact = torch.zeros(2, dtype=torch.int64, device=device)
+        self.counts = [self._tally.scores, self._exact]
+
+    def add(self, model: Model, batch: Batch) -> Tensor:
+        logits = model(**batch.arguments())[0]
+        there = batch.targets[:, 0] >= 0
+        own, probabilities = batch.targets > 0, logits.float().sigmoid()
+        self._tally.add_levels(probabilities, own, there.long())
+        right = ((probabilities >= 0.5) == own).all(1) & there
+        self._exact += torch.stack([right.sum(), there.sum()])
+        return LOSSES["classify_many"](logits, batch.targets)[None].double()
+
+    def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
+        scores, (exact, rows) = counts
+        classes = classes_of_sets(scores)
+        return Evaluation(figures=label_set_figures(sums[0], classes, exact, rows), scores=scores, classes=classes)
+
+
+class NumberScores:
+    def __init__(self, split: Split, config: Config, device: torch.device) -> None:
+        self.sums, self.counts, self._outputs = 5, list[Tensor](), split.outputs
+
+    def add(self, model: Model, batch: Batch) -> Tensor:
+        logits = model(**batch.arguments())[0]
+        there = ~batch.targets.isnan()
+        truth, error = (
+            batch.targets.nan_to_num().double(),
+            (logits[:, 0].double() - batch.targets.double()).nan_to_num(),
+        )
+        parts = (there, error**2, error.abs(), truth, truth**2)
+        return torch.stack([(part * there).sum().double() for part in parts])
+
+    def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
+        return Evaluation(figures=number_figures(*sums, scale=self._outputs.scale))
+
+
+class TextScores:
+    """A language model is evaluated twice, and predicts each token once each time: `carried` from the beginning of each
+    document to its end, and on windows of `evaluation.window` tokens, each from a fresh state."""
+
+    def __init__(self, split: Split, config: Config, device: torch.device) -> None:
+        self.sums, self.counts = 2, list[Tensor]()
+        self._targets, self._characters = int(split.lengths.sum()), split.num_characters
+        self._window = config.evaluation.window
+
+    def add(self, model: Model, batch: Batch) -> Tensor:
+        readings = (carried(model, batch), in_windows(model, batch, self._window))
+        sums = torch.zeros(2, dtype=torch.float64, device=batch.inputs.device)
+        for number, reading in enumerate(readings):
+            for logits, targets in reading:
+                sums[number] += cross_entropy(logits, targets)
+        return sums
+
+    def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
+        return Evaluation(figures=language_model_figures(sums[0], sums[1], self._targets, self._characters))
+
+
+SCORES: dict[Task, type[Scores]] = {
+    "classify": LabelScores,
+    "classify_many": LabelSetScores,
+    "regress": NumberScores,
+    "write": TextScores,
+    "write_by_label": TextScores,
+}
+
+
+def carried(model: Model, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and targets of each row from beginning to end, with the state carried along."""
+    hidden: Tensor | None = None
+    padded = torch.nn.functional.pad(batch.inputs, (MAX_NGRAM, 0))
+    for start in range(0, batch.inputs.shape[1], CHUNK):
+        lengths = (batch.lengths - start).clamp(max=CHUNK)
+        now = slice(start, start + int(lengths.max()))
+        running = to_device((lengths > 0).nonzero()[:, 0], batch.inputs.device)
+        before: dict[str, Any] = (
+            {"labels": batch.labels} if hidden is None else {"hidden": hidden.index_select(1, running)}
+        )
+        before["preceding"] = padded[:, start : start + MAX_NGRAM].index_select(0, running)
+        logits, last = model(batch.inputs[:, now].index_select(0, running), lengths[lengths > 0], **before)
+        hidden = last.new_zeros(len(last), len(lengths), last.shape[2]) if hidden is None else hidden
+        hidden.index_copy_(1, running, last)
+        yield logits, batch.targets[:, now].index_select(0, running)
+
+
+def in_windows(model: Model, batch: Batch, window: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and targets of the rows in windows, each from a fresh state; as many windows at once as there is room for."""
+    window = min(window, batch.inputs.shape[1])
+    count = -(-batch.inputs.shape[1] // window)
+    missing = count * window - batch.inputs.shape[1]
+    inputs, targets = (
+        torch.nn.functional.pad(tensor, (0, missing), value=padding).view(-1, window)
+        for tensor, padding in ((batch.inputs, 0), (batch.targets, IGNORE_INDEX))
+    )
+    lengths = (batch.lengths[:, None] - window * torch.arange(count)).clamp(0, window).flatten()
+    for rows in (lengths > 0).nonzero()[:, 0].split(max(1, TOKENS // window)):  # type: ignore[no-untyped-call]
+        places = to_device(rows, inputs.device)
+        labels = None if batch.labels is None else batch.labels.index_select(0, places // count)
+        yield model(inputs.index_select(0, places), lengths[rows], labels=labels)[0], targets.index_select(0, places)

@@ -1,0 +1,91 @@
+"""Columns of labels, sets of labels and numbers, as files have them; and what is wrong with them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+import torch
+
+from seq.config import Task
+from seq.data.corpus import Corpus, prepare_corpus
+from seq.data.dataset import SequenceDataset, decode_rows
+from seq.data.plan import Shard, ShardSizes
+from seq.data.ragged import RaggedArray
+from seq.errors import UserError
+from tests.corpora import data
+
+TEXTS = ["one", "two", "three", "four", "five"]
+SETS = [["x", "y"], [], ["y"], ["x", "z"], ["y"]]
+NUMBERS = [1.5, -2.0, 3.0, 1e3, 0.25]
+
+
+def corpus_of(folder: Path, kind: str, column: str, values: list[object], task: Task, **more: object) -> Corpus:
+    path, table = folder / f"train.{kind}", pandas.DataFrame({"text": TEXTS, column: values})
+    if kind == "csv":
+        table.to_csv(path, index=False)
+    elif kind == "json":
+        table.to_json(path, orient="records", lines=True)
+    else:
+        table.to_parquet(path)
+    keys = {"source": kind, "files": {"train": str(path)}, "label": column, "validation_fraction": 0.0}
+    return prepare_corpus(data(**keys, **more), task)
+
+
+def shown(corpus: Corpus) -> dict[str, str]:
+    """Text and target of all rows, as a batch has them."""
+    split = corpus.splits["train"]
+    rows, count = np.arange(len(split)), np.array([len(split)])
+    batch = SequenceDataset(split)[Shard(0, 0, rows, None, ShardSizes(count, count, count))]
+    return {row["text"]: row["label"] for row in decode_rows(batch, corpus)}
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+def test_sets_of_labels(tmp_path: Path, kind: str) -> None:
+    values: list[object] = ["|".join(own) for own in SETS] if kind == "csv" else list(SETS)
+    corpus = corpus_of(tmp_path, kind, "topics", values, "classify_many", label_separator="|")
+    assert corpus.labels == ("x", "y", "z")
+    assert shown(corpus) == {text: "; ".join(own) for text, own in zip(TEXTS, SETS, strict=True)}
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+def test_numbers(tmp_path: Path, kind: str) -> None:
+    corpus = corpus_of(tmp_path, kind, "price", list(NUMBERS), "regress")
+    assert (corpus.outputs.mean, corpus.outputs.scale) == pytest.approx((np.mean(NUMBERS), np.std(NUMBERS)))
+    assert {text: float(number) for text, number in shown(corpus).items()} == pytest.approx(
+        dict(zip(TEXTS, NUMBERS, strict=True)), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize(("task", "value"), [("regress", "cheap"), ("regress", "nan"), ("classify", "")])
+def test_a_wrong_target_names_its_row(tmp_path: Path, task: Task, value: str) -> None:
+    with pytest.raises(UserError, match=r"train row 3: column 'price' \(data.label\)"):
+        corpus_of(tmp_path, "csv", "price", ["1", "2", value, "4", "5"], task)
+
+
+def test_no_label_at_all(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no row has a label"):
+        corpus_of(tmp_path, "csv", "topics", [""] * 5, "classify_many")
+
+
+def test_an_empty_shard_is_a_row_without_target(tmp_path: Path) -> None:
+    nothing, no_rows = np.array([0]), np.empty(0, np.int64)
+    for task, values in (("classify_many", [";".join(own) for own in SETS]), ("regress", list(NUMBERS))):
+        corpus = corpus_of(tmp_path, "csv", task, values, task)  # type: ignore[arg-type]
+        batch = SequenceDataset(corpus.splits["train"])[Shard(0, 0, no_rows, None, ShardSizes(*[nothing] * 3))]
+        assert batch.inputs.tolist() == [[0]]
+        assert not bool((batch.targets >= 0).any())
+        assert decode_rows(batch, corpus) == []
+        assert batch.targets.dtype == torch.float32
+
+
+def test_rows_of_one_text_stay_together(tmp_path: Path) -> None:
+    """A validation split is taken of each set of labels."""
+    rows = "".join(f"text{n % 60},{'x' * (n % 2)}\n" for n in range(600))
+    (tmp_path / "rows.csv").write_text("text,label\n" + rows)
+    keys = {"source": "csv", "files": {"train": str(tmp_path / "rows.csv")}, "validation_fraction": 0.2}
+    splits = prepare_corpus(data(**keys), "classify_many").splits
+    assert len(splits["validation"]) == 120
+    targets = splits["validation"].targets
+    assert isinstance(targets, RaggedArray)
+    assert int(targets.lengths.sum()) == 60
