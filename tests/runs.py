@@ -13,7 +13,16 @@ PROMPTS = 'generation.prompts=["My fellow"]'
 
 
 def words(folder: Path, kind: str, *more: str) -> list[str]:
-    """A small run, as a command line. `kind`: a config, or `labels` or `number`, what a classifier predicts."""
+    """A small run, as a command line. `kind`: a config, or `labels` or `number`, what a classifier predicts, or `tagger`."""
+    if kind == "tagger":
+        rows = folder / "tagged.jsonl"
+        tagged = [{"text": [str(n * k % 13) for k in range(n % 9 + 1)], "n": n} for n in range(1, 100)]
+        lines = [
+            row | {"label": [f"{'aA'[int(t) % 2]}|{'.,'[int(t) % 3 == 0]}" for t in row["text"]]} for row in tagged
+        ]
+        rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        more = ("data.source=json", f"data.files.train={rows}", "data.subset=null", "data.max_length=6", *more)
+        kind = "punctuation"
     if kind in ("labels", "number"):
         more = (*few_rows(folder), f"model.target={kind}", f"data.label={kind}", *more)
         kind = "names"

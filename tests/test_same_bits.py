@@ -22,6 +22,7 @@ CASES = {
         "batch.shards=12",  # no power of two, and uneven at 5 and 8 processes
     ),
     "labels": ("labels", "train.precision=bf16", "batch.rows=5"),
+    "tagger": ("tagger", "train.precision=bf16", "batch.rows=5", "model.num_layers=2"),
     "number": ("number", "model.dropout=0.2", "model.num_layers=2", "batch.rows=5"),
     "speeches": (
         *("speeches", "model.num_layers=2", "model.dropout=0.2", "train.precision=fp32", "train.max_norm=0.1"),

@@ -18,7 +18,7 @@ class FilesConfig(Section):
 
 class DataConfig(Section):
     source: str = "names"
-    """Built in: `names`, `speeches`. Otherwise what `datasets.load_dataset` takes first: `csv`, `text`, `json`,
+    """Built in: `names`, `speeches`, `punctuation`. Otherwise what `datasets.load_dataset` takes first: `csv`, `text`, `json`,
     `parquet`, a directory, or a hub id."""
     subset: str | None = None
     """Configuration name of a hub data set; for `speeches`, `since-YEAR`, or `since-YEAR-recent`: from 1981 on two to four
@@ -31,9 +31,10 @@ class DataConfig(Section):
     encoding: str = "utf-8"
     """Encoding of csv, text and json files, by Python's name: `latin-1`, `cp1252`, `utf-16`, ..."""
     text: str | tuple[str, ...] = "text"
-    """Column that holds the text; several (`[title, body]`) are read one after the other, with a token between them."""
+    """Column that holds the text; several (`[title, body]`) are read one after the other, with a token between them. For a tagger,
+    a list of tokens, or text with a space between them."""
     label: str = "label"
-    """Column that holds the label, the labels or the number to predict (classifiers)."""
+    """Column that holds the label, the labels or the number to predict (classifiers), or a tag for each token (taggers)."""
     label_separator: Annotated[str, Field(min_length=1)] = ";"
     """Between the labels of a row (`model.target=labels`), in files whose columns hold only text; an empty field has none."""
     unit: Literal["line", "paragraph", "document", "window"] = "paragraph"
@@ -46,16 +47,17 @@ class DataConfig(Section):
     side by side."""
     too_long: Literal["auto", "error", "drop", "truncate", "split"] = "auto"
     """What to do with a sequence longer than `max_length`. `split` continues it in a further sequence (language models
-    only); `auto` is `split` for language models and `error` for classifiers."""
+    and taggers only); `auto` is `split` for these and `error` for classifiers."""
     empty: Literal["error", "drop"] = "error"
     """What to do with a row without text. Dropped rows are counted and printed."""
-    tokenizer: Literal["characters", "bytes", "words", "subwords"] = "characters"
+    tokenizer: Literal["characters", "bytes", "words", "subwords", "tokens"] = "characters"
     """`characters`: the characters of the training text and one unknown id; `bytes`: 256 ids, nothing is unknown; `words`: the
-    most frequent words; `subwords`: the most frequent parts of words (BPE). What the last two lack is spelled in bytes."""
+    most frequent words; `subwords`: the most frequent parts of words (BPE). What these two lack is spelled in bytes. `tokens`
+    (taggers): the most frequent tokens as the data have them, and one unknown id."""
     vocab_size: Positive = 8000
-    """Most words or subwords, the 256 bytes included."""
+    """Most words or subwords, the 256 bytes included; or most tokens."""
     min_count: Positive = 1
-    """Characters that occur less often in the training text become the unknown id; words and subwords are spelled."""
+    """Characters and tokens that occur less often in the training text become the unknown id; words and subwords are spelled."""
     lowercase: bool = False
     """Convert the text to lower case first."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1

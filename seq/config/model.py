@@ -7,9 +7,9 @@ from pydantic import Field, model_validator
 from seq.config.section import Dropout, Positive, Section
 
 Path = Literal["auto", "dense", "packed", "scan"]
-Task = Literal["classify", "classify_many", "regress", "write", "write_by_label"]
+Task = Literal["classify", "classify_many", "regress", "write", "write_by_label", "tag"]
 """What the model predicts: for a text a label, any number of labels, or a number; the next token; the next token of a text
-with a label."""
+with a label; a tag for each token."""
 
 
 MAX_NGRAM = 8
@@ -81,3 +81,20 @@ class LanguageModelConfig(GRUConfig):
                 f"tie_weights needs embedding_dim ({self.embedding_dim}) = hidden_size ({self.hidden_size})"
             )
         return self
+
+
+class TaggerConfig(GRUConfig):
+    kind: Literal["tagger"] = "tagger"
+    """A tag for every token."""
+    bidirectional: bool = True
+    """Read the sequence in both directions."""
+    ngrams: Annotated[int, Field(ge=0, le=MAX_NGRAM)] = 0
+    """Add to a token's embedding those of the n-grams of 2 to this many tokens that end and that begin with it (0: none)."""
+    ngram_buckets: Positive = 32768
+    """Rows of the n-gram table for each order and side; n-grams are hashed to rows."""
+    ngram_dropout: Dropout = 0.0
+    """Share of the n-gram embeddings that are left out in training, drawn for each n-gram at each position."""
+
+    @property
+    def task(self) -> Task:
+        return "tag"

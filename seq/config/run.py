@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, model_validator
 
 from seq.config.data import DataConfig
-from seq.config.model import ClassifierConfig, LanguageModelConfig, Task
+from seq.config.model import ClassifierConfig, LanguageModelConfig, TaggerConfig, Task
 from seq.config.section import Count, Positive, Section
 from seq.config.training import BatchConfig, OptimizerConfig, SyncConfig, TrainConfig
 
@@ -15,6 +15,7 @@ FIGURES: dict[Task, tuple[str, ...]] = {
     "classify_many": ("loss", "micro_f1", "macro_f1", "exact_match"),
     "regress": ("loss", "mse", "mae", "r2"),
     "write": _OF_TEXT,
+    "tag": ("loss", "accuracy", "macro_f1", "macro_f1_1", "macro_f1_2", "macro_f1_3"),
     "write_by_label": _OF_TEXT,
 }
 """By which figures of an evaluation the weights of a run can be chosen (`checkpoint.best`)."""
@@ -97,7 +98,7 @@ class LoggingConfig(Section):
 class Config(Section):
     run: RunConfig = RunConfig()
     data: DataConfig = DataConfig()
-    model: Annotated[ClassifierConfig | LanguageModelConfig, Discriminator("kind")] = ClassifierConfig()
+    model: Annotated[ClassifierConfig | LanguageModelConfig | TaggerConfig, Discriminator("kind")] = ClassifierConfig()
     batch: BatchConfig = BatchConfig()
     train: TrainConfig = TrainConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -129,8 +130,12 @@ class Config(Section):
             )
         if not language and self.train.teacher_forcing != 1.0:
             faults.append("train.teacher_forcing is for model.kind=language_model only; leave it at 1.0")
-        if self.task != "write" and self.data.too_long == "split":
+        if self.task not in ("write", "tag") and self.data.too_long == "split":
             faults.append("data.too_long=split is for texts without labels; choose error, drop or truncate")
+        if (self.task == "tag") != (self.data.tokenizer == "tokens"):
+            faults.append("data.tokenizer=tokens and model.kind=tagger go together: a tagger reads whole tokens")
+        if self.task == "tag" and self.run.recipe == "auto":
+            faults.append("run.recipe=auto has no rules for model.kind=tagger; set run.recipe=none")
         if self.checkpoint.best not in (None, *FIGURES[self.task]):
             faults.append(f"checkpoint.best={self.checkpoint.best}: this model has {', '.join(FIGURES[self.task])}")
         if self.checkpoint.best and (self.data.validation_fraction == 0 or self.data.train_on_validation):

@@ -149,7 +149,7 @@ def _write(folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | 
     loaded = load_splits(config, task, need_train=tokenizer is None or outputs is None)
     splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
     if "validation" not in splits and "train" in splits:
-        splits |= split_validation(splits["train"], config)
+        splits |= split_validation(splits["train"], config, TARGETS[task].stratum)
     if config.train_on_validation and "validation" in splits:
         splits["train"] = splits["train"].with_rows_of(splits.pop("validation"))
     if tokenizer is None:
@@ -161,9 +161,7 @@ def _write(folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | 
     encoded = encode_splits(splits, task, tokenizer, outputs, config, notes)
     for name, (sequences, _) in encoded.items():
         if unknown := int((sequences.values == UNKNOWN).sum()):
-            notes.append(
-                f"{name}: {unknown} of {len(sequences.values)} tokens are characters that the vocabulary lacks"
-            )
+            notes.append(f"{name}: {unknown} of {len(sequences.values)} tokens are unknown: the vocabulary lacks them")
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))
     try:
         _save(temporary, encoded, tokenizer, outputs, notes, task)

@@ -38,6 +38,15 @@ def split_long(sequences: RaggedArray, max_length: int) -> RaggedArray:
     return slices(sequences.values, starts, stops)
 
 
+def split_evenly(sequences: RaggedArray, max_length: int) -> RaggedArray:
+    """Each sequence in as few parts of at most `max_length` tokens as there can be, whose lengths differ by at most one."""
+    lengths = sequences.lengths
+    parts = -(-lengths // max_length)
+    number = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    start, length, count = (np.repeat(array, parts) for array in (sequences.offsets[:-1], lengths, parts))
+    return slices(sequences.values, start + number * length // count, start + (number + 1) * length // count)
+
+
 def limit_length(
     sequences: RaggedArray, origin: str, rows: Sequence[int], config: DataConfig, notes: list[str], *, markers: int
 ) -> tuple[RaggedArray, Ints]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from seq.config import DataConfig, Task
-from seq.data.cut import cut_streams, limit_length, newline_id, split_long
+from seq.data.cut import cut_streams, limit_length, newline_id, split_evenly, split_long
 from seq.data.examples import Examples
 from seq.data.ragged import Ints, RaggedArray, slices, smallest_dtype
 from seq.data.targets import TARGETS, Coded, Outputs
@@ -66,6 +66,13 @@ def _encode_rows(
     split: Examples, task: Task, tokenizer: Tokenizer, outputs: Outputs, config: DataConfig, notes: list[str]
 ) -> Encoded:
     encoded = _encode(split.texts, tokenizer)
+    if task == "tag":
+        tags = TARGETS[task].code(split, outputs)
+        assert isinstance(tags, RaggedArray)
+        if config.too_long in ("auto", "split"):
+            return split_evenly(encoded, config.max_length), split_evenly(tags, config.max_length)
+        limits = (split.origin, split.rows, config)
+        return limit_length(encoded, *limits, notes, markers=0)[0], limit_length(tags, *limits, [], markers=0)[0]
     encoded, kept = limit_length(encoded, split.origin, split.rows, config, notes, markers=0)
     return frame(encoded), TARGETS[task].code(split.take(kept), outputs)
 

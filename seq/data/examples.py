@@ -1,7 +1,7 @@
 """Text with its labels as a source gives it; rows without text; and the validation rows, where none are given."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ def join_columns(parts: Sequence[str]) -> str:
 
 
 Target = Any
-"""What is to be predicted of a text: a label (str), several (a tuple), a number, as `seq.data.targets` reads them."""
+"""What is to be predicted of a text: a label, several, a number, a tag for each token, as `seq.data.targets` reads them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +76,17 @@ def drop_empty(split: Examples, config: DataConfig, notes: list[str]) -> Example
     return split.take(place for place, text in enumerate(split.texts) if text.strip())
 
 
-def split_validation(train: Examples, config: DataConfig) -> dict[str, Examples]:
-    """`train` and `validation`; empty if none is to be cut, or a language model has too few documents for that."""
+def split_validation(train: Examples, config: DataConfig, stratum: Callable[[Target], str]) -> dict[str, Examples]:
+    """`train` and `validation`, which has the same share of the rows of each `stratum`; empty if none is to be cut, or a language model has too few documents for that."""
     if config.validation_fraction == 0:
         return {}
     digests = np.array([_digest(text) for text in train.texts])
     whole = train.targets is None
-    chosen = _by_size(digests, train, config) if whole else _by_label(digests, train.targets or (), config)
+    chosen = (
+        _by_size(digests, train, config)
+        if whole
+        else _by_stratum(digests, list(map(stratum, train.targets or ())), config)
+    )
     if whole and (chosen.sum() < FEW_ROWS or chosen.all()):
         return {}
     places = np.arange(len(chosen))
@@ -94,12 +98,11 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=7).digest(), "big")
 
 
-def _by_label(digests: NDArray[np.int64], targets: Sequence[Target], config: DataConfig) -> NDArray[np.bool_]:
-    """The rows of each label (or set of labels) with the smallest digests. Equal texts stay in one split, so added rows move few others, and the
-    last row of a label stays in `train`."""
+def _by_stratum(digests: NDArray[np.int64], strata: Sequence[str], config: DataConfig) -> NDArray[np.bool_]:
+    """The rows of each stratum with the smallest digests. Equal texts stay in one split, so added rows move few others, and the
+    last row of a stratum stays in `train`."""
     share = min(config.validation_fraction, config.validation_rows / len(digests))
-    labels = ["" if isinstance(target, float) else str(target) for target in targets]
-    _, label_of = np.unique(np.array(labels), return_inverse=True)
+    _, label_of = np.unique(np.array(strata), return_inverse=True)
     order = np.lexsort((digests, label_of))
     counts = np.bincount(label_of)
     rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from seq.config import DataConfig, Task
-from seq.data import names, speeches
+from seq.data import names, punctuation, speeches
 from seq.data.examples import Examples, Target, join_columns, make_examples
 from seq.data.targets import TARGETS
 from seq.errors import UserError
 
-BUILT_IN = {"names": names, "speeches": speeches}
+BUILT_IN = {"names": names, "speeches": speeches, "punctuation": punctuation}
 """Each is a module with `load`, and PACKAGE, whose release decides the content."""
 FORMATS = ("csv", "text", "json", "parquet")
 SUFFIXES = {".csv": "csv", ".txt": "text", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
@@ -187,6 +187,8 @@ def _named(feature: Any, values: Any) -> Any:
 
 
 def _text(split: str, row: int, column: str, value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(token, str) for token in value):
+        return " ".join("\u00a0".join(token.split()) or "\u00a0" for token in value)
     if value is not None and not isinstance(value, str):
         raise UserError(f"{split} row {row}: column {column!r} (data.text) holds {value!r}, not text")
     return value or ""

@@ -61,6 +61,10 @@ class Targets(Protocol):
         """What the outputs of a model stand for that is trained on `targets`."""
         ...
 
+    def stratum(self, target: Any) -> str:
+        """A validation split has the same share of the rows of each."""
+        ...
+
     def code(self, split: Examples, outputs: Outputs) -> Coded:
         """UserError for a target that the training data do not have."""
         ...
@@ -85,6 +89,9 @@ class Targets(Protocol):
 
 class Rows:
     """What targets that belong to whole sequences share."""
+
+    def stratum(self, target: Any) -> str:
+        return str(target)
 
     def time_steps(self, sequences: RaggedArray) -> Ints:
         return sequences.lengths
@@ -163,6 +170,9 @@ class Number(Rows):
         numbers = np.array(targets)
         return Outputs(mean=float(numbers.mean()), scale=float(numbers.std()) or 1.0)
 
+    def stratum(self, target: float) -> str:
+        return ""
+
     def code(self, split: Examples, outputs: Outputs) -> Coded:
         return ((np.array(split.targets) - outputs.mean) / outputs.scale).astype(np.float32)
 
@@ -182,6 +192,9 @@ class NextToken:
 
     def learn(self, targets: Sequence[Any]) -> Outputs:
         return Outputs()
+
+    def stratum(self, target: Any) -> str:
+        return ""
 
     def code(self, split: Examples, outputs: Outputs) -> Coded:
         return None
@@ -220,12 +233,54 @@ class NextTokenByLabel(Label):
         return None
 
 
+class Tags:
+    """A tag for each token. Coded like the tokens, by their places in `Outputs.labels`."""
+
+    def read(self, value: Any, config: DataConfig) -> tuple[str, ...]:
+        tags = value.split() if isinstance(value, str) else value
+        if not isinstance(tags, list | tuple):
+            raise ValueError(f"holds {value!r}, not a list of tags")
+        return tuple(map(str, tags))
+
+    def learn(self, targets: Sequence[tuple[str, ...]]) -> Outputs:
+        return Outputs(labels=tuple(sorted({tag for row in targets for tag in row})))
+
+    def stratum(self, target: tuple[str, ...]) -> str:
+        return ""
+
+    def code(self, split: Examples, outputs: Outputs) -> Coded:
+        for row, text, tags in zip(split.rows, split.texts, split.targets or (), strict=True):
+            if (tokens := text.count(" ") + 1) != len(tags):
+                raise UserError(
+                    f"{split.origin} row {row}: {tokens} tokens, but {len(tags)} tags; each token needs one"
+                )
+        ids = _label_ids(split, split.targets or (), outputs)
+        return RaggedArray.of([np.array(row, np.int32) for row in ids])
+
+    def time_steps(self, sequences: RaggedArray) -> Ints:
+        return sequences.lengths
+
+    def count(self, rows: Ints, tokens: Ints) -> int:
+        return int(tokens.sum())
+
+    def batch(self, padded: Ints, stored: Ints, chosen: RaggedArray, outputs: Outputs) -> dict[str, Tensor]:
+        inputs, lengths = torch.from_numpy(_at_least(padded, 1)), torch.from_numpy(stored)
+        tags = np.zeros_like(padded) if not len(chosen) else chosen.pad(np.arange(len(chosen)))[0]
+        outside = torch.arange(inputs.shape[1]) >= lengths[:, None]
+        targets = torch.from_numpy(_at_least(tags, 1)).masked_fill(outside, IGNORE_INDEX)
+        return {"inputs": inputs, "lengths": lengths.clamp(min=1), "targets": targets}
+
+    def show(self, target: list[int], outputs: Outputs) -> str | None:
+        return " ".join(outputs.labels[tag] for tag in target if tag >= 0)
+
+
 TARGETS: dict[Task, Targets] = {
     "classify": Label(),
     "classify_many": LabelSet(),
     "regress": Number(),
     "write": NextToken(),
     "write_by_label": NextTokenByLabel(),
+    "tag": Tags(),
 }
 
 

@@ -1,6 +1,8 @@
-"""Text to token ids and back: bytes, characters, words or subwords, with four reserved ids in front."""
+"""Text to token ids and back: bytes, characters, words, subwords or tokens, with four reserved ids in front."""
 
 import codecs
+import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +18,14 @@ PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 RESERVED = 4
 
 
-Kind = Literal["bytes", "characters", "words", "subwords"]
+Kind = Literal["bytes", "characters", "words", "subwords", "tokens"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenizer:
     """`kind="bytes"`: id = byte + 4. `kind="characters"`: id = place in `characters` + 4, else UNKNOWN. `kind="words"` and
-    `"subwords"`: id = place in the vocabulary of `model` + 4, see `seq.data.subwords`."""
+    `"subwords"`: id = place in the vocabulary of `model` + 4, see `seq.data.subwords`. `kind="tokens"`: a text is tokens with a
+    space between them; id = place in the JSON list `model` + 4, else UNKNOWN."""
 
     kind: Kind
     characters: str = ""
@@ -41,6 +44,10 @@ class Tokenizer:
             learn = Subwords.train_words if kind == "words" else Subwords.train_subwords
             texts = (text.lower() for text in texts) if lowercase else texts
             return cls(kind=kind, lowercase=lowercase, model=learn(texts, size=vocab_size, min_count=min_count).model)
+        if kind == "tokens":
+            counted = Counter(token for text in texts for token in (text.lower() if lowercase else text).split(" "))
+            known = [token for token, count in counted.most_common(vocab_size) if count >= min_count]
+            return cls(kind=kind, lowercase=lowercase, model=json.dumps(known))
         text = "".join(texts)
         points, counts = np.unique(_code_points(text.lower() if lowercase else text), return_counts=True)
         return cls(kind=kind, characters="".join(map(chr, points[counts >= min_count])), lowercase=lowercase)
@@ -49,6 +56,8 @@ class Tokenizer:
     def vocab_size(self) -> int:
         if self.subwords is not None:
             return RESERVED + len(self.subwords)
+        if self.kind == "tokens":
+            return RESERVED + len(self.tokens)
         return RESERVED + (256 if self.kind == "bytes" else len(self.characters))
 
     @cached_property
@@ -56,12 +65,25 @@ class Tokenizer:
         """The vocabulary of words or subwords; None for the other kinds."""
         return Subwords(self.model) if self.kind in ("words", "subwords") else None
 
+    @cached_property
+    def tokens(self) -> list[str]:
+        """The vocabulary of `kind="tokens"`."""
+        return [str(token) for token in json.loads(self.model or "[]")]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {token: place for place, token in enumerate(self.tokens, RESERVED)}
+
     def encode(self, texts: Sequence[str]) -> RaggedArray:
         """The ids of each text, without markers."""
         texts = [text.lower() for text in texts] if self.lowercase else texts
         if self.subwords is not None:
             pieces = self.subwords.encode(texts)
             return RaggedArray(pieces.values + RESERVED, pieces.offsets)
+        if self.kind == "tokens":
+            return RaggedArray.of(
+                [np.array([self._places.get(token, UNKNOWN) for token in text.split(" ")], np.int64) for text in texts]
+            )
         if self.kind == "bytes":
             encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
             lengths = [len(text) for text in encoded]
@@ -76,6 +98,8 @@ class Tokenizer:
         if self.subwords is not None:
             known = self.subwords.bytes_of
             return b"".join(known[token - RESERVED] for token in text if token >= RESERVED).decode("utf-8", "replace")
+        if self.kind == "tokens":
+            return " ".join(self.tokens[token - RESERVED] if token >= RESERVED else "\ufffd" for token in text)
         if self.kind == "bytes":
             return bytes(token - RESERVED for token in text if token >= RESERVED).decode("utf-8", "replace")
         return "".join(self.characters[token - RESERVED] if token >= RESERVED else "\ufffd" for token in text)
@@ -103,6 +127,8 @@ class Tokenizer:
     def unknown(self, text: str) -> list[str]:
         """The characters of `text` that the vocabulary lacks, each one once."""
         text = text.lower() if self.lowercase else text
+        if self.kind == "tokens":
+            return sorted({token for token in text.split(" ") if token not in self._places})
         return [] if self.kind != "characters" else sorted(set(text) - set(self.characters))
 
     @cached_property
@@ -121,6 +147,8 @@ class Tokenizer:
         """Its vocabulary, for people."""
         if self.kind == "characters":
             return f"{len(self.characters)} characters"
+        if self.kind == "tokens":
+            return f"{len(self.tokens)} tokens"
         return "256 bytes" if self.subwords is None else f"{len(self.subwords)} {self.kind}"
 
 

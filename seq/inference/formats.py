@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from seq.errors import UserError
 from seq.inference.model_files import save_weights
 from seq.inference.trained import TrainedModel
-from seq.models import Model
+from seq.models import Model, Tagger
 from seq.models.language_model import LanguageModel
 
 SUFFIXES = {"onnx": "onnx", "torchscript": "pt", "safetensors": "safetensors"}
@@ -69,6 +69,8 @@ def _to_onnx(traceable: Traceable, example: dict[str, Tensor], path: Path) -> No
         "logits": {0: "batch"},
         "preceding": {0: "batch"},
     }
+    if isinstance(traceable.model, Tagger):
+        axes |= {"logits": {0: "batch", 1: "time"}}
     if "hidden" in example:
         axes |= {"hidden": {1: "batch"}, "logits": {0: "batch", 1: "time"}, "last": {1: "batch"}}
     buffer = io.BytesIO()

@@ -19,6 +19,7 @@ MAY_DIFFER = {"dropout", "token_dropout", "embedding_dropout", "output_dropout",
 LABEL_AXES = {
     "classifier": {"output.weight": 0, "output.bias": 0, "ngrams.table.weight": 1},
     "language_model": {"label_embedding.weight": 0},
+    "tagger": {"output.weight": 0, "output.bias": 0},
 }
 """The axis of a parameter along which each label has its own weights."""
 

@@ -10,6 +10,7 @@ from seq.config import Task
 from seq.config.read import override_config
 from seq.data.examples import join_columns
 from seq.inference.classify import predict, predict_numbers, predict_sets
+from seq.inference.tag import show, tag
 from seq.inference.trained import TrainedModel, load_ensemble
 from seq.inference.write import Writer
 from seq.models.language_model import LanguageModel
@@ -67,6 +68,27 @@ class LoadedRegressor:
 
 
 @dataclass(frozen=True)
+class LoadedTagger:
+    """A model that gives each token of a text a tag."""
+
+    trained: TrainedModel
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All tags."""
+        return self.trained.labels
+
+    def tag(self, texts: Sequence[str | Sequence[str]]) -> list[list[tuple[str, str]]]:
+        """For each text its tokens with their tags. A text is a sequence of tokens, or tokens with white space between them."""
+        tokens = [text.split() if isinstance(text, str) else list(text) for text in texts]
+        return [list(zip(own, tags, strict=True)) for own, tags in zip(tokens, tag(self.trained, tokens), strict=True)]
+
+    def restore(self, texts: Sequence[str]) -> list[str]:
+        """Texts with the capitals and marks that a model of `data.source=punctuation` gives them."""
+        return [show(self.trained, text.split(), tag(self.trained, [text.split()])[0]) for text in texts]
+
+
+@dataclass(frozen=True)
 class LoadedLanguageModel:
     trained: TrainedModel
 
@@ -88,11 +110,12 @@ class LoadedLanguageModel:
         return writer.generate(prompt, config, seed=seed, num=num, label=self.trained.label_id(label))
 
 
-Loaded = LoadedClassifier | LoadedLabelSets | LoadedRegressor | LoadedLanguageModel
+Loaded = LoadedClassifier | LoadedLabelSets | LoadedRegressor | LoadedTagger | LoadedLanguageModel
 LOADED: dict[Task, type[Loaded]] = {
     "classify": LoadedClassifier,
     "classify_many": LoadedLabelSets,
     "regress": LoadedRegressor,
+    "tag": LoadedTagger,
     "write": LoadedLanguageModel,
     "write_by_label": LoadedLanguageModel,
 }

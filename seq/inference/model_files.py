@@ -77,6 +77,11 @@ TEXTS = {
         'print(model.predict(["..."]))',
         "To estimate a number from short texts of the kind that it was trained on.",
     ),
+    "tag": (
+        "tagger",
+        'print(model.tag(["..."]))',
+        "To give a tag to each token of texts of the kind that it was trained on.",
+    ),
     "write": ("character language model", 'print(model.generate("...", length=200)[0])', WRITES),
     "write_by_label": (
         "character language model by label",

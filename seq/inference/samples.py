@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from launch.seeding import derive_seed
-from seq.config import Config, LanguageModelConfig
+from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.ragged import Ints
 from seq.inference.write import Writer
@@ -23,12 +23,7 @@ MOST_TOKENS = 20_000_000
 _BLOCK = 1 << 20
 
 
-def sample_writer(config: Config, corpus: Corpus) -> "SampleWriter | None":
-    """None for a task without samples."""
-    return SampleWriter(config, corpus) if isinstance(config.model, LanguageModelConfig) else None
-
-
-class SampleWriter:
+class TextSamples:
     """Writes the samples of `generation.prompts`, and compares them with the training text."""
 
     def __init__(self, config: Config, corpus: Corpus) -> None:

@@ -59,7 +59,9 @@ class ConsoleSink:
         """The final tables and figures."""
         if result["eval"]:
             confusion = None if result["confusion"] is None else np.array(result["confusion"])
-            evaluation = Evaluation(figures=result["eval"], confusion=confusion, classes=result["classes"])
+            evaluation = Evaluation(
+                figures=result["eval"], confusion=confusion, classes=result["classes"], parts=result["parts"]
+            )
             print_evaluation(f"{self._folder.name}: {result['split']}", evaluation, tuple(result["labels"]))
         print_result(self._folder, result)
 
@@ -72,7 +74,9 @@ def print_evaluation(title: str, result: Evaluation, labels: tuple[str, ...]) ->
     """The figures of a split; for a classifier also a row for each class, the largest first."""
     console = Console(highlight=False)
     if result.classes is not None:
-        console.print(_class_table(title, result.classes, result.confusion, labels))
+        console.print(_class_table(f"{title}, by class", result.classes, result.confusion, labels))
+    if result.parts:
+        console.print(_class_table(f"{title}, by part of a tag", result.parts, None, tuple(map(_part, result.parts))))
     summary = Table(title=escape(title), title_justify="left")
     for name in result.figures:
         summary.add_column(name, justify="right")
@@ -100,7 +104,7 @@ def print_result(folder: Path, result: dict[str, Any], *, already: bool = False)
 def _class_table(
     title: str, classes: list[dict[str, Any]], confusion: NDArray[np.int64] | None, labels: tuple[str, ...]
 ) -> Table:
-    table = Table(title=f"{escape(title)}, by class", title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     table.add_column("class")
     for name in ("precision", "recall", "f1", "support", *(["most confused with"] * (confusion is not None))):
         table.add_column(name, justify="right")
@@ -110,6 +114,11 @@ def _class_table(
         confused = [] if confusion is None else [escape(_confused_with(confusion[number], number, labels))]
         table.add_row(escape(labels[number]), *scores, str(row["support"]), *confused)
     return table
+
+
+def _part(row: dict[str, Any]) -> str:
+    """Such as `1: A`; a part may be empty."""
+    return f"{row['part']}: {row['label'] or 'none'}"
 
 
 def _confused_with(row: NDArray[np.int64], own: int, labels: tuple[str, ...]) -> str:

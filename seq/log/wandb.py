@@ -20,8 +20,8 @@ from seq.training.metrics import EVALUATION, Evaluation, precision_recall
 ONLINE_TIMEOUT_SECONDS = 10
 CURVES = ("train", "judge")
 """Events whose figures are curves over the steps."""
-COLUMNS = ("step", "label", "prompt", "text")
-"""Columns of the table of samples; `label` is empty for a model that does not write by label."""
+COLUMNS = ("step", "label", "prompt", "text", "truth")
+"""Columns of the table of samples; `label` and `truth` are empty where a task has none."""
 
 
 class WandbSink:

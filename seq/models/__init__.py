@@ -4,14 +4,15 @@ import torch
 from torch import nn
 
 from launch.seeding import derive_seed
-from seq.config import ClassifierConfig, Config
+from seq.config import ClassifierConfig, Config, LanguageModelConfig
 from seq.models.classifier import Classifier
 from seq.models.language_model import LanguageModel
 from seq.models.table import RowTable
+from seq.models.tagger import Tagger
 
-__all__ = ["Classifier", "LanguageModel", "Model", "build_model", "row_tables"]
+__all__ = ["Classifier", "LanguageModel", "Model", "Tagger", "build_model", "row_tables"]
 
-Model = Classifier | LanguageModel
+Model = Classifier | LanguageModel | Tagger
 
 
 def row_tables(model: nn.Module) -> dict[str, RowTable]:
@@ -24,4 +25,6 @@ def build_model(config: Config, *, vocab_size: int, num_outputs: int) -> Model:
     torch.manual_seed(derive_seed(config.run.seed, "weights"))
     if isinstance(config.model, ClassifierConfig):
         return Classifier(config.model, vocab_size, num_outputs)
+    if not isinstance(config.model, LanguageModelConfig):
+        return Tagger(config.model, vocab_size, num_outputs)
     return LanguageModel(config.model, vocab_size, config.train.teacher_forcing, num_outputs)

@@ -45,11 +45,12 @@ def make_result(
         "eval": final.figures if final else {},
         "confusion": final.confusion.tolist() if final and final.confusion is not None else None,
         "classes": final.classes if final else None,
+        "parts": final.parts if final else None,
         **state.progress.figures(),
         "torch": torch.__version__,
     }
     if run.is_main:
-        confusion = final.confusion if final and not stopped_by else None
+        confusion = final.confusion if final and run.config.task == "classify" and not stopped_by else None
         result["confused"] = (
             [] if confusion is None else confused_examples(model, run.corpus, split, confusion, run.device)
         )

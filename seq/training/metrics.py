@@ -32,6 +32,7 @@ EVALUATION = (
     Metric("accuracy", "accuracy", ".4f", better="higher"),
     Metric("micro_f1", "micro F1", ".4f", better="higher"),
     Metric("macro_f1", "macro F1", ".4f", better="higher"),
+    *(Metric(f"macro_f1_{part}", f"macro F1, part {part}", ".4f", better="higher") for part in (1, 2, 3)),
     Metric("exact_match", "all labels right", ".4f", better="higher"),
     Metric("r2", "R2", ".4f", better="higher"),
     Metric("mae", "mean absolute error", ".4g", better="lower"),
@@ -81,6 +82,8 @@ class Evaluation:
     confusion: NDArray[np.int64] | None = None
     scores: NDArray[np.int64] | None = None
     classes: list[dict[str, Any]] | None = None
+    parts: list[dict[str, Any]] | None = None
+    """The same of the parts of tags, each with its `part` (from 1) and `label`."""
 
 
 class Tally:
@@ -121,6 +124,34 @@ def classifier_figures(loss_sum: float, confusion: NDArray[np.int64]) -> dict[st
         "accuracy": int(confusion.trace()) / total,
         "macro_f1": sum(f1) / len(f1),
     }
+
+
+PART = "|"
+"""Between the parts of a tag; all tags of a set must have as many."""
+
+
+def classes_of_parts(labels: tuple[str, ...], confusion: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """As `per_class`, for the parts of tags such as `A|,`: all tags that agree in a part are one class. Empty if tags have no
+    parts, or not all as many."""
+    parts = [label.split(PART) for label in labels]
+    if len({len(own) for own in parts}) != 1 or len(parts[0]) == 1:
+        return []
+    rows = []
+    for number, values in enumerate(zip(*parts, strict=True), 1):
+        names = sorted(set(values))
+        member = np.array([[value == name for name in names] for value in values], np.int64)
+        merged = per_class(member.T @ confusion @ member)
+        rows += [{"part": number, "label": name} | row for name, row in zip(names, merged, strict=True)]
+    return rows
+
+
+def part_figures(parts: list[dict[str, Any]]) -> dict[str, float]:
+    """Macro F1 of each of the first three parts."""
+    figures = {}
+    for number in sorted({row["part"] for row in parts})[:3]:
+        f1 = [row["f1"] for row in parts if row["part"] == number and (row["support"] or row["predicted"])]
+        figures[f"macro_f1_{number}"] = sum(f1) / len(f1)
+    return figures
 
 
 def label_set_figures(loss_sum: float, classes: list[dict[str, Any]], exact: int, rows: int) -> dict[str, float]:

@@ -81,4 +81,5 @@ LOSSES: dict[Task, LossSum] = {
     "regress": squared_error,
     "write": cross_entropy,
     "write_by_label": cross_entropy,
+    "tag": cross_entropy,
 }

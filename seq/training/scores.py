@@ -5,6 +5,7 @@ for each shard; counts are integers, so their sum over ranks is exact in any ord
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,11 +22,13 @@ from seq.models import Model
 from seq.training.metrics import (
     Evaluation,
     Tally,
+    classes_of_parts,
     classes_of_sets,
     classifier_figures,
     label_set_figures,
     language_model_figures,
     number_figures,
+    part_figures,
     per_class,
 )
 from seq.training.objective import LOSSES, cross_entropy
@@ -116,6 +119,25 @@ class NumberScores:
         return Evaluation(figures=number_figures(*sums, scale=self._outputs.scale))
 
 
+class TagScores(LabelScores):
+    """Every token is a row. Tags may have parts, such as `A|,`: then there are figures of each part, too."""
+
+    def __init__(self, split: Split, config: Config, device: torch.device) -> None:
+        super().__init__(split, config, device)
+        self._labels = split.outputs.labels
+
+    def add(self, model: Model, batch: Batch) -> Tensor:
+        logits = model(**batch.arguments())[0].flatten(0, 1)
+        targets = batch.targets.flatten()
+        self._tally.add(logits, targets)
+        return cross_entropy(logits, targets)[None].double()
+
+    def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
+        whole = super().evaluation(sums, counts)
+        parts = classes_of_parts(self._labels, counts[0])
+        return replace(whole, figures=whole.figures | part_figures(parts), parts=parts)
+
+
 class TextScores:
     """A language model is evaluated twice, and predicts each token once each time: `carried` from the beginning of each
     document to its end, and on windows of `evaluation.window` tokens, each from a fresh state."""
@@ -143,6 +165,7 @@ SCORES: dict[Task, type[Scores]] = {
     "regress": NumberScores,
     "write": TextScores,
     "write_by_label": TextScores,
+    "tag": TagScores,
 }
 
 

@@ -3,7 +3,7 @@ import pytest
 from seq.config import Config, DataConfig
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.inference import samples
-from seq.inference.samples import SampleWriter
+from seq.inference.samples import TextSamples
 
 TEXT = "The quick brown fox jumps over the lazy dog. " * 3 + "It was a bright cold day in April, and the clocks struck."
 
@@ -18,7 +18,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def score(corpus: Corpus, *texts: str) -> dict[str, float]:
-    each, together = SampleWriter(Config(), corpus).score([{"text": text} for text in texts])
+    each, together = TextSamples(Config(), corpus).score([{"text": text} for text in texts])
     assert [sample["text"] for sample in each] == list(texts)
     if len(texts) == 1:
         assert each == [{"text": texts[0]} | together]
@@ -48,4 +48,4 @@ def test_what_cannot_be_said_is_left_out(corpus: Corpus) -> None:
 
 def test_no_samples_have_no_figures(corpus: Corpus) -> None:
     """`generation.prompts=[]` asks for none."""
-    assert SampleWriter(Config(), corpus).score([]) == ([], {})
+    assert TextSamples(Config(), corpus).score([]) == ([], {})

@@ -83,7 +83,40 @@ def check_numbers(rank: int) -> None:
         assert result.figures["r2"] == pytest.approx(r2_score(guesses, truth).item(), rel=1e-5)
 
 
-CHECKS = {"sets": check_sets, "numbers": check_numbers}
+def check_tags(rank: int) -> None:
+    """Tags with two parts: each figure again from single tokens."""
+    labels = ("a|", "a|.", "A|", "A|.", "A|,")
+    random = np.random.default_rng(5)
+    sequences = RaggedArray.of([random.integers(4, 9, length) for length in (1, 5, 3, 7, 2)])
+    tags = RaggedArray(random.integers(0, 5, len(sequences.values)), sequences.offsets)
+    split = Split.of(sequences, tags, 0, "tag", Outputs(labels=labels))
+    about = {"kind": "tagger", "hidden_size": 4, "embedding_dim": 4, "ngrams": 3}
+    tree = {"model": about, "data": {"tokenizer": "tokens"}, "batch": {"shards": 3}}
+    config = parse_config(tree, where="test")
+    model = build_model(config, vocab_size=9, num_outputs=5)
+    with torch.no_grad():
+        model.output.weight.mul_(9)
+    result = evaluate(model, split, config, torch.device("cpu"))
+    guesses, loss = list[int](), 0.0
+    for row in range(len(sequences)):
+        inputs, lengths = (torch.from_numpy(part) for part in sequences.pad(np.array([row])))
+        logits = model.eval()(inputs, lengths)[0][0]
+        guesses += logits.argmax(-1).tolist()
+        truth = torch.from_numpy(tags.take(np.array([row])).values)
+        loss += torch.nn.functional.cross_entropy(logits, truth, reduction="sum").item()
+    hits = [guess == true for guess, true in zip(guesses, tags.values.tolist(), strict=True)]
+    assert result.figures["accuracy"] == sum(hits) / len(hits)
+    assert result.figures["loss"] == pytest.approx(loss / len(hits), rel=1e-5)
+    assert result.parts is not None
+    for part in result.parts:
+        inside = [labels[place].split("|")[part["part"] - 1] == part["label"] for place in range(5)]
+        true, predicted = ([inside[place] for place in places] for places in (tags.values.tolist(), guesses))
+        both = sum(a and b for a, b in zip(true, predicted, strict=True))
+        assert part["f1"] == pytest.approx(2 * both / max(1, sum(true) + sum(predicted)))
+    assert {"macro_f1_1", "macro_f1_2"} < result.figures.keys()
+
+
+CHECKS = {"tags": check_tags, "sets": check_sets, "numbers": check_numbers}
 
 
 @pytest.mark.slow

@@ -1,0 +1,29 @@
+"""What a run shows of its model at each evaluation, by task: texts that it writes, or what it says of texts that it has not seen."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from seq.config import Config, Task
+from seq.data.corpus import Corpus
+from seq.inference.samples import TextSamples
+from seq.inference.tag import TagSamples
+from seq.models import Model
+
+
+class SampleWriter(Protocol):
+    def write(self, model: Model, step: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """Samples, each with `prompt` and `text`, perhaps `label` and the `truth`; and figures of all together. The model is
+        left in training mode."""
+        ...
+
+
+SAMPLES: dict[Task, Callable[[Config, Corpus], SampleWriter]] = {
+    "write": TextSamples,
+    "write_by_label": TextSamples,
+    "tag": TagSamples,
+}
+
+
+def sample_writer(config: Config, corpus: Corpus) -> SampleWriter | None:
+    """None for a task without samples."""
+    return SAMPLES[config.task](config, corpus) if config.task in SAMPLES else None
