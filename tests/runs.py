@@ -16,10 +16,9 @@ def words(folder: Path, kind: str, *more: str) -> list[str]:
     """A small run, as a command line. `kind`: a config, or `labels` or `number`, what a classifier predicts, or `tagger`."""
     if kind == "tagger":
         rows = folder / "tagged.jsonl"
-        tagged = [{"text": [str(n * k % 13) for k in range(n % 9 + 1)], "n": n} for n in range(1, 100)]
-        lines = [
-            row | {"label": [f"{'aA'[int(t) % 2]}|{'.,'[int(t) % 3 == 0]}" for t in row["text"]]} for row in tagged
-        ]
+        texts = [[n * k % 13 for k in range(n % 9 + 1)] for n in range(1, 100)]
+        tags = [[f"{'aA'[number % 2]}|{'.,'[number % 3 == 0]}" for number in text] for text in texts]
+        lines = [{"text": list(map(str, text)), "label": own} for text, own in zip(texts, tags, strict=True)]
         rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
         more = ("data.source=json", f"data.files.train={rows}", "data.subset=null", "data.max_length=6", *more)
         kind = "punctuation"
