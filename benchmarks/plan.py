@@ -35,7 +35,7 @@ class Virtual:
         share = np.exp(-((np.log(lengths) - np.log(60)) ** 2) / 2 / 0.6**2) / lengths
         counts = np.floor(share / share.sum() * sequences).astype(np.int64)
         counts[-1] += sequences - counts.sum()
-        self.by_length = LengthOrder(lengths, np.concatenate(([0], np.cumsum(counts))), Identity())  # type: ignore[arg-type]
+        self.by_length = LengthOrder(lengths[:, None], np.concatenate(([0], np.cumsum(counts))), Identity())  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self.by_length)

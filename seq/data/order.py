@@ -1,6 +1,7 @@
 """The order of a split's sequences: by length, and shuffled without an array of the split's size."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -16,10 +17,15 @@ _ROUNDS = 6
 @dataclass(frozen=True)
 class LengthOrder:
     """All sequences of a split, the longest first, in G length groups. Only the histogram is in memory; `order` may be
-    a mapped file."""
+    a mapped file.
 
-    length: Ints
-    """(G,) time steps of each length group, falling."""
+    A sequence may be a pair, of a source and a target: then its group has the same two lengths. Pairs are in the order of the
+    source's length. Among equal sources the target's falls, and for the next shorter source it rises, and so on in turn, so that
+    neighbours are alike in both.
+    """
+
+    lengths: Ints
+    """(G, D) time steps of a sequence of each length group; D = 2 for pairs, else 1."""
     start: Ints
     """(G + 1,) the position at which each length group begins; the last is the number of sequences."""
     order: Ints
@@ -27,25 +33,58 @@ class LengthOrder:
 
     @classmethod
     def of(cls, lengths: Ints) -> Self:
-        """`lengths` (n,): time steps of each sequence, n >= 1."""
-        order = np.argsort(-lengths.astype(np.int64), kind="stable")
-        distinct, counts = np.unique(lengths, return_counts=True)
-        start = np.concatenate(([0], np.cumsum(counts[::-1])))
-        return cls(distinct[::-1].astype(np.int64), start, order.astype(smallest_dtype(len(order))))
+        """`lengths` (n,) or (n, 2): time steps of each sequence, n >= 1."""
+        table = lengths.astype(np.int64).reshape(len(lengths), -1)
+        first, last = table[:, 0], table[:, -1]
+        turn = np.unique(first, return_inverse=True)[1] % 2  # whether the target's length falls or rises
+        order = np.lexsort((np.where(turn, last, -last), -first))
+        ordered = table[order]
+        start = np.flatnonzero(np.concatenate(([True], (ordered[1:] != ordered[:-1]).any(1), [True])))
+        return cls(ordered[start[:-1]], start, order.astype(smallest_dtype(len(order))))
 
     def __len__(self) -> int:
         return int(self.start[-1])
 
+    @cached_property
+    def length(self) -> Ints:
+        """(G,) time steps of each group, of source and target together."""
+        return np.asarray(self.lengths.sum(1))
+
+    def group_of(self, positions: NDArray[np.int64] | int) -> NDArray[np.int64]:
+        places: NDArray[np.int64] = np.searchsorted(self.start, positions, side="right") - 1
+        return places
+
+    def longest(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The time steps that each of the positions `starts[i]` to `stops[i] - 1` is padded to; of source and target together."""
+        last = len(self.lengths) - 1
+        first, end = self.group_of(np.minimum(starts, len(self) - 1)), self.group_of(stops - 1).clip(0, last)
+        if self.lengths.shape[1] == 1:
+            return np.asarray(self.lengths[first, 0], np.int64)
+        level = np.log2((end - first).clip(0) + 1).astype(np.int64)
+        # The two halves overlap, which does not matter for a maximum.
+        pair = self._maxima[level, first], self._maxima[level, (end - 2**level + 1).clip(0)]
+        return np.asarray(np.maximum(*pair).sum(-1))
+
+    @cached_property
+    def _maxima(self) -> Ints:
+        """(levels, G, D): the largest lengths of the 2^level groups from each one on."""
+        levels = [self.lengths.astype(np.int64)]
+        while 2 ** len(levels) <= len(self.lengths):
+            half = 2 ** (len(levels) - 1)
+            shifted = np.concatenate((levels[-1][half:], levels[-1][-1:].repeat(half, axis=0)))
+            levels.append(np.maximum(levels[-1], shifted))
+        return np.stack(levels)
+
     def save(self, stem: Path) -> None:
-        """Write `<stem>.length.npy`, `<stem>.start.npy` and `<stem>.order.npy`."""
-        for part in ("length", "start", "order"):
+        """Write `<stem>.lengths.npy`, `<stem>.start.npy` and `<stem>.order.npy`."""
+        for part in ("lengths", "start", "order"):
             np.save(f"{stem}.{part}.npy", getattr(self, part))
 
     @classmethod
     def open(cls, stem: Path) -> Self:
         """Read the histogram and map the order: ranks share its pages, and a step reads only its own rows."""
-        length, start = (np.load(f"{stem}.{part}.npy") for part in ("length", "start"))
-        return cls(length, start, np.asarray(np.load(f"{stem}.order.npy", mmap_mode="r")))
+        lengths, start = (np.load(f"{stem}.{part}.npy") for part in ("lengths", "start"))
+        return cls(lengths, start, np.asarray(np.load(f"{stem}.order.npy", mmap_mode="r")))
 
 
 def permute(places: NDArray[np.int64], size: NDArray[np.int64] | int, seed: Words | int) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ class Span:
     start: int
     stop: int
     longest: int
-    """Time steps of the longest; 0 if empty."""
+    """Time steps that all are padded to; 0 if empty."""
     tokens: int
     """Time steps of all."""
 
@@ -69,6 +69,8 @@ class ShardSizes(NamedTuple):
     rows: NDArray[np.int64]
     tokens: NDArray[np.int64]
     padded_tokens: NDArray[np.int64]
+    target_tokens: NDArray[np.int64]
+    """Of pairs, time steps of the targets alone; else as `tokens`."""
 
 
 class Plan:
@@ -77,23 +79,36 @@ class Plan:
 
     def __init__(self, by_length: LengthOrder, *, shards: int, tokens: int, rows: int) -> None:
         self.by_length, self.size, self.shards = by_length, len(by_length), shards
-        self.tokens_before = np.concatenate(([0], np.cumsum(np.diff(by_length.start) * by_length.length)))
+        counts = np.diff(by_length.start)[:, None]
+        self.tokens_before = np.concatenate(
+            (np.zeros_like(by_length.lengths[:1]), np.cumsum(counts * by_length.lengths, 0))
+        )
+        """(G + 1, D) time steps of all sequences before each group."""
         self._cut(lambda longest: shards * max(1, min(rows, tokens // longest)))
 
     def _cut(self, rows_of_step: Callable[[int], int]) -> None:
         """Cut the order into runs of steps with equal row counts, at most two runs for each length group."""
         starts, sizes, counts, position = [], [], [], 0
         while position < self.size:
-            here = int(self._group_of(position))
+            here = int(self.by_length.group_of(position))
             size = rows_of_step(int(self.by_length.length[here]))
-            # The last step of a group includes sequences of the next, shorter, group.
-            count = max(1, (int(self.by_length.start[here + 1]) - position) // size)
+            count = (int(self.by_length.start[here + 1]) - position) // size
+            if count == 0:  # the last step of a group includes sequences of the next ones, where a target may be longer
+                size, count = self._that_fits(position, size, rows_of_step), 1
             starts.append(position)
             sizes.append(size)
             counts.append(count)
             position += size * count
         self._run_start, self._run_size = np.array(starts), np.array(sizes)
         self._run_step = np.concatenate(([0], np.cumsum(counts)))
+
+    def _that_fits(self, position: int, size: int, rows_of_step: Callable[[int], int]) -> int:
+        """The most rows, at most `size`, that a step from `position` on may have."""
+        while True:
+            longest = self.by_length.longest(np.array([position]), np.array([min(position + size, self.size)]))
+            if (fitting := rows_of_step(int(longest[0]))) >= size:
+                return size
+            size = fitting
 
     def __len__(self) -> int:
         """Steps in an epoch: the same in every epoch and on every rank."""
@@ -114,12 +129,12 @@ class Plan:
         """Sizes of all shards, without a loop: with a thousand ranks there are thousands of shards."""
         cuts = self.cuts(step)
         rows: NDArray[np.int64] = cuts[1:] - cuts[:-1]
-        longest = self.by_length.length[self._group_of(np.minimum(cuts[:-1], self.size - 1))].astype(np.int64)
-        return ShardSizes(rows, np.diff(self._tokens_up_to(cuts)), rows * longest)
+        tokens = np.diff(self._tokens_up_to(cuts), axis=0)
+        return ShardSizes(rows, tokens.sum(1), rows * self.by_length.longest(cuts[:-1], cuts[1:]), tokens[:, -1])
 
     def largest_shard(self) -> Span:
-        """The shard with the most padded tokens. Within a run, steps have equal row counts and falling lengths, so only the
-        first step of each run is examined."""
+        """The shard with the most padded tokens. A run's steps are all of one group, or it has one step, so only the first step of
+        each run is examined."""
         steps = [self.step(int(step)) for step in self._run_step[:-1]]
         best = max(steps, key=lambda step: int(self.shards_of(step).padded_tokens.max()))
         largest = int(self.shards_of(best).padded_tokens.argmax())
@@ -136,24 +151,21 @@ class Plan:
     def sequences(self, positions: NDArray[np.int64], *, seed: int | None, epoch: int) -> NDArray[np.int64]:
         """The sequences (rows of the data set) at these positions in `epoch`; with `seed=None`, unshuffled."""
         if seed is not None:
-            groups, own = np.unique(self._group_of(positions), return_inverse=True)
+            groups, own = np.unique(self.by_length.group_of(positions), return_inverse=True)
             start, stop = self.by_length.start[groups], self.by_length.start[groups + 1]
-            keys = [derive_seed(seed, "order", epoch, length) for length in self.by_length.length[groups].tolist()]
+            keys = [derive_seed(seed, "order", epoch, *lengths) for lengths in self.by_length.lengths[groups].tolist()]
             shuffled = permute(positions - start[own], (stop - start)[own], np.array(keys, np.uint64)[own])
             positions = start[own] + shuffled
         return self.by_length.order[positions].astype(np.int64)
 
     def _span(self, start: int, stop: int) -> Span:
-        before, after = self._tokens_up_to(np.array([start, stop]))
-        longest = int(self.by_length.length[self._group_of(start)]) if stop > start else 0
+        before, after = self._tokens_up_to(np.array([start, stop])).sum(1)
+        longest = int(self.by_length.longest(np.array([start]), np.array([stop]))[0]) if stop > start else 0
         return Span(start, stop, longest, int(after - before))
 
     def _tokens_up_to(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        here = np.minimum(self._group_of(positions), len(self.by_length.length) - 1)
+        """(N, D) time steps of all sequences before each position."""
+        here = np.minimum(self.by_length.group_of(positions), len(self.by_length.lengths) - 1)
         inside: NDArray[np.int64] = positions - self.by_length.start[here]
-        before: NDArray[np.int64] = self.tokens_before[here] + inside * self.by_length.length[here]
+        before: NDArray[np.int64] = self.tokens_before[here] + inside[:, None] * self.by_length.lengths[here]
         return before
-
-    def _group_of(self, positions: NDArray[np.int64] | int) -> NDArray[np.int64]:
-        places: NDArray[np.int64] = np.searchsorted(self.by_length.start, positions, side="right") - 1
-        return places

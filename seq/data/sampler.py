@@ -151,7 +151,8 @@ class StreamDistributedSampler(ShardSampler):
 
     def _sizes(self, windows: Windows) -> ShardSizes:
         length = windows.length.reshape(self.num_shards, self.rows)
-        return ShardSizes((length > 0).sum(1), length.sum(1), self.rows * length.max(1).clip(1))
+        tokens = length.sum(1)
+        return ShardSizes((length > 0).sum(1), tokens, self.rows * length.max(1).clip(1), tokens)
 
     @lru_cache(maxsize=2)  # noqa: B019  # a sampler lives as long as its run
     def _epoch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -91,7 +91,7 @@ def _describe(run: Run) -> dict[str, Any]:
 def describe_split(split: Split) -> dict[str, Any]:
     """`rows`, `tokens`, and a histogram: `lengths[i]` rows have `edges[i]` to `edges[i + 1] - 1` time steps."""
     lengths, counts = split.by_length.length, np.diff(split.by_length.start)
-    whole = np.arange(int(lengths[-1]), int(lengths[0]) + 2)
+    whole = np.arange(int(lengths.min()), int(lengths.max()) + 2)
     edges = whole if len(whole) <= BINS + 1 else np.linspace(whole[0], whole[-1], BINS + 1).round()
     histogram, _ = np.histogram(lengths, bins=edges, weights=counts)
     return {

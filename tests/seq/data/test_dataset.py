@@ -8,7 +8,7 @@ from seq.data.ragged import RaggedArray
 from seq.data.targets import IGNORE_INDEX
 
 SEQUENCES = RaggedArray(np.array([1, 5, 6, 7, 1, 8], np.uint8), np.array([0, 4, 6]))
-PIECES = ShardSizes(np.array([1, 1]), np.array([3, 1]), np.array([3, 1]))
+PIECES = ShardSizes(np.array([1, 1]), *[np.array([3, 1])] * 3)
 
 
 def shard(*rows: int) -> Shard:

@@ -21,6 +21,43 @@ def test_the_largest_shard_is_the_largest(lengths: list[int], shards: int, token
     assert len(own) * max(own) == max(len(part) * max(part, default=0) for part in everything)
 
 
+Pairs = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=200)
+
+
+@given(Pairs, st.integers(1, 6), st.integers(60, 200), st.integers(1, 16), st.integers(0, 3))
+def test_pairs_come_once_within_the_budget(
+    pairs: list[tuple[int, int]], shards: int, tokens: int, rows: int, epoch: int
+) -> None:
+    """Of pairs, both sides are padded and counted; the sizes of all shards are known without looking at the rows."""
+    table = np.array(pairs)
+    plan = Plan(LengthOrder.of(table), shards=shards, tokens=tokens, rows=rows)
+    seen, largest = list[int](), 0
+    for step in plan.shuffled_steps(range(len(plan)), seed=1, epoch=epoch):
+        cuts, sizes = plan.cuts(step), plan.shards_of(step)
+        for number in range(shards):
+            chosen = plan.sequences(np.arange(cuts[number], cuts[number + 1]), seed=1, epoch=epoch)
+            own = table[chosen] if len(chosen) else np.zeros((1, 2), np.int64)
+            padded = len(chosen) * int(own.max(0).sum())
+            assert [int(part[number]) for part in sizes] == [len(chosen), own.sum(), padded, own[:, 1].sum()]
+            assert len(chosen) <= max(1, rows)
+            assert padded <= tokens or len(chosen) == 1
+            seen, largest = seen + chosen.tolist(), max(largest, padded)
+    assert sorted(seen) == list(range(len(pairs)))
+    assert plan.largest_shard().padded_tokens == largest
+
+
+def test_padding_of_pairs() -> None:
+    """Words and their sounds: two lengths that go together, from 3 to 25 and 2 to 22."""
+    random = np.random.default_rng(0)
+    source = random.normal(8.5, 2.3, 100_000).round().clip(3, 25)
+    pairs = np.column_stack((source, (source - 1 + random.normal(0, 1.2, len(source))).round().clip(2, 22)))
+    plan = Plan(LengthOrder.of(pairs), shards=4, tokens=1024, rows=64)
+    sizes = [plan.shards_of(plan.step(step)) for step in range(len(plan))]
+    assert (
+        1 - sum(int(step.tokens.sum()) for step in sizes) / sum(int(step.padded_tokens.sum()) for step in sizes) < 0.03
+    )
+
+
 def test_planning_for_a_billion_sequences() -> None:
     """A step of 1,024 shards is planned from the histogram alone."""
     sampler = BucketedDistributedSampler(

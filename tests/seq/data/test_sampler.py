@@ -90,7 +90,8 @@ def test_shapes_known_without_the_rows() -> None:
     for shard in sampler:
         sizes = shard.sizes
         own = [lengths[row] for row in shard.sequences]
-        assert [part[shard.shard] for part in sizes] == [len(own), sum(own), len(own) * max(own, default=0)]
+        expected = [len(own), sum(own), len(own) * max(own, default=0), sum(own)]
+        assert [part[shard.shard] for part in sizes] == expected
 
 
 def test_epochs_and_seeds_differ_and_repeat() -> None:

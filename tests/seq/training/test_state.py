@@ -7,7 +7,14 @@ from seq.training.state import Progress
 
 def test_progress_counts() -> None:
     progress = Progress()
-    progress.advance(ShardSizes(rows=np.array([2, 1]), tokens=np.array([7, 3]), padded_tokens=np.array([8, 3])))
+    progress.advance(
+        ShardSizes(
+            rows=np.array([2, 1]),
+            tokens=np.array([7, 3]),
+            padded_tokens=np.array([8, 3]),
+            target_tokens=np.array([7, 3]),
+        )
+    )
     figures = progress.figures()
     assert (progress.step, figures["tokens_seen"], figures["examples_seen"]) == (1, 10, 3)
     assert figures["padding_fraction"] == pytest.approx(1 - 10 / 11)
