@@ -3,6 +3,7 @@
 python -m benchmarks.own_sets FOLDER      writes NAME-train.csv and NAME-test.csv, or .txt, for each set
 """
 
+import ast
 import csv
 import hashlib
 import importlib
@@ -12,6 +13,7 @@ import sys
 import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -51,6 +53,20 @@ def code() -> Rows:
     """Lines of Python's library, by package."""
     lines = [(line.strip()[:120], path.parent.name) for path, text in _library() for line in text.splitlines()]
     return [(line, package) for line, package in lines if len(line) >= 15]
+
+
+def docstrings() -> Rows:
+    """Paragraphs of docstrings of Python's library, by package."""
+    found: Rows = []
+    for path, text in _library():
+        with suppress(SyntaxError):
+            nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, DOCUMENTED)]
+            paragraphs = [part for node in nodes for part in re.split(r"\n\s*\n", ast.get_docstring(node) or "")]
+            found += [(" ".join(part.split())[:200], path.parent.name) for part in paragraphs if len(part) >= 30]
+    return found
+
+
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def _of_faker(provider: str, attributes: tuple[str, ...]) -> Rows:
@@ -93,7 +109,9 @@ def manual() -> Iterable[str]:
     return [topics[name] for name in sorted(topics)]
 
 
-CLASSES: dict[str, Callable[[], Rows]] = {f.__name__: f for f in (first_names, places, words, sentences, code)}
+CLASSES: dict[str, Callable[[], Rows]] = {
+    f.__name__: f for f in (first_names, places, words, sentences, code, docstrings)
+}
 TEXTS: dict[str, Callable[[], Iterable[str]]] = {f.__name__: f for f in (century, speaker, library, manual)}
 
 

@@ -4,7 +4,15 @@ The text under a field is its documentation: `train_ddp.py --help` prints it.
 """
 
 from seq.config.data import DataConfig, FilesConfig
-from seq.config.model import MAX_NGRAM, ClassifierConfig, GRUConfig, LanguageModelConfig, TaggerConfig, Task
+from seq.config.model import (
+    MAX_NGRAM,
+    ClassifierConfig,
+    GRUConfig,
+    LanguageModelConfig,
+    TaggerConfig,
+    Task,
+    TransducerConfig,
+)
 from seq.config.run import CheckpointConfig, Config, EvaluationConfig, GenerationConfig, LoggingConfig, RunConfig
 from seq.config.section import Section
 from seq.config.training import BatchConfig, OptimizerConfig, SyncConfig, TrainConfig
@@ -29,4 +37,5 @@ __all__ = [
     "TaggerConfig",
     "Task",
     "TrainConfig",
+    "TransducerConfig",
 ]

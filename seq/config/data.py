@@ -18,7 +18,7 @@ class FilesConfig(Section):
 
 class DataConfig(Section):
     source: str = "names"
-    """Built in: `names`, `speeches`, `punctuation`. Otherwise what `datasets.load_dataset` takes first: `csv`, `text`, `json`,
+    """Built in: `names`, `speeches`, `punctuation`, `pronunciation`. Otherwise what `datasets.load_dataset` takes first: `csv`, `text`, `json`,
     `parquet`, a directory, or a hub id."""
     subset: str | None = None
     """Configuration name of a hub data set; for `speeches`, `since-YEAR`, or `since-YEAR-recent`: from 1981 on two to four
@@ -34,14 +34,15 @@ class DataConfig(Section):
     """Column that holds the text; several (`[title, body]`) are read one after the other, with a token between them. For a tagger,
     a list of tokens, or text with a space between them."""
     label: str = "label"
-    """Column that holds the label, the labels or the number to predict (classifiers), or a tag for each token (taggers)."""
+    """Column that holds the label, the labels or the number to predict (classifiers), a tag for each token (taggers), or
+    the text to be written (transducers)."""
     label_separator: Annotated[str, Field(min_length=1)] = ";"
     """Between the labels of a row (`model.target=labels`), in files whose columns hold only text; an empty field has none."""
     unit: Literal["line", "paragraph", "document", "window"] = "paragraph"
     """Where a language model's training text is cut into sequences; `window`: every `max_length` tokens;
     `document`: not at all."""
     max_length: Positive = 256
-    """Longest training sequence, in tokens of text (markers not counted); not for `unit=document`."""
+    """Longest training sequence, in tokens of text (markers not counted), also of a target; not for `unit=document`."""
     evaluation_max_length: Positive = 65536
     """A language model's validation and test splits are whole documents. A longer document is cut into pieces that are read
     side by side."""
@@ -58,6 +59,8 @@ class DataConfig(Section):
     """Most words or subwords, the 256 bytes included; or most tokens."""
     min_count: Positive = 1
     """Characters and tokens that occur less often in the training text become the unknown id; words and subwords are spelled."""
+    target_tokenizer: Literal["characters", "tokens"] = "characters"
+    """Of a transducer's targets: `characters`, or `tokens` with a space between them."""
     lowercase: bool = False
     """Convert the text to lower case first."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -7,9 +7,9 @@ from pydantic import Field, model_validator
 from seq.config.section import Dropout, Positive, Section
 
 Path = Literal["auto", "dense", "packed", "scan"]
-Task = Literal["classify", "classify_many", "regress", "write", "write_by_label", "tag"]
+Task = Literal["classify", "classify_many", "regress", "write", "write_by_label", "tag", "transduce"]
 """What the model predicts: for a text a label, any number of labels, or a number; the next token; the next token of a text
-with a label; a tag for each token."""
+with a label; a tag for each token; another sequence."""
 
 
 MAX_NGRAM = 8
@@ -98,3 +98,16 @@ class TaggerConfig(GRUConfig):
     @property
     def task(self) -> Task:
         return "tag"
+
+
+class TransducerConfig(GRUConfig):
+    kind: Literal["transducer"] = "transducer"
+    """Another sequence, token by token, with attention to the one that was read."""
+    bidirectional: bool = True
+    """The encoder reads the sequence in both directions. Its states and the decoder's have `hidden_size` per direction."""
+    attention_dropout: Dropout = 0.0
+    """Dropout of the attention's weights."""
+
+    @property
+    def task(self) -> Task:
+        return "transduce"

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, model_validator
 
 from seq.config.data import DataConfig
-from seq.config.model import ClassifierConfig, LanguageModelConfig, TaggerConfig, Task
+from seq.config.model import ClassifierConfig, LanguageModelConfig, TaggerConfig, Task, TransducerConfig
 from seq.config.section import Count, Positive, Section
 from seq.config.training import BatchConfig, OptimizerConfig, SyncConfig, TrainConfig
 
@@ -16,6 +16,7 @@ FIGURES: dict[Task, tuple[str, ...]] = {
     "regress": ("loss", "mse", "mae", "r2"),
     "write": _OF_TEXT,
     "tag": ("loss", "accuracy", "macro_f1", "macro_f1_1", "macro_f1_2", "macro_f1_3"),
+    "transduce": ("loss", "accuracy", "sequence_error", "token_error", "plain_sequence_error", "plain_token_error"),
     "write_by_label": _OF_TEXT,
 }
 """By which figures of an evaluation the weights of a run can be chosen (`checkpoint.best`)."""
@@ -45,6 +46,10 @@ class EvaluationConfig(Section):
     window: Positive = 64
     """A language model is also evaluated on windows of this many tokens, each from a fresh state, to compare it with models
     of fixed context."""
+    ignore: str = ""
+    """Characters of a transducer's targets that do not count in its `plain_` error rates, such as 012, the marks of stress."""
+    beam: Positive = 1
+    """Beams of the search with which a transducer's outputs are found (1: greedy)."""
 
 
 class GenerationConfig(Section):
@@ -98,7 +103,9 @@ class LoggingConfig(Section):
 class Config(Section):
     run: RunConfig = RunConfig()
     data: DataConfig = DataConfig()
-    model: Annotated[ClassifierConfig | LanguageModelConfig | TaggerConfig, Discriminator("kind")] = ClassifierConfig()
+    model: Annotated[
+        ClassifierConfig | LanguageModelConfig | TaggerConfig | TransducerConfig, Discriminator("kind")
+    ] = ClassifierConfig()
     batch: BatchConfig = BatchConfig()
     train: TrainConfig = TrainConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -115,7 +122,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _sections_agree(self) -> "Config":
         faults = []
-        stream, language = self.batch.order == "stream", self.model.kind == "language_model"
+        stream, writes = self.batch.order == "stream", self.model.kind in ("language_model", "transducer")
         if stream and self.task != "write":
             faults.append("batch.order=stream is for model.kind=language_model with model.condition=none only")
         if stream and (self.data.unit, self.data.too_long) != ("document", "auto"):
@@ -123,19 +130,26 @@ class Config(Section):
         if stream and self.train.teacher_forcing != 1.0:
             faults.append("train.teacher_forcing below 1 needs batch.order=bucketed")
         whole = self.task == "write" and self.data.unit == "document"
-        if not whole and self.data.max_length + 2 > self.batch.tokens:
+        longest = (self.data.max_length + 2) * (2 if self.task == "transduce" else 1)
+        if not whole and longest > self.batch.tokens:
             faults.append(
                 f"batch.tokens ({self.batch.tokens}) must hold one sequence: at least data.max_length + 2 markers "
-                f"({self.data.max_length + 2})"
+                f"({longest}{', for source and target' if self.task == 'transduce' else ''})"
             )
-        if not language and self.train.teacher_forcing != 1.0:
-            faults.append("train.teacher_forcing is for model.kind=language_model only; leave it at 1.0")
+        if not writes and (self.train.teacher_forcing, self.train.teacher_forcing_end) != (1.0, None):
+            faults.append("train.teacher_forcing is for language models and transducers only; leave it at 1.0")
+        if stream and self.train.teacher_forcing_end is not None:
+            faults.append("train.teacher_forcing_end needs batch.order=bucketed")
+        if self.task in ("classify_many", "regress") and self.train.label_smoothing:
+            faults.append(
+                "train.label_smoothing is for single labels and tokens, not for model.target=labels or number"
+            )
         if self.task not in ("write", "tag") and self.data.too_long == "split":
             faults.append("data.too_long=split is for texts without labels; choose error, drop or truncate")
         if (self.task == "tag") != (self.data.tokenizer == "tokens"):
             faults.append("data.tokenizer=tokens and model.kind=tagger go together: a tagger reads whole tokens")
-        if self.task == "tag" and self.run.recipe == "auto":
-            faults.append("run.recipe=auto has no rules for model.kind=tagger; set run.recipe=none")
+        if self.task in ("tag", "transduce") and self.run.recipe == "auto":
+            faults.append(f"run.recipe=auto has no rules for model.kind={self.model.kind}; set run.recipe=none")
         if self.checkpoint.best not in (None, *FIGURES[self.task]):
             faults.append(f"checkpoint.best={self.checkpoint.best}: this model has {', '.join(FIGURES[self.task])}")
         if self.checkpoint.best and (self.data.validation_fraction == 0 or self.data.train_on_validation):

@@ -36,7 +36,11 @@ class TrainConfig(Section):
     """On CPUs, compute fp32 products with oneDNN. It is up to twice as fast, and is refused on a processor that does not
     keep the products exact."""
     teacher_forcing: Fraction = 1.0
-    """Probability that a language model is fed the true previous token, else its own prediction (0: free running)."""
+    """Probability that a language model or a decoder is fed the true previous token, else its own prediction (0: free running)."""
+    teacher_forcing_end: Fraction | None = None
+    """The same probability at the end of the run; between, it falls linearly (scheduled sampling). None: it stays."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of a target's probability that is spread over all classes in training."""
     average_last: Fraction = 0.0
     """Evaluate and export the mean of the weights over this last share of the steps (0: the weights as they are)."""
     patience: Count = 0
@@ -60,6 +64,9 @@ class OptimizerConfig(Section):
     """Peak learning rate of AdamW, reached after `warmup_steps`."""
     betas: tuple[Dropout, Dropout] = (0.9, 0.999)
     """Decay rates of AdamW's averages of the gradient and of its square. N-gram tables use the second only."""
+    table_lr: Annotated[float, Field(gt=0)] = 1.0
+    """The rate of n-gram tables, as a multiple of `lr`. In a long text each of its many n-grams counts little, so it must be
+    learned faster."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Decoupled weight decay of matrices; vectors (biases) have none."""
     warmup_steps: Count = 100

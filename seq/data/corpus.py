@@ -47,7 +47,7 @@ class Split:
         cls, sequences: RaggedArray, targets: Coded, num_characters: int, task: Task, outputs: Outputs = NO_OUTPUTS
     ) -> "Split":
         """Sorts the sequences by length."""
-        by_length = LengthOrder.of(TARGETS[task].time_steps(sequences))
+        by_length = LengthOrder.of(TARGETS[task].time_steps(sequences, targets))
         return cls(
             sequences=sequences,
             targets=targets,
@@ -62,8 +62,9 @@ class Split:
 
     @property
     def lengths(self) -> Ints:
-        """Time steps of each sequence."""
-        return TARGETS[self.task].time_steps(self.sequences)
+        """Time steps of each sequence; of pairs, those of source and target together."""
+        steps = TARGETS[self.task].time_steps(self.sequences, self.targets)
+        return steps if steps.ndim == 1 else np.asarray(steps.sum(1))
 
 
 class Vocabulary(Protocol):
@@ -157,7 +158,7 @@ def _write(folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | 
         options: dict[str, Any] = {name: getattr(config, name) for name in ("lowercase", "min_count", "vocab_size")}
         tokenizer = Tokenizer.train(config.tokenizer, texts, **options)
     if outputs is None:
-        outputs = TARGETS[task].learn(splits["train"].targets or ())
+        outputs = TARGETS[task].learn(splits["train"].targets or (), config)
     encoded = encode_splits(splits, task, tokenizer, outputs, config, notes)
     for name, (sequences, _) in encoded.items():
         if unknown := int((sequences.values == UNKNOWN).sum()):

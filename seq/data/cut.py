@@ -13,10 +13,21 @@ from numpy.typing import NDArray
 
 from seq.config import DataConfig
 from seq.data.ragged import Ints, RaggedArray, slices
-from seq.data.tokenizer import EOS, Tokenizer
+from seq.data.tokenizer import BOS, EOS, Tokenizer
 from seq.errors import UserError
 
 Unit = Literal["line", "paragraph", "document", "window"]
+
+
+def frame(texts: RaggedArray) -> RaggedArray:
+    """BOS and EOS around each text."""
+    offsets = texts.offsets + 2 * np.arange(len(texts) + 1)
+    values = np.empty(offsets[-1], texts.values.dtype)
+    inside = np.ones(len(values), bool)
+    inside[offsets[:-1]] = inside[offsets[1:] - 1] = False
+    values[inside] = texts.values
+    values[offsets[:-1]], values[offsets[1:] - 1] = BOS, EOS
+    return RaggedArray(values, offsets)
 
 
 def cut_streams(streams: RaggedArray, unit: Unit, newline: int) -> RaggedArray:

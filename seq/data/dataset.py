@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -16,7 +17,7 @@ from seq.data.ragged import Ints, RaggedArray, pad_slices
 from seq.data.targets import TARGETS, Coded
 from seq.data.tokenizer import PAD
 
-MOVED = ("inputs", "targets", "continues", "preceding", "labels")
+MOVED = ("inputs", "targets", "continues", "preceding", "labels", "target_inputs")
 """The parts of a batch that the device needs."""
 
 
@@ -42,10 +43,17 @@ class Batch(NamedTuple):
     """(B, MAX_NGRAM - 1) int64, in stream order: the tokens before the row in its document, else zero."""
     labels: Tensor | None = None
     """(B,) int64, for a language model that writes by label."""
+    target_inputs: Tensor | None = None
+    """(B, T') int64, for a transducer: the tokens before its targets."""
+    target_lengths: Tensor | None = None
+    """(B,) int64, of these, on the CPU."""
+    rows: NDArray[np.int64] | None = None
+    """Rows of the data set; none for a dummy row."""
 
     def arguments(self, hidden: Tensor | None = None) -> dict[str, Tensor]:
         """The keyword arguments of the model; `hidden`: the state to begin with."""
-        own = {name: getattr(self, name) for name in ("inputs", "lengths", "preceding", "labels")}
+        names = ("inputs", "lengths", "preceding", "labels", "target_inputs", "target_lengths")
+        own = {name: getattr(self, name) for name in names}
         given = own | {"hidden": hidden}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -76,6 +84,7 @@ class SequenceDataset(Dataset[Batch]):
             shard=shard.shard,
             num_targets=self.num_targets(shard.sizes),
             sizes=shard.sizes,
+            rows=shard.sequences,
             **own,
         )
 
@@ -104,7 +113,7 @@ class SequenceDataset(Dataset[Batch]):
 
     def num_targets(self, sizes: ShardSizes) -> int:
         """Predictions that carry loss."""
-        return self._targets.count(sizes.rows, sizes.tokens)
+        return self._targets.count(sizes)
 
 
 def decode_rows(batch: Batch, corpus: Corpus) -> list[dict[str, str]]:

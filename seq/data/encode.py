@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from seq.config import DataConfig, Task
-from seq.data.cut import cut_streams, limit_length, newline_id, split_evenly, split_long
+from seq.data.cut import cut_streams, frame, limit_length, newline_id, split_evenly, split_long
 from seq.data.examples import Examples
 from seq.data.ragged import Ints, RaggedArray, slices, smallest_dtype
 from seq.data.targets import TARGETS, Coded, Outputs
-from seq.data.tokenizer import BOS, EOS, Tokenizer
+from seq.data.tokenizer import Tokenizer
 
 SMALL_PIECE = 1000
 """Fewest tokens of a piece of text that validates: it begins without context."""
@@ -46,17 +46,6 @@ def encode_splits(
     return encoded
 
 
-def frame(texts: RaggedArray) -> RaggedArray:
-    """BOS and EOS around each text."""
-    offsets = texts.offsets + 2 * np.arange(len(texts) + 1)
-    values = np.empty(offsets[-1], texts.values.dtype)
-    inside = np.ones(len(values), bool)
-    inside[offsets[:-1]] = inside[offsets[1:] - 1] = False
-    values[inside] = texts.values
-    values[offsets[:-1]], values[offsets[1:] - 1] = BOS, EOS
-    return RaggedArray(values, offsets)
-
-
 def _encode(texts: list[str], tokenizer: Tokenizer) -> RaggedArray:
     encoded = tokenizer.encode(texts)
     return RaggedArray(encoded.values.astype(smallest_dtype(tokenizer.vocab_size)), encoded.offsets)
@@ -74,7 +63,14 @@ def _encode_rows(
         limits = (split.origin, split.rows, config)
         return limit_length(encoded, *limits, notes, markers=0)[0], limit_length(tags, *limits, [], markers=0)[0]
     encoded, kept = limit_length(encoded, split.origin, split.rows, config, notes, markers=0)
-    return frame(encoded), TARGETS[task].code(split.take(kept), outputs)
+    split = split.take(kept)
+    targets = TARGETS[task].code(split, outputs)
+    if task != "transduce":
+        return frame(encoded), targets
+    assert isinstance(targets, RaggedArray)
+    origin = f"{split.origin} ({config.label})"
+    targets, kept = limit_length(targets, origin, split.rows, config, notes, markers=0)
+    return frame(encoded.take(kept)), frame(targets)
 
 
 def cut_pieces(documents: RaggedArray, config: DataConfig, newline: int, notes: list[str]) -> dict[str, RaggedArray]:

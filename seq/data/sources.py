@@ -6,17 +6,18 @@ import hashlib
 import importlib.metadata
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seq.config import DataConfig, Task
-from seq.data import names, punctuation, speeches
+from seq.data import names, pronunciation, punctuation, speeches
 from seq.data.examples import Examples, Target, join_columns, make_examples
 from seq.data.targets import TARGETS
 from seq.errors import UserError
 
-BUILT_IN = {"names": names, "speeches": speeches, "punctuation": punctuation}
+BUILT_IN = {"names": names, "speeches": speeches, "punctuation": punctuation, "pronunciation": pronunciation}
 """Each is a module with `load`, and PACKAGE, whose release decides the content."""
 FORMATS = ("csv", "text", "json", "parquet")
 SUFFIXES = {".csv": "csv", ".txt": "text", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
@@ -40,7 +41,9 @@ def identify(config: DataConfig) -> list[str]:
     """What decides the content beside the config: package releases, or the bytes of local files."""
     if config.source in BUILT_IN:
         package = BUILT_IN[config.source].PACKAGE
-        return [f"{package}=={importlib.metadata.version(package)}"]
+        with suppress(importlib.metadata.PackageNotFoundError):  # an optional package, which `load` then asks for
+            return [f"{package}=={importlib.metadata.version(package)}"]
+        return []
     return [f"{path}:{_sha256(path)}" for paths in local_files(config).values() for path in paths]
 
 

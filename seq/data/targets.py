@@ -6,7 +6,7 @@ A task's targets are one class here, with the same methods as the others; `TARGE
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +16,9 @@ from torch import Tensor
 
 from seq.config import DataConfig, Task
 from seq.data.examples import Examples, Target
+from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray
+from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 
 IGNORE_INDEX = -100
@@ -35,19 +37,23 @@ class Outputs:
     mean: float = 0.0
     scale: float = 1.0
     """A number y is predicted as (y - mean) / scale: the mean and the standard deviation of the training data."""
+    tokenizer: Tokenizer | None = None
+    """Of the sequences that are written."""
 
     @property
     def size(self) -> int:
-        """Classes; 1 for a number."""
-        return max(1, len(self.labels))
+        """Classes or tokens; 1 for a number."""
+        return self.tokenizer.vocab_size if self.tokenizer else max(1, len(self.labels))
 
     @classmethod
     def from_dict(cls, about: dict[str, Any]) -> "Outputs":
-        return cls(**about | {"labels": tuple(about["labels"])})
+        tokenizer = None if about["tokenizer"] is None else Tokenizer(**about["tokenizer"])
+        return cls(**about | {"labels": tuple(about["labels"]), "tokenizer": tokenizer})
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
-        return asdict(self) | {"labels": list(self.labels)}
+        tokenizer = self.tokenizer and self.tokenizer.to_dict()
+        return {"labels": list(self.labels), "mean": self.mean, "scale": self.scale, "tokenizer": tokenizer}
 
 
 class Targets(Protocol):
@@ -57,7 +63,7 @@ class Targets(Protocol):
         """From a column's value. ValueError says what is wrong with it."""
         ...
 
-    def learn(self, targets: Sequence[Any]) -> Outputs:
+    def learn(self, targets: Sequence[Any], config: DataConfig) -> Outputs:
         """What the outputs of a model stand for that is trained on `targets`."""
         ...
 
@@ -69,12 +75,12 @@ class Targets(Protocol):
         """UserError for a target that the training data do not have."""
         ...
 
-    def time_steps(self, sequences: RaggedArray) -> Ints:
-        """Of each sequence with its markers, the steps that the model reads."""
+    def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
+        """Of each sequence with its markers, the steps that the model reads (N,); or those of source and target (N, 2)."""
         ...
 
-    def count(self, rows: Ints, tokens: Ints) -> int:
-        """Predictions that carry loss, in shards of so many rows and time steps."""
+    def count(self, sizes: ShardSizes) -> int:
+        """Predictions that carry loss, in shards of these sizes."""
         ...
 
     def batch(self, padded: Ints, stored: Ints, chosen: Any, outputs: Outputs) -> dict[str, Tensor]:
@@ -93,11 +99,11 @@ class Rows:
     def stratum(self, target: Any) -> str:
         return str(target)
 
-    def time_steps(self, sequences: RaggedArray) -> Ints:
+    def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
         return sequences.lengths
 
-    def count(self, rows: Ints, tokens: Ints) -> int:
-        return int(rows.sum())
+    def count(self, sizes: ShardSizes) -> int:
+        return int(sizes.rows.sum())
 
     def _batch(self, padded: Ints, stored: Ints, targets: Tensor) -> dict[str, Tensor]:
         inputs = torch.from_numpy(_at_least(padded, 1))
@@ -112,7 +118,7 @@ class Label(Rows):
             raise ValueError("is empty")
         return str(value)
 
-    def learn(self, targets: Sequence[str]) -> Outputs:
+    def learn(self, targets: Sequence[str], config: DataConfig) -> Outputs:
         return Outputs(labels=tuple(sorted(set(targets))))
 
     def code(self, split: Examples, outputs: Outputs) -> Coded:
@@ -134,7 +140,7 @@ class LabelSet(Rows):
             raise ValueError(f"holds {value!r}, not a list of labels")
         return tuple(sorted({str(part).strip() for part in parts} - {""}))
 
-    def learn(self, targets: Sequence[tuple[str, ...]]) -> Outputs:
+    def learn(self, targets: Sequence[tuple[str, ...]], config: DataConfig) -> Outputs:
         labels = {label for row in targets for label in row}
         if not labels:
             raise UserError("train: no row has a label (data.label); model.target=labels needs some")
@@ -166,7 +172,7 @@ class Number(Rows):
             raise ValueError(f"holds {value!r}, not a number")
         return number
 
-    def learn(self, targets: Sequence[float]) -> Outputs:
+    def learn(self, targets: Sequence[float], config: DataConfig) -> Outputs:
         numbers = np.array(targets)
         return Outputs(mean=float(numbers.mean()), scale=float(numbers.std()) or 1.0)
 
@@ -190,7 +196,7 @@ class NextToken:
     def read(self, value: Any, config: DataConfig) -> Target:
         raise AssertionError("a text has no target column")
 
-    def learn(self, targets: Sequence[Any]) -> Outputs:
+    def learn(self, targets: Sequence[Any], config: DataConfig) -> Outputs:
         return Outputs()
 
     def stratum(self, target: Any) -> str:
@@ -199,11 +205,11 @@ class NextToken:
     def code(self, split: Examples, outputs: Outputs) -> Coded:
         return None
 
-    def time_steps(self, sequences: RaggedArray) -> Ints:
+    def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
         return sequences.lengths - 1
 
-    def count(self, rows: Ints, tokens: Ints) -> int:
-        return int(tokens.sum())
+    def count(self, sizes: ShardSizes) -> int:
+        return int(sizes.tokens.sum())
 
     def batch(self, padded: Ints, stored: Ints, chosen: None, outputs: Outputs) -> dict[str, Tensor]:
         """Inputs are all tokens but the last, targets all but the first; an empty row is one step of padding."""
@@ -219,11 +225,11 @@ class NextToken:
 class NextTokenByLabel(Label):
     """The next token of a text whose label is given."""
 
-    def time_steps(self, sequences: RaggedArray) -> Ints:
+    def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
         return sequences.lengths - 1
 
-    def count(self, rows: Ints, tokens: Ints) -> int:
-        return int(tokens.sum())
+    def count(self, sizes: ShardSizes) -> int:
+        return int(sizes.tokens.sum())
 
     def batch(self, padded: Ints, stored: Ints, chosen: Ints, outputs: Outputs) -> dict[str, Tensor]:
         own = {"labels": _ids_or_none(chosen).clamp(min=0)}
@@ -242,7 +248,7 @@ class Tags:
             raise ValueError(f"holds {value!r}, not a list of tags")
         return tuple(map(str, tags))
 
-    def learn(self, targets: Sequence[tuple[str, ...]]) -> Outputs:
+    def learn(self, targets: Sequence[tuple[str, ...]], config: DataConfig) -> Outputs:
         return Outputs(labels=tuple(sorted({tag for row in targets for tag in row})))
 
     def stratum(self, target: tuple[str, ...]) -> str:
@@ -257,11 +263,11 @@ class Tags:
         ids = _label_ids(split, split.targets or (), outputs)
         return RaggedArray.of([np.array(row, np.int32) for row in ids])
 
-    def time_steps(self, sequences: RaggedArray) -> Ints:
+    def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
         return sequences.lengths
 
-    def count(self, rows: Ints, tokens: Ints) -> int:
-        return int(tokens.sum())
+    def count(self, sizes: ShardSizes) -> int:
+        return int(sizes.tokens.sum())
 
     def batch(self, padded: Ints, stored: Ints, chosen: RaggedArray, outputs: Outputs) -> dict[str, Tensor]:
         inputs, lengths = torch.from_numpy(_at_least(padded, 1)), torch.from_numpy(stored)
@@ -274,6 +280,51 @@ class Tags:
         return " ".join(outputs.labels[tag] for tag in target if tag >= 0)
 
 
+class Written:
+    """Another sequence. Coded as its token ids with markers around them."""
+
+    def read(self, value: Any, config: DataConfig) -> str:
+        tokens = " ".join(value) if isinstance(value, list) else value
+        if not isinstance(tokens, str) or not tokens.strip():
+            raise ValueError("is empty" if not tokens else f"holds {value!r}, not text")
+        return tokens
+
+    def learn(self, targets: Sequence[str], config: DataConfig) -> Outputs:
+        kind, size = config.target_tokenizer, config.vocab_size
+        return Outputs(tokenizer=Tokenizer.train(kind, targets, lowercase=False, min_count=1, vocab_size=size))
+
+    def stratum(self, target: str) -> str:
+        return ""
+
+    def code(self, split: Examples, outputs: Outputs) -> Coded:
+        assert outputs.tokenizer is not None
+        return outputs.tokenizer.encode(split.targets or ())
+
+    def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
+        assert isinstance(coded, RaggedArray)
+        return np.column_stack((sequences.lengths, coded.lengths - 1))
+
+    def count(self, sizes: ShardSizes) -> int:
+        return int(sizes.target_tokens.sum())
+
+    def batch(self, padded: Ints, stored: Ints, chosen: RaggedArray, outputs: Outputs) -> dict[str, Tensor]:
+        """The decoder's inputs and the targets are those of a language model."""
+        own = chosen if len(chosen) else RaggedArray.of([np.empty(0, np.int64)])
+        tokens, sizes = own.pad(np.arange(len(own)))
+        decoder = TARGETS["write"].batch(tokens, sizes, None, outputs)
+        return {
+            "inputs": torch.from_numpy(_at_least(padded, 1)),
+            "lengths": torch.from_numpy(stored).clamp(min=1),
+            "targets": decoder["targets"],
+            "target_inputs": decoder["inputs"],
+            "target_lengths": decoder["lengths"],
+        }
+
+    def show(self, target: list[int], outputs: Outputs) -> str | None:
+        assert outputs.tokenizer is not None
+        return outputs.tokenizer.decode(target)
+
+
 TARGETS: dict[Task, Targets] = {
     "classify": Label(),
     "classify_many": LabelSet(),
@@ -281,6 +332,7 @@ TARGETS: dict[Task, Targets] = {
     "write": NextToken(),
     "write_by_label": NextTokenByLabel(),
     "tag": Tags(),
+    "transduce": Written(),
 }
 
 

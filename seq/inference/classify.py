@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from seq.config import Task
-from seq.data.encode import frame
+from seq.data.cut import frame
 from seq.data.ragged import slices
 from seq.inference.trained import TrainedModel
 

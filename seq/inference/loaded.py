@@ -12,6 +12,7 @@ from seq.data.examples import join_columns
 from seq.inference.classify import predict, predict_numbers, predict_sets
 from seq.inference.tag import show, tag
 from seq.inference.trained import TrainedModel, load_ensemble
+from seq.inference.transduce import Output, transduce
 from seq.inference.write import Writer
 from seq.models.language_model import LanguageModel
 
@@ -89,6 +90,17 @@ class LoadedTagger:
 
 
 @dataclass(frozen=True)
+class LoadedTransducer:
+    """A model that writes another sequence for each text."""
+
+    trained: TrainedModel
+
+    def transduce(self, texts: Sequence[str], *, beam: int = 5, nbest: int = 1) -> list[list[Output]]:
+        """For each text its `nbest` likeliest outputs with their probabilities. UserError for an empty or a too long text."""
+        return [found for _, found in transduce(self.trained, texts, beam=beam, nbest=nbest)]
+
+
+@dataclass(frozen=True)
 class LoadedLanguageModel:
     trained: TrainedModel
 
@@ -110,12 +122,13 @@ class LoadedLanguageModel:
         return writer.generate(prompt, config, seed=seed, num=num, label=self.trained.label_id(label))
 
 
-Loaded = LoadedClassifier | LoadedLabelSets | LoadedRegressor | LoadedTagger | LoadedLanguageModel
+Loaded = LoadedClassifier | LoadedLabelSets | LoadedRegressor | LoadedTagger | LoadedTransducer | LoadedLanguageModel
 LOADED: dict[Task, type[Loaded]] = {
     "classify": LoadedClassifier,
     "classify_many": LoadedLabelSets,
     "regress": LoadedRegressor,
     "tag": LoadedTagger,
+    "transduce": LoadedTransducer,
     "write": LoadedLanguageModel,
     "write_by_label": LoadedLanguageModel,
 }

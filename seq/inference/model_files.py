@@ -82,6 +82,11 @@ TEXTS = {
         'print(model.tag(["..."]))',
         "To give a tag to each token of texts of the kind that it was trained on.",
     ),
+    "transduce": (
+        "transducer (encoder, attention, decoder)",
+        'print(model.transduce(["..."]))',
+        "To write a sequence for texts of the kind that it was trained on.",
+    ),
     "write": ("character language model", 'print(model.generate("...", length=200)[0])', WRITES),
     "write_by_label": (
         "character language model by label",

@@ -7,6 +7,7 @@ from seq.config import Config, Task
 from seq.data.corpus import Corpus
 from seq.inference.samples import TextSamples
 from seq.inference.tag import TagSamples
+from seq.inference.transduce import PairSamples
 from seq.models import Model
 
 
@@ -21,6 +22,7 @@ SAMPLES: dict[Task, Callable[[Config, Corpus], SampleWriter]] = {
     "write": TextSamples,
     "write_by_label": TextSamples,
     "tag": TagSamples,
+    "transduce": PairSamples,
 }
 
 

@@ -4,15 +4,16 @@ import torch
 from torch import nn
 
 from launch.seeding import derive_seed
-from seq.config import ClassifierConfig, Config, LanguageModelConfig
+from seq.config import ClassifierConfig, Config, TaggerConfig, TransducerConfig
 from seq.models.classifier import Classifier
 from seq.models.language_model import LanguageModel
 from seq.models.table import RowTable
 from seq.models.tagger import Tagger
+from seq.models.transducer import Transducer
 
-__all__ = ["Classifier", "LanguageModel", "Model", "Tagger", "build_model", "row_tables"]
+__all__ = ["Classifier", "LanguageModel", "Model", "Tagger", "Transducer", "build_model", "row_tables"]
 
-Model = Classifier | LanguageModel | Tagger
+Model = Classifier | LanguageModel | Tagger | Transducer
 
 
 def row_tables(model: nn.Module) -> dict[str, RowTable]:
@@ -25,6 +26,9 @@ def build_model(config: Config, *, vocab_size: int, num_outputs: int) -> Model:
     torch.manual_seed(derive_seed(config.run.seed, "weights"))
     if isinstance(config.model, ClassifierConfig):
         return Classifier(config.model, vocab_size, num_outputs)
-    if not isinstance(config.model, LanguageModelConfig):
+    if isinstance(config.model, TaggerConfig):
         return Tagger(config.model, vocab_size, num_outputs)
-    return LanguageModel(config.model, vocab_size, config.train.teacher_forcing, num_outputs)
+    teacher_forcing = config.train.teacher_forcing
+    if isinstance(config.model, TransducerConfig):
+        return Transducer(config.model, vocab_size, num_outputs, teacher_forcing)
+    return LanguageModel(config.model, vocab_size, teacher_forcing, num_outputs)

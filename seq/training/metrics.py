@@ -33,6 +33,10 @@ EVALUATION = (
     Metric("micro_f1", "micro F1", ".4f", better="higher"),
     Metric("macro_f1", "macro F1", ".4f", better="higher"),
     *(Metric(f"macro_f1_{part}", f"macro F1, part {part}", ".4f", better="higher") for part in (1, 2, 3)),
+    Metric("sequence_error", "wrong outputs", ".2%", better="lower"),
+    Metric("token_error", "token error rate", ".2%", better="lower"),
+    Metric("plain_sequence_error", "wrong outputs, plain", ".2%", better="lower"),
+    Metric("plain_token_error", "token error rate, plain", ".2%", better="lower"),
     Metric("exact_match", "all labels right", ".4f", better="higher"),
     Metric("r2", "R2", ".4f", better="higher"),
     Metric("mae", "mean absolute error", ".4g", better="lower"),
@@ -178,6 +182,20 @@ def number_figures(
         "mae": distances / rows * scale,
         "r2": 1 - squares / spread if spread > 0 else 0.0,
     }
+
+
+def pair_figures(
+    loss_sum: float, tokens: NDArray[np.int64], errors: NDArray[np.int64], plain: NDArray[np.int64] | None
+) -> dict[str, float]:
+    """From the sum of the loss, the tokens (right, all) after true ones, and the errors of whole outputs as
+    `seq.training.pairs.References.errors` counts them; `plain`: without ignored characters, None if there are none."""
+    right, total = (int(count) for count in tokens)
+    figures = {"loss": loss_sum / total, "accuracy": right / total}
+    for prefix, counts in (("", errors), ("plain_", plain)):
+        if counts is not None:
+            sources, wrong, distance, size = (int(count) for count in counts)
+            figures |= {f"{prefix}sequence_error": wrong / sources, f"{prefix}token_error": distance / max(1, size)}
+    return figures
 
 
 def language_model_figures(carried: float, windows: float, num_targets: int, num_characters: int) -> dict[str, float]:

@@ -30,12 +30,14 @@ class Objective:
 
     @classmethod
     def of(cls, config: Config, train: Split, device: torch.device) -> "Objective":
-        loss_sum = LOSSES[config.task]
+        loss_sum, options = LOSSES[config.task], dict[str, Any]()
         if config.train.class_weights:
             assert isinstance(train.targets, np.ndarray)
             weights = class_weights(train.targets, train.outputs.size, config.train.class_weights)
-            loss_sum = partial(cross_entropy, weights=weights.to(device))
-        return cls(loss_sum, config.train.precision)
+            options["weights"] = weights.to(device)
+        if config.train.label_smoothing:
+            options["smoothing"] = config.train.label_smoothing
+        return cls(partial(loss_sum, **options) if options else loss_sum, config.train.precision)
 
     def shard_loss(self, model: nn.Module, batch: Batch, hidden: Tensor | None) -> tuple[Tensor, Any]:
         """The shard's part of the step's loss, and the model's last state. `hidden`: the state to begin with."""
@@ -51,11 +53,11 @@ def class_weights(labels: Ints, classes: int, power: float) -> Tensor:
     return torch.from_numpy(weights * counts.sum() / (counts * weights).sum()).float()
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
     """In nats. `logits` (..., C), `targets` (...) with IGNORE_INDEX where there is none, `weights` (C,) of the targets' classes;
-    None: all 1."""
-    options: dict[str, Any] = {"weight": weights, "ignore_index": IGNORE_INDEX, "reduction": "sum"}
-    return functional.cross_entropy(_wide(logits).flatten(0, -2), targets.flatten(), **options)
+    None: all 1. `smoothing`: share of the targets' probability that is spread over all classes (Szegedy and others, 2016)."""
+    options: dict[str, Any] = {"weight": weights, "ignore_index": IGNORE_INDEX, "label_smoothing": smoothing}
+    return functional.cross_entropy(_wide(logits).flatten(0, -2), targets.flatten(), reduction="sum", **options)
 
 
 def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -82,4 +84,5 @@ LOSSES: dict[Task, LossSum] = {
     "write": cross_entropy,
     "write_by_label": cross_entropy,
     "tag": cross_entropy,
+    "transduce": cross_entropy,
 }

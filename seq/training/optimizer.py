@@ -1,4 +1,4 @@
-"""AdamW, also for the rows of tables; and the learning rate as a function of the step."""
+"""AdamW, also for the rows of tables; and what changes from step to step, as functions of the step."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from launch.rows import existing_rows
-from seq.config import OptimizerConfig
+from seq.config import OptimizerConfig, TrainConfig
 
 EPSILON = 1e-8
 """As in `torch.optim.AdamW`."""
@@ -79,3 +79,10 @@ def lr_at(step: int, total_steps: int, config: OptimizerConfig) -> float:
     falling = 0.5 * (1 + math.cos(math.pi * progress)) if config.schedule == "cosine" else 4 * (1 - progress)
     height = min(1.0, falling)
     return config.lr * (config.final_lr + (1 - config.final_lr) * height)
+
+
+def teacher_forcing_at(step: int, total_steps: int, config: TrainConfig) -> float:
+    """Scheduled sampling (Bengio and others, 2015): from `teacher_forcing` at the first step in a straight line to
+    `teacher_forcing_end` at the last."""
+    end = config.teacher_forcing if config.teacher_forcing_end is None else config.teacher_forcing_end
+    return config.teacher_forcing + (end - config.teacher_forcing) * step / max(1, total_steps - 1)

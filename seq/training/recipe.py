@@ -61,7 +61,8 @@ def _tokens_of_a_step(config: Config) -> int:
 
 
 def _for_rows(rows: int, tokens: int) -> dict[str, Any]:
-    """Small data are read more often, in smaller steps, with more dropout. Long texts are read less often, for the time they take."""
+    """Small data are read more often, in smaller steps, with more dropout. Long texts are read less often, for the time they take,
+    and in turn each n-gram learns faster."""
     size = rows / 10_000
     per_step = int(np.clip(64 * size**0.5, 32, 512)) // 4 * 4
     epochs = min(float(np.clip(24 / size**0.5, 2, 60)), max(2.0, MOST_TOKENS / tokens))
@@ -70,6 +71,7 @@ def _for_rows(rows: int, tokens: int) -> dict[str, Any]:
     return {
         "batch.rows": per_step // 4,
         "model.ngram_buckets": int(np.clip(1 << int(tokens / 8).bit_length(), 1 << 15, 1 << 18)),
+        "optimizer.table_lr": round(float(np.clip((tokens / rows / 10) ** 1.5, 1, 10)), 1),
         "train.steps": steps,
         "evaluation.every_steps": max(1, steps // 12),
         "model.output_dropout": round(dropout, 2),

@@ -32,6 +32,7 @@ from seq.training.metrics import (
     per_class,
 )
 from seq.training.objective import LOSSES, cross_entropy
+from seq.training.pairs import PairScores
 
 CHUNK = 256
 """Time steps that a language model reads at once, so that the logits of a long text need not all be in memory."""
@@ -166,6 +167,7 @@ SCORES: dict[Task, type[Scores]] = {
     "write": TextScores,
     "write_by_label": TextScores,
     "tag": TagScores,
+    "transduce": PairScores,
 }
 
 

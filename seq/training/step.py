@@ -18,10 +18,10 @@ from launch.tree import shards_of
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.dataset import Batch
-from seq.models import Model, row_tables
+from seq.models import Classifier, Model, Tagger, row_tables
 from seq.training.memory import bytes_beside_shard, explaining_out_of_memory, keep_freed_memory
 from seq.training.objective import Objective
-from seq.training.optimizer import lr_at
+from seq.training.optimizer import lr_at, teacher_forcing_at
 from seq.training.state import TrainState
 
 
@@ -86,10 +86,12 @@ class Trainer:
         return size
 
     def set_lr(self, step: int, total_steps: int) -> float:
-        """Set the learning rate of `step` (from 0), by `optimizer.schedule`, and return it."""
+        """Set the learning rate of `step` (from 0), by `optimizer.schedule`, and return it; also the model's teacher forcing."""
         self._lr = lr_at(step, total_steps, self.config.optimizer)
         for group in self.state.optimizer.param_groups:
             group["lr"] = self._lr
+        if self.config.train.teacher_forcing_end is not None and not isinstance(self.model, Classifier | Tagger):
+            self.model.teacher_forcing = teacher_forcing_at(step, total_steps, self.config.train)
         return self._lr
 
     def accumulate_gradients(self, shards: list[Batch]) -> Tensor:
@@ -152,8 +154,9 @@ class Trainer:
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
+        table_lr = self._lr * self.config.optimizer.table_lr
         for name, (rows, values) in self.row_gradients.items():
-            self.state.tables[name].step(rows, values, lr=self._lr, divide_by=clip, bad=bad)
+            self.state.tables[name].step(rows, values, lr=table_lr, divide_by=clip, bad=bad)
         return StepResult(losses, grad_norm, bad, digests)
 
     def gradients(self) -> list[tuple[str, Tensor]]:

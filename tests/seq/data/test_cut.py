@@ -1,10 +1,10 @@
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq.data.cut import Unit, cut_streams, newline_id, split_long, unit_end
-from seq.data.encode import frame
+from seq.data.cut import Unit, cut_streams, frame, newline_id, split_long, unit_end
 from seq.data.tokenizer import BOS, EOS, Tokenizer
 
 TOKENIZER = Tokenizer.train("characters", ["ab\n "], lowercase=False, min_count=1)
@@ -50,3 +50,12 @@ def test_unit_end() -> None:
     assert unit_end("line", 7) == [7]
     assert unit_end("window", 7) == []
     assert newline_id(Tokenizer(kind="characters", characters="ab")) == -1
+
+
+@pytest.mark.parametrize("texts", [["ab", "", "c"], [""]])
+def test_frame(texts: list[str]) -> None:
+    tokenizer = Tokenizer.train("characters", ["abc"], lowercase=False, min_count=1)
+    framed = frame(tokenizer.encode(texts))
+    assert framed.lengths.tolist() == [len(text) + 2 for text in texts]
+    assert (framed.values[framed.offsets[:-1]] == BOS).all()
+    assert (framed.values[framed.offsets[1:] - 1] == EOS).all()

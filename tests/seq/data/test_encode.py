@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from seq.data import encode
 from seq.data.corpus import prepare_corpus
-from seq.data.cut import Unit
-from seq.data.encode import cut_pieces, frame
+from seq.data.cut import Unit, frame
+from seq.data.encode import cut_pieces
 from seq.data.ragged import RaggedArray
-from seq.data.tokenizer import BOS, EOS, Tokenizer
+from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 from tests.corpora import data, texts, write_rows
 
@@ -51,15 +51,6 @@ def test_label_unseen_in_training(tmp_path: Path) -> None:
     keys = {"source": "csv", "files": {"train": str(train), "test": str(test)}, "text": "name", "label": "origin"}
     with pytest.raises(UserError, match="test row 2: label 'Martian' does not occur in the training data"):
         prepare_corpus(data(**keys), task="classify")
-
-
-@pytest.mark.parametrize("texts", [["ab", "", "c"], [""]])
-def test_frame(texts: list[str]) -> None:
-    tokenizer = Tokenizer.train("characters", ["abc"], lowercase=False, min_count=1)
-    framed = frame(tokenizer.encode(texts))
-    assert framed.lengths.tolist() == [len(text) + 2 for text in texts]
-    assert (framed.values[framed.offsets[:-1]] == BOS).all()
-    assert (framed.values[framed.offsets[1:] - 1] == EOS).all()
 
 
 @given(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torchmetrics.functional.classification import multilabel_exact_match, multilabel_f1_score
 from torchmetrics.functional.regression import mean_absolute_error, mean_squared_error, r2_score
 
+from seq.config import Config
 from seq.config.read import parse_config
 from seq.data.corpus import Split
 from seq.data.examples import make_examples
@@ -127,7 +128,7 @@ def test_figures_are_those_of_torchmetrics(tmp_path: Path, check: str) -> None:
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20))
 def test_numbers_have_mean_0_and_deviation_1(numbers: list[float]) -> None:
-    outputs = TARGETS["regress"].learn(numbers)
+    outputs = TARGETS["regress"].learn(numbers, Config().data)
     coded = TARGETS["regress"].code(make_examples("train", ["x"] * len(numbers), numbers), outputs)
     assert isinstance(coded, np.ndarray)
     back = coded.astype(np.float64) * outputs.scale + outputs.mean

@@ -1,0 +1,104 @@
+"""Write the outputs of a transducer for texts: pronunciations of words, and the like."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seq.config import Config
+from seq.data.corpus import Corpus
+from seq.data.cut import frame
+from seq.data.ragged import RaggedArray
+from seq.data.tokenizer import BOS, EOS
+from seq.errors import UserError
+from seq.inference.trained import TrainedModel
+from seq.models import Model, Transducer
+from seq.models.search import search
+
+ROWS = 128
+"""Texts that go through the model together."""
+
+
+class Output(NamedTuple):
+    text: str
+    probability: float
+    """Of the whole output."""
+
+
+def transduce(
+    trained: TrainedModel, texts: Iterable[str], *, beam: int = 5, nbest: int = 1, rows: int = ROWS
+) -> Iterator[tuple[str, list[Output]]]:
+    """For each text its `nbest` likeliest outputs that a search with `beam` beams finds, the likeliest first. UserError for a text
+    longer than `data.max_length`, or without any character."""
+    model, remaining, width = trained.model, iter(texts), max(beam, nbest)
+    assert isinstance(model, Transducer)
+    while batch := list(islice(remaining, rows)):
+        inputs, lengths = _read(trained, batch)
+        # The targets of training are no longer than this.
+        found = search(model, inputs, lengths, beam=width, most=trained.config.data.max_length + 1)
+        for text, tokens, totals in zip(
+            batch, found.tokens.tolist(), found.log_probabilities.exp().tolist(), strict=True
+        ):
+            best = zip(tokens[:nbest], totals[:nbest], strict=True)
+            yield text, [Output(_text(trained, ids), chance) for ids, chance in best if chance > 0]
+
+
+def _read(trained: TrainedModel, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    limit, encoded = trained.config.data.max_length, trained.tokenizer.encode(texts)
+    for text, length in zip(texts, encoded.lengths.tolist(), strict=True):
+        if not 0 < length <= limit:
+            reason = f"{length} tokens, more than data.max_length={limit}" if length else "there is nothing to read"
+            raise UserError(f"{text[:60]!r}: {reason}")
+    inputs, lengths = frame(encoded).pad(np.arange(len(texts)))
+    return torch.from_numpy(inputs).to(trained.device), torch.from_numpy(lengths)
+
+
+def _text(trained: TrainedModel, ids: Sequence[int]) -> str:
+    assert trained.outputs.tokenizer is not None
+    return trained.outputs.tokenizer.decode(ids)
+
+
+@torch.inference_mode()
+def attention(trained: TrainedModel, text: str, ids: Sequence[int]) -> dict[str, Any]:
+    """What the decoder looked at while it wrote `ids`: `source` and `target` tokens, and `weights` by target and source token."""
+    assert isinstance(trained.model, Transducer)
+    assert trained.outputs.tokenizer is not None
+    inputs, lengths = _read(trained, [text])
+    written = [token for token in ids if token > EOS]
+    before = torch.tensor([[BOS, *written]], device=trained.device)
+    weights = trained.model.attention(inputs, lengths, before, torch.tensor([before.shape[1]]))[0].float().cpu()
+    source = ["<", *(trained.tokenizer.decode([token]) for token in inputs[0, 1:-1].tolist()), ">"]
+    target = [*(trained.outputs.tokenizer.decode([token]) for token in written), ">"]
+    return {"source": source, "target": target, "weights": [[round(w, 3) for w in row] for row in weights.tolist()]}
+
+
+class PairSamples:
+    """Sources of the validation split, spread over it, with the outputs of the model beside the true ones, and what it looked at."""
+
+    NUMBER, PICTURES = 12, 3
+
+    def __init__(self, config: Config, corpus: Corpus) -> None:
+        self._config, self._corpus = config, corpus
+
+    def write(self, model: Model, step: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """The samples, and no figures of their own. The model stays in training mode."""
+        corpus, split = self._corpus, self._corpus.splits.get("validation", self._corpus.splits["train"])
+        trained = TrainedModel(model.eval(), self._config, corpus.tokenizer, corpus.outputs, step)
+        assert isinstance(split.targets, RaggedArray)
+        rows = np.unique(np.linspace(0, len(split) - 1, self.NUMBER).astype(np.int64))
+        samples: list[dict[str, Any]] = []
+        for row in rows:
+            ids, target = (array.take(row[None]).values.tolist() for array in (split.sequences, split.targets))
+            text = corpus.tokenizer.decode(ids)
+            ((_, found),) = transduce(trained, [text], beam=self._config.evaluation.beam)
+            said = found[0].text if found else ""
+            sample: dict[str, Any] = {"prompt": text, "text": f": {said}", "truth": _text(trained, target)}
+            assert corpus.outputs.tokenizer is not None
+            if len(samples) < self.PICTURES:
+                sample["attention"] = attention(trained, text, corpus.outputs.tokenizer.encode([said]).values.tolist())
+            samples.append(sample)
+        model.train()
+        return samples, {}

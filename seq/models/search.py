@@ -1,0 +1,50 @@
+"""Find the likeliest outputs of a transducer: greedily, or with a beam. It knows ids, not text."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from launch.device import to_device
+from seq.models.transducer import Transducer
+
+PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
+"""The same as in `seq.data.tokenizer`."""
+
+
+class Found(NamedTuple):
+    """For each of B rows its `beam` best outputs, the likeliest first."""
+
+    tokens: Tensor
+    """(B, beam, T), without BOS; after EOS all are PAD. On the CPU."""
+    log_probabilities: Tensor
+    """(B, beam), of the whole output, EOS included; -inf where there are fewer."""
+
+
+@torch.inference_mode()
+def search(model: Transducer, inputs: Tensor, lengths: Tensor, *, beam: int, most: int) -> Found:
+    """The likeliest outputs of at most `most` tokens of `inputs` (B, S) with `lengths` (B,). With `beam` 1 the search is greedy.
+    All beams of all rows go through the decoder together. The caller sets eval mode."""
+    device, rows = inputs.device, len(inputs)
+    memory, hidden = model.encode(inputs, lengths)
+    memory = memory.take(torch.arange(rows, device=device).repeat_interleave(beam))
+    hidden = hidden.repeat_interleave(beam, dim=1)
+    one, first = torch.ones(rows * beam, dtype=torch.int64), torch.arange(rows, device=device)[:, None] * beam
+    totals = torch.full((rows, beam), -torch.inf, device=device)
+    totals[:, 0] = 0.0  # at first all beams are equal
+    tokens = torch.full((rows, beam, 1), BOS, device=device)
+    forbidden = to_device(torch.tensor([PAD, BOS, UNKNOWN]), device)
+    for _ in range(most):
+        ended = (tokens[:, :, -1] == EOS) | (tokens[:, :, -1] == PAD)
+        if bool(ended.all()):
+            break
+        logits, hidden = model.decode(tokens[:, :, -1].reshape(-1, 1), one, memory, hidden)
+        steps = logits[:, 0].float().log_softmax(-1).index_fill(1, forbidden, -torch.inf).view(rows, beam, -1)
+        # An output that has ended goes on with PAD alone, for nothing.
+        steps = steps.masked_fill(ended[:, :, None], -torch.inf)
+        steps[:, :, PAD] = torch.where(ended, 0.0, -torch.inf)
+        best = (totals[:, :, None] + steps).flatten(1).topk(beam, dim=1)
+        totals, parent, token = best.values, best.indices // steps.shape[2], best.indices % steps.shape[2]
+        tokens = torch.cat([tokens.take_along_dim(parent[:, :, None], dim=1), token[:, :, None]], dim=2)
+        hidden = hidden.index_select(1, (first + parent).flatten())
+    return Found(tokens[:, :, 1:].cpu(), totals.cpu())
