@@ -1,10 +1,14 @@
 """Export a run's model for other programs: python -m seq.export RUN --format onnx | torchscript | safetensors | model.
 
 All formats take any number of texts of any length: `inputs` (B, T) token ids, zero after each text's end, `lengths` (B,).
-A classifier gives `logits` (B, classes). A language model also takes the state `hidden` (layers, B, hidden_size), zeros at a
+A classifier gives `logits` (B, classes), a tagger (B, T, tags). A language model also takes the state `hidden` (layers, B, hidden_size), zeros at a
 text's beginning, and gives `logits` (B, T, vocabulary) and the state to continue from. One with n-grams also takes the tokens before
 `inputs`, `preceding` (B, ngrams - 1), zeros where the text has none. For one that writes by label, the states to begin with are
 written beside it, as `*.labels.safetensors`: `states` (labels, layers, hidden_size), in the order of config.json.
+
+A transducer becomes two files. `*.encoder.*` gives `states`, `keys`, and the state `hidden` in which the decoder begins.
+`*.decoder.*` takes these with `lengths`, and the last token of each output, `tokens` (B, 1), at first 1; it gives `logits` (B,
+vocabulary) of the next token, and the state `last` to continue from. Token 2 ends an output.
 
 `--format model` writes the folder `model/` of a finished run again, as the run itself does at its end.
 """
@@ -33,12 +37,12 @@ def main(arguments: list[str]) -> None:
     path = options.output or _default_path(options.run, options.checkpoint, SUFFIXES[options.format])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        export(trained, options.format, path)
+        written = export(trained, options.format, path)
         if trained.config.task == "write_by_label":
-            print(write_label_states(trained, path))
+            written.append(write_label_states(trained, path))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another --output") from None
-    print(path)
+    print(*written, sep="\n")
 
 
 def _write_folder(run: Path, trained: TrainedModel) -> Path:

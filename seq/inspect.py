@@ -23,9 +23,9 @@ from seq.command_line import config_from, config_parser, exit_code
 from seq.config import Config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.loader import BatchLoader
+from seq.data.outputs import Coded
 from seq.data.plan import ShardSizes
 from seq.data.ragged import RaggedArray
-from seq.data.targets import Coded
 from seq.diagnose.trial import Trial, try_steps
 from seq.errors import UserError
 from seq.inference.initial import InitialModel

@@ -13,7 +13,14 @@ PROMPTS = 'generation.prompts=["My fellow"]'
 
 
 def words(folder: Path, kind: str, *more: str) -> list[str]:
-    """A small run, as a command line. `kind`: a config, or `labels` or `number`, what a classifier predicts, or `tagger`."""
+    """A small run, as a command line. `kind`: a config, or `labels` or `number`, what a classifier predicts, `tagger`, or `transducer`."""
+    if kind == "transducer":
+        pairs = folder / "pairs.csv"
+        sources = [str(n * n % 1000) for n in range(1, 90)]  # some come twice, with different targets
+        sounds = [" ".join("abcdefghij"[int(digit)] + str(n % 2) for digit in text) for n, text in enumerate(sources)]
+        pairs.write_text("text,label\n" + "".join(f"{text},{own}\n" for text, own in zip(sources, sounds, strict=True)))
+        more = ("data.source=csv", f"data.files.train={pairs}", 'evaluation.ignore="01"', "data.max_length=8", *more)
+        kind = "pronunciation"
     if kind == "tagger":
         rows = folder / "tagged.jsonl"
         texts = [[n * k % 13 for k in range(n % 9 + 1)] for n in range(1, 100)]
@@ -28,7 +35,7 @@ def words(folder: Path, kind: str, *more: str) -> list[str]:
     text = folder / "text.txt"
     text.write_text("".join(f"{n} bottles of beer on the wall.\n\n" for n in range(99, 0, -1)))
     source = ["data.source=names"] if kind != "speeches" else ["data.source=text", f"data.files.train={text}"]
-    source += ["model.ngram_buckets=64"]
+    source += ["model.ngram_buckets=64"] if kind != "pronunciation" else []
     if kind == "speeches":
         source += [
             "data.subset=null",

@@ -23,6 +23,13 @@ CASES = {
     ),
     "labels": ("labels", "train.precision=bf16", "batch.rows=5"),
     "tagger": ("tagger", "train.precision=bf16", "batch.rows=5", "model.num_layers=2"),
+    "transducer": ("transducer", "train.precision=bf16", "batch.rows=5", "model.num_layers=2", "evaluation.beam=2"),
+    "transducer, scheduled": (
+        "transducer",
+        "train.teacher_forcing_end=0.2",
+        "batch.rows=7",
+        "train.label_smoothing=0.1",
+    ),
     "number": ("number", "model.dropout=0.2", "model.num_layers=2", "batch.rows=5"),
     "speeches": (
         *("speeches", "model.num_layers=2", "model.dropout=0.2", "train.precision=fp32", "train.max_norm=0.1"),
@@ -49,6 +56,10 @@ def run_many(folder: Path, world_size: int, commands: list[tuple[int | None, lis
     assert done.returncode == 0, done.stderr
 
 
+def named(case: str) -> str:
+    return case.replace(", ", "-")
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict[str, object]]:
     """Every case at every number of processes."""
@@ -56,11 +67,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict
     found: dict[tuple[str, int], dict[str, object]] = {}
     for size in SIZES:
         commands = [
-            words(folder, kind, "batch.shards=8", "logging.digests=true", *settings, f"run.name={case}-{size}")
+            words(folder, kind, "batch.shards=8", "logging.digests=true", *settings, f"run.name={named(case)}-{size}")
             for case, (kind, *settings) in CASES.items()
         ]
         run_many(folder, size, [(None, command) for command in commands])
-        found |= {(case, size): invariant(folder / f"{case}-{size}") for case in CASES}
+        found |= {(case, size): invariant(folder / f"{named(case)}-{size}") for case in CASES}
     return found
 
 

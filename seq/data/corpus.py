@@ -17,9 +17,10 @@ from seq.config import DataConfig, Task
 from seq.data.encode import Encoded, encode_splits
 from seq.data.examples import drop_empty, split_validation
 from seq.data.order import LengthOrder
+from seq.data.outputs import Coded, Outputs
 from seq.data.ragged import Ints, RaggedArray
 from seq.data.sources import identify, load_splits
-from seq.data.targets import TARGETS, Coded, Outputs
+from seq.data.targets import TARGETS
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import UserError
 

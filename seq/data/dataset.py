@@ -12,9 +12,10 @@ from launch.device import to_device
 from seq.config import MAX_NGRAM
 from seq.data.corpus import Corpus, Split
 from seq.data.examples import SEPARATOR
+from seq.data.outputs import Coded
 from seq.data.plan import Shard, ShardSizes
 from seq.data.ragged import Ints, RaggedArray, pad_slices
-from seq.data.targets import TARGETS, Coded
+from seq.data.targets import TARGETS
 from seq.data.tokenizer import PAD
 
 MOVED = ("inputs", "targets", "continues", "preceding", "labels", "target_inputs")

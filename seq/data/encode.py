@@ -7,8 +7,9 @@ import numpy as np
 from seq.config import DataConfig, Task
 from seq.data.cut import cut_streams, frame, limit_length, newline_id, split_evenly, split_long
 from seq.data.examples import Examples
+from seq.data.outputs import Coded, Outputs
 from seq.data.ragged import Ints, RaggedArray, slices, smallest_dtype
-from seq.data.targets import TARGETS, Coded, Outputs
+from seq.data.targets import TARGETS
 from seq.data.tokenizer import Tokenizer
 
 SMALL_PIECE = 1000

@@ -62,6 +62,11 @@ def pad_slices(values: Ints, starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
     return padded, lengths
 
 
+def at_least(padded: Ints, width: int) -> Ints:
+    """`padded` (B, T) with zeros after it, where it has fewer than `width` columns."""
+    return np.pad(padded, ((0, 0), (0, max(0, width - padded.shape[1]))))
+
+
 def slices(values: Ints, starts: Ints, stops: Ints) -> RaggedArray:
     """`values[starts[i]:stops[i]]` for all i; the slices may overlap."""
     offsets = np.concatenate(([0], np.cumsum(stops - starts)))

@@ -3,6 +3,7 @@
 import io
 import logging
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,21 +13,47 @@ from torch import Tensor, nn
 from seq.errors import UserError
 from seq.inference.model_files import save_weights
 from seq.inference.trained import TrainedModel
-from seq.models import Model, Tagger
-from seq.models.language_model import LanguageModel
+from seq.models import Classifier, LanguageModel, Model, Tagger, Transducer
+from seq.models.gru import GRU
+from seq.models.transducer import Memory
 
 SUFFIXES = {"onnx": "onnx", "torchscript": "pt", "safetensors": "safetensors"}
 OPSET = 20
 """ONNX operators of 2023: what onnxruntime reads since 1.17."""
 
 
-class Traceable(nn.Module):
-    """The model with tensors in and out. Its GRU takes the dense path, which consists of plain operators."""
+@dataclass(frozen=True)
+class Part:
+    """A part of a model that is exported by itself, with tensors in and out."""
 
-    def __init__(self, model: Model) -> None:
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    """An example of its inputs, by name: rows of uneven length, so that the path for such rows is traced."""
+    outputs: dict[str, tuple[int, ...]]
+    """Its outputs by name, with the axes of rows and time steps; see `AXES`."""
+    suffix: str = ""
+    """Of the file's name; empty for a model that is one part."""
+
+
+AXES = {
+    "inputs": ("batch", "time"),
+    "lengths": ("batch",),
+    "hidden": ("", "batch"),
+    "preceding": ("batch",),
+    "tokens": ("batch",),
+    "states": ("batch", "time"),
+    "keys": ("batch", "time"),
+    "last": ("", "batch"),
+}
+"""The axes of tensors that may have any size."""
+
+
+class WholeModel(nn.Module):
+    """A classifier's or a tagger's logits, or a language model's with the state to continue from."""
+
+    def __init__(self, model: Classifier | Tagger | LanguageModel) -> None:
         super().__init__()
         self.model = model
-        self.model.gru.path = "dense"
 
     def forward(
         self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None, preceding: Tensor | None = None
@@ -37,49 +64,99 @@ class Traceable(nn.Module):
         return self.model(inputs, lengths)[0]  # type: ignore[no-any-return]
 
 
-def export(trained: TrainedModel, kind: str, path: Path) -> None:
-    """Write `trained` to `path` in the format `kind`. UserError if a package that the format needs is missing; OSError if the
-    file cannot be written."""
+class Encoder(nn.Module):
+    def __init__(self, model: Transducer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        memory, hidden = self.model.encode(inputs, lengths)
+        return memory.states, memory.keys, hidden
+
+
+class DecoderStep(nn.Module):
+    """One token further: the last `tokens` (B, 1), and the encoder's outputs."""
+
+    def __init__(self, model: Transducer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, tokens: Tensor, lengths: Tensor, states: Tensor, keys: Tensor, hidden: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        outside = torch.arange(states.shape[1]) >= lengths[:, None]
+        memory = Memory(states, keys, outside[:, None])
+        logits, last = self.model.decode(tokens, torch.ones_like(lengths), memory, hidden)
+        return logits[:, 0], last
+
+
+def parts_of(model: Model) -> list[Part]:
+    """The parts in which a model is exported. Its GRUs take the dense path, which consists of plain operators."""
+    for module in model.modules():
+        if isinstance(module, GRU):
+            module.path = "dense"
+    read = {"inputs": torch.tensor([[1, 4, 4, 2], [1, 2, 0, 0]]), "lengths": torch.tensor([4, 2])}
+    if isinstance(model, Transducer):
+        memory, hidden = model.encode(**read)
+        own = {"lengths": read["lengths"], "states": memory.states, "keys": memory.keys, "hidden": hidden}
+        step = {"tokens": torch.tensor([[1], [1]])} | {name: tensor.detach() for name, tensor in own.items()}
+        return [
+            Part(Encoder(model), read, dict.fromkeys(("states", "keys", "hidden"), ()), "encoder"),
+            Part(DecoderStep(model), step, {"logits": (0,), "last": ()}, "decoder"),
+        ]
+    if isinstance(model, LanguageModel):
+        read["hidden"] = torch.zeros(len(model.gru.layers), 2, model.gru.hidden_size)
+        if model.reach:
+            read["preceding"] = torch.zeros(2, model.reach, dtype=torch.int64)
+        return [Part(WholeModel(model), read, {"logits": (0, 1), "last": ()})]
+    return [Part(WholeModel(model), read, {"logits": (0, 1) if isinstance(model, Tagger) else (0,)})]
+
+
+def export(trained: TrainedModel, kind: str, path: Path) -> list[Path]:
+    """Write `trained` to `path` in the format `kind`, or each part of it to a file beside `path`; returns the files. UserError if a
+    package that the format needs is missing; OSError if a file cannot be written."""
     model = trained.model.cpu()
     if kind == "safetensors":
         save_weights(model, path)
-        return
+        return [path]
     # The old exporters: the new one (torch.export) makes the length of a GRU's input a constant.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         write = _to_onnx if kind == "onnx" else _to_torchscript
-        write(Traceable(model).eval(), _example(model), path)
+        parts = {_beside(path, part.suffix): part for part in parts_of(model)}
+        for file, part in parts.items():
+            part.module.eval()
+            write(part, file)
+    return list(parts)
 
 
-def _to_torchscript(traceable: Traceable, example: dict[str, Tensor], path: Path) -> None:
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{path.stem}.{suffix}{path.suffix}") if suffix else path
+
+
+def _to_torchscript(part: Part, path: Path) -> None:
     buffer = io.BytesIO()  # torch's own writer ends the process on a full disk
-    torch.jit.save(torch.jit.trace(traceable, tuple(example.values()), check_trace=False), buffer)  # type: ignore[no-untyped-call]
+    torch.jit.save(torch.jit.trace(part.module, tuple(part.inputs.values()), check_trace=False), buffer)  # type: ignore[no-untyped-call]
     path.write_bytes(buffer.getvalue())
 
 
-def _to_onnx(traceable: Traceable, example: dict[str, Tensor], path: Path) -> None:
+def _to_onnx(part: Part, path: Path) -> None:
     try:
         import onnx  # noqa: F401
     except ImportError:
         raise UserError('--format onnx needs the package: pip install ".[export]"') from None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     axes = {
-        "inputs": {0: "batch", 1: "time"},
-        "lengths": {0: "batch"},
-        "logits": {0: "batch"},
-        "preceding": {0: "batch"},
+        name: {n: axis for n, axis in enumerate(AXES.get(name, ())) if axis} for name in (*part.inputs, *part.outputs)
     }
-    if isinstance(traceable.model, Tagger):
-        axes |= {"logits": {0: "batch", 1: "time"}}
-    if "hidden" in example:
-        axes |= {"hidden": {1: "batch"}, "logits": {0: "batch", 1: "time"}, "last": {1: "batch"}}
+    axes |= {name: {n: ("batch", "time")[n] for n in own} for name, own in part.outputs.items() if own}
     buffer = io.BytesIO()
     torch.onnx.export(
-        traceable,
-        tuple(example.values()),
+        part.module,
+        tuple(part.inputs.values()),
         buffer,  # type: ignore[arg-type]  # the old exporter also takes a file
-        input_names=list(example),
-        output_names=["logits", "last"] if "hidden" in example else ["logits"],
+        input_names=list(part.inputs),
+        output_names=list(part.outputs),
         dynamic_axes=axes,
         opset_version=OPSET,
         dynamo=False,
@@ -94,13 +171,3 @@ def write_label_states(trained: TrainedModel, path: Path) -> Path:
     beside = path.with_suffix(".labels.safetensors")
     save_file({"states": states.detach()}, str(beside))
     return beside
-
-
-def _example(model: Model) -> dict[str, Tensor]:
-    """Rows of uneven length, so that the path for such rows is traced."""
-    example = {"inputs": torch.tensor([[1, 4, 4, 2], [1, 2, 0, 0]]), "lengths": torch.tensor([4, 2])}
-    if isinstance(model, LanguageModel):
-        example["hidden"] = torch.zeros(len(model.gru.layers), 2, model.gru.hidden_size)
-        if model.reach:
-            example["preceding"] = torch.zeros(2, model.reach, dtype=torch.int64)
-    return example

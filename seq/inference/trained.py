@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from seq.config import Config
 from seq.config.read import parse_config
-from seq.data.targets import Outputs
+from seq.data.outputs import Outputs
 from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 from seq.models import Model, build_model

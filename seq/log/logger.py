@@ -78,7 +78,7 @@ class MetricsFile:
 
     def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
         for sample in samples:
-            self.event("sample", step, sample)
+            self.event("sample", step, {name: value for name, value in sample.items() if name != "attention"})
             self._samples.write({"step": step} | sample)
 
     def close(self, result: dict[str, Any]) -> None:

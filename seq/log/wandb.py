@@ -7,15 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import wandb
-from numpy.typing import NDArray
 
 from seq.config import Config
 from seq.errors import warn
+from seq.log.wandb_charts import attention_picture, class_table, confusion_chart, precision_recall_chart
 from seq.run.checkpoint import checkpoints_in
 from seq.run.json_lines import read_lines
-from seq.training.metrics import EVALUATION, Evaluation, precision_recall
+from seq.training.metrics import EVALUATION, Evaluation
 
 ONLINE_TIMEOUT_SECONDS = 10
 CURVES = ("train", "judge")
@@ -72,19 +71,20 @@ class WandbSink:
     def evaluation(self, step: int, split: str, result: Evaluation) -> None:
         logged = _prefixed(split, result.figures)
         if result.confusion is not None:
-            logged[f"{split}/confusion"] = _confusion_chart(f"{split} confusion", result.confusion, self.labels)
+            logged[f"{split}/confusion"] = confusion_chart(f"{split} confusion", result.confusion, self.labels)
         if result.scores is not None:
-            logged[f"{split}/precision_recall"] = _precision_recall_chart(
+            logged[f"{split}/precision_recall"] = precision_recall_chart(
                 f"{split} precision and recall", result.scores, self.labels
             )
         if result.classes is not None:
-            logged[f"{split}/classes"] = _class_table(result.classes, self.labels)
+            logged[f"{split}/classes"] = class_table(result.classes, self.labels)
         self._log(step, logged)
 
     def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
         self._samples += [_row({"step": step} | sample) for sample in samples]
         table = wandb.Table(columns=list(COLUMNS), data=self._samples)
-        self._log(step, {"samples": table})
+        pictures = [attention_picture(sample) for sample in samples if "attention" in sample]
+        self._log(step, {"samples": table} | ({"attention": pictures} if pictures else {}))
 
     def close(self, result: dict[str, Any]) -> None:
         """SLURM and terminals signal W&B's service too, so it may end before the run. Then the history is written once
@@ -183,48 +183,6 @@ def _run_id(folder: Path) -> str:
     if not file.exists():
         file.write_text(os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4))
     return file.read_text().strip()
-
-
-MOST_CURVES = 20
-"""W&B's chart has colours for this many curves."""
-
-
-def _confusion_chart(title: str, confusion: NDArray[np.int64], labels: tuple[str, ...]) -> Any:
-    """W&B's own chart. Only filled cells are passed, because a thousand classes have a million cells."""
-    rows, columns = confusion.nonzero()
-    cells = [
-        [labels[row], labels[column], int(confusion[row, column])] for row, column in zip(rows, columns, strict=True)
-    ]
-    names: list[str | int] = ["Actual", "Predicted", "nPredictions"]
-    return wandb.plot_table(
-        data_table=wandb.Table(columns=names, data=cells),
-        vega_spec_name="wandb/confusion_matrix/v1",
-        fields={str(name): name for name in names},
-        string_fields={"title": title},
-    )
-
-
-def _precision_recall_chart(title: str, scores: NDArray[np.int64], labels: tuple[str, ...]) -> Any:
-    """W&B's own chart of precision over recall, with a curve for each of the largest classes."""
-    largest = np.argsort(-scores[:, 1].sum(1), kind="stable")[:MOST_CURVES]
-    points = [
-        [labels[number], round(recall, 4), round(precision, 4)]
-        for number in largest
-        for recall, precision in precision_recall(scores[number])
-    ]
-    names: list[str | int] = ["class", "recall", "precision"]
-    return wandb.plot_table(
-        data_table=wandb.Table(columns=names, data=points),
-        vega_spec_name="wandb/area-under-curve/v0",
-        fields={"x": "recall", "y": "precision", "class": "class"},
-        string_fields={"title": title, "x-axis-title": "Recall", "y-axis-title": "Precision"},
-    )
-
-
-def _class_table(classes: list[dict[str, Any]], labels: tuple[str, ...]) -> wandb.Table:
-    names = ["precision", "recall", "f1", "support", "predicted"]
-    rows = zip(labels, classes, strict=True)
-    return wandb.Table(columns=["class", *names], data=[[label, *(row[name] for name in names)] for label, row in rows])
 
 
 def _artifacts(folder: Path, wanted: str) -> list[tuple[str, Path]]:

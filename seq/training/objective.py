@@ -13,8 +13,8 @@ from torch.nn import functional
 from seq.config import Config, Task
 from seq.data.corpus import Split
 from seq.data.dataset import Batch
+from seq.data.outputs import IGNORE_INDEX
 from seq.data.ragged import Ints
-from seq.data.targets import IGNORE_INDEX
 from seq.training.precision import Precision, autocast
 
 LossSum = Callable[[Tensor, Tensor], Tensor]

@@ -17,7 +17,7 @@ from launch.device import to_device
 from seq.config import MAX_NGRAM, Config, Task
 from seq.data.corpus import Split
 from seq.data.dataset import Batch
-from seq.data.targets import IGNORE_INDEX
+from seq.data.outputs import IGNORE_INDEX
 from seq.models import Model
 from seq.training.metrics import (
     Evaluation,

@@ -5,18 +5,28 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from seq.config import ClassifierConfig, Config, GRUConfig, LanguageModelConfig
-from seq.data.targets import Outputs
+from seq.config import (
+    ClassifierConfig,
+    Config,
+    DataConfig,
+    GRUConfig,
+    LanguageModelConfig,
+    TaggerConfig,
+    TransducerConfig,
+)
+from seq.data.outputs import Outputs
 from seq.data.tokenizer import Tokenizer
 from seq.inference.formats import export
 from seq.inference.trained import TrainedModel
-from seq.models import build_model
+from seq.models import Transducer, build_model
+from seq.models.search import search
 
 CASES = {
     "names": ClassifierConfig(hidden_size=12, num_layers=2, ngrams=4, ngram_buckets=97, output_dropout=0.3),
     "one direction": ClassifierConfig(hidden_size=12, bidirectional=False),
     "speeches": LanguageModelConfig(hidden_size=12, num_layers=2, embedding_dropout=0.2),
     "speeches with n-grams": LanguageModelConfig(hidden_size=12, ngrams=4, ngram_buckets=97),
+    "tagger": TaggerConfig(hidden_size=12, num_layers=2, ngrams=3, ngram_buckets=97),
     "tied": LanguageModelConfig(hidden_size=16, embedding_dim=16, tie_weights=True),
 }
 
@@ -26,7 +36,8 @@ LENGTHS = ([9, 1, 4], [3], [2, 2, 2, 2], [40, 39, 7, 1, 1])
 
 
 def trained(model: GRUConfig) -> TrainedModel:
-    config = Config(model=model)  # type: ignore[arg-type]
+    data = DataConfig(tokenizer="tokens" if isinstance(model, TaggerConfig) else "characters")
+    config = Config(model=model, data=data)  # type: ignore[arg-type]
     built = build_model(config, vocab_size=24, num_outputs=5)
     for parameter in built.parameters():
         torch.nn.init.normal_(parameter, std=0.5)  # the n-grams begin with zeros
@@ -66,6 +77,33 @@ def test_formats_compute_the_same(tmp_path: Path, case: str, kind: str) -> None:
         got = _run_onnx(path, given) if kind == "onnx" else _run_torchscript(path, given)
         assert len(got) == (2 if language else 1)
         compare(got, reference.model(**given), sizes)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
+def test_encoder_and_decoder_write_what_a_greedy_search_writes(tmp_path: Path, kind: str) -> None:
+    model = trained(TransducerConfig(hidden_size=12, num_layers=2, output_dropout=0.3))
+    reference = trained(model.config.model)
+    reference.model.load_state_dict(model.model.state_dict())
+    assert isinstance(reference.model, Transducer)
+    encoder, decoder = export(model, kind, tmp_path / "model.x")
+    assert [encoder.name, decoder.name] == ["model.encoder.x", "model.decoder.x"]
+    run = _run_onnx if kind == "onnx" else _run_torchscript
+    for lengths in LENGTHS:
+        inputs, sizes = uneven(lengths)
+        states, keys, hidden = map(torch.from_numpy, run(encoder, {"inputs": inputs, "lengths": sizes}))
+        tokens, running = torch.ones(len(lengths), 1, dtype=torch.int64), np.ones(len(lengths), bool)
+        written = [list[int]() for _ in lengths]
+        for _ in range(6):
+            given = {"tokens": tokens, "lengths": sizes, "states": states, "keys": keys, "hidden": hidden}
+            logits, last = run(decoder, given)
+            logits[:, [0, 1, 3]] = -np.inf
+            best, hidden = logits.argmax(1), torch.from_numpy(last)
+            for row in np.flatnonzero(running):
+                written[row].append(int(best[row]))
+            running &= best != 2
+            tokens = torch.from_numpy(best)[:, None]
+        found = search(reference.model, inputs, sizes, beam=1, most=6)
+        assert [[token for token in own if token] for own in found.tokens[:, 0].tolist()] == written
 
 
 def _run_onnx(path: Path, given: dict[str, torch.Tensor]) -> list[NDArray[np.float32]]:

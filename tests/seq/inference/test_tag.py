@@ -8,7 +8,7 @@ import torch
 
 import seq
 from seq.config.read import parse_config
-from seq.data.targets import Outputs
+from seq.data.outputs import Outputs
 from seq.data.tokenizer import Tokenizer
 from seq.inference.loaded import LoadedTagger
 from seq.inference.tag import show, tag

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from seq.data.targets import IGNORE_INDEX
+from seq.data.outputs import IGNORE_INDEX
 from seq.training.objective import class_weights, cross_entropy
 
 

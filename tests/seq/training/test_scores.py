@@ -14,8 +14,9 @@ from seq.config import Config
 from seq.config.read import parse_config
 from seq.data.corpus import Split
 from seq.data.examples import make_examples
+from seq.data.outputs import Outputs
 from seq.data.ragged import RaggedArray
-from seq.data.targets import TARGETS, Outputs
+from seq.data.targets import TARGETS
 from seq.models import Model, build_model
 from seq.training.evaluation import evaluate
 from seq.training.metrics import Evaluation

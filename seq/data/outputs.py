@@ -1,0 +1,43 @@
+"""What the outputs of a model stand for, and targets as numbers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from seq.data.ragged import RaggedArray
+from seq.data.tokenizer import Tokenizer
+
+IGNORE_INDEX = -100
+"""A target that carries no loss: `cross_entropy`'s own default."""
+
+Coded = NDArray[Any] | RaggedArray | None
+"""The targets of a split: a number for each sequence, or several; None where the sequence has all that is predicted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What the outputs of a model stand for."""
+
+    labels: tuple[str, ...] = ()
+    """Classes by id, in alphabetical order."""
+    mean: float = 0.0
+    scale: float = 1.0
+    """A number y is predicted as (y - mean) / scale: the mean and the standard deviation of the training data."""
+    tokenizer: Tokenizer | None = None
+    """Of the sequences that are written."""
+
+    @property
+    def size(self) -> int:
+        """Classes or tokens; 1 for a number."""
+        return self.tokenizer.vocab_size if self.tokenizer else max(1, len(self.labels))
+
+    @classmethod
+    def from_dict(cls, about: dict[str, Any]) -> "Outputs":
+        tokenizer = None if about["tokenizer"] is None else Tokenizer(**about["tokenizer"])
+        return cls(**about | {"labels": tuple(about["labels"]), "tokenizer": tokenizer})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        tokenizer = self.tokenizer and self.tokenizer.to_dict()
+        return {"labels": list(self.labels), "mean": self.mean, "scale": self.scale, "tokenizer": tokenizer}
