@@ -15,7 +15,8 @@ from seq.data.ragged import Ints, RaggedArray
 from seq.data.tokenizer import RESERVED, Tokenizer
 from seq.models import Model, Transducer
 from seq.models.search import search
-from seq.training.metrics import Evaluation, pair_figures
+from seq.training.figures import pair_figures
+from seq.training.metrics import Evaluation
 from seq.training.objective import cross_entropy
 
 

@@ -19,8 +19,7 @@ from seq.data.corpus import Split
 from seq.data.dataset import Batch
 from seq.data.outputs import IGNORE_INDEX
 from seq.models import Model
-from seq.training.metrics import (
-    Evaluation,
+from seq.training.figures import (
     Tally,
     classes_of_parts,
     classes_of_sets,
@@ -31,6 +30,7 @@ from seq.training.metrics import (
     part_figures,
     per_class,
 )
+from seq.training.metrics import Evaluation
 from seq.training.objective import LOSSES, cross_entropy
 from seq.training.pairs import PairScores
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq.training.metrics import Tally, classifier_figures, language_model_figures, per_class, precision_recall
+from seq.training.figures import Tally, classifier_figures, language_model_figures, per_class, precision_recall
 from tests.runs import result
 
 Counts = st.integers(1, 6).flatmap(
