@@ -3,6 +3,7 @@ and the switches that make arithmetic repeatable."""
 
 import hashlib
 import os
+import platform
 from typing import Any
 
 import torch
@@ -55,6 +56,13 @@ def fast_fp32_error() -> float:
         return float(((left @ right).double() - exact).abs().max() / exact.abs().max())
     finally:
         _onednn().fp32_precision = before
+
+
+def imitates_bf16() -> bool:
+    """Whether this machine computes in bf16 without instructions for it: tens of times slower than in fp32. Of other processors
+    than x86 it is not known, and not assumed."""
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return x86 and not torch.cuda.is_available() and not torch.cpu._is_avx512_bf16_supported()
 
 
 def _onednn() -> Any:

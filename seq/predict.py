@@ -42,7 +42,7 @@ def _answers(
     trained: TrainedModel, texts: Iterable[str], top: int | None, rows: int
 ) -> Iterator[tuple[str, list[str]]]:
     """For each text what is printed after it."""
-    if trained.config.task == "regress":
+    if not trained.labels:
         yield from ((text, [f"{value:.6g}"]) for text, value in predict_numbers(trained, texts, rows=rows))
         return
     one = trained.config.task == "classify"

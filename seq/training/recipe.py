@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from launch.seeding import imitates_bf16
 from seq.config import ClassifierConfig, Config
 from seq.config.identity import flatten
 from seq.config.read import load_config, override_config
@@ -71,7 +72,7 @@ def _for_rows(rows: int, tokens: int) -> dict[str, Any]:
     return {
         "batch.rows": per_step // 4,
         "model.ngram_buckets": int(np.clip(1 << int(tokens / 8).bit_length(), 1 << 15, 1 << 18)),
-        "optimizer.table_lr": round(float(np.clip((tokens / rows / 10) ** 1.5, 1, 10)), 1),
+        "optimizer.table_lr": round(float(np.clip(tokens / rows / 10, 1, 4)), 1),
         "train.steps": steps,
         "evaluation.every_steps": max(1, steps // 12),
         "model.output_dropout": round(dropout, 2),
@@ -81,9 +82,10 @@ def _for_rows(rows: int, tokens: int) -> dict[str, Any]:
 
 
 def _for_text(characters: int, per_step: int) -> dict[str, Any]:
-    """A small text is read more often than a large one, with more dropout."""
+    """A small text is read more often than a large one, with more dropout. In bf16, where the machine of the first start has it."""
     passes = float(np.clip(6 * (1_000_000 / characters) ** 0.7, 1, 20))
     return {
+        "train.precision": "fp32" if imitates_bf16() else "bf16",
         "train.steps": max(300, round(passes * characters / per_step)),
         "model.output_dropout": round(min(0.02 * passes, 0.4), 3),
         "model.embedding_dropout": round(min(0.01 * passes, 0.2), 3),

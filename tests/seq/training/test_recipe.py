@@ -7,7 +7,8 @@ import pytest
 from seq.config import Config
 from seq.config.read import dump_config, load_config, override_config, parse_config
 from seq.data.corpus import prepare_corpus
-from seq.training.recipe import recipe, with_recipe
+from seq.training import recipe as recipes
+from seq.training.recipe import recipe, with_earlier_recipe, with_recipe
 from tests.corpora import write_rows
 from tests.helpers import train
 from tests.runs import few_rows, result, words
@@ -64,6 +65,35 @@ def test_the_shape_of_another_run_stays_and_large_steps_are_fewer(tmp_path: Path
         config = parse_config(tree, where="test")
         steps.append(recipe(config, prepare_corpus(config.data, config.task))["train.steps"])
     assert steps[0] == pytest.approx(2 * steps[1], abs=1)
+
+
+def test_bf16_where_the_machine_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first start decides, and writes it down."""
+    (tmp_path / "a.txt").write_text("It was a dark and stormy night. " * 900)
+    data = {"source": "text", "files": {"train": str(tmp_path / "a.txt")}}
+    config = parse_config({"run": {"recipe": "auto"}, "data": data, "model": {"kind": "language_model"}}, where="test")
+    corpus = prepare_corpus(config.data, config.task)
+    for imitates, precision in ((True, "fp32"), (False, "bf16")):
+        monkeypatch.setattr(recipes, "imitates_bf16", lambda imitates=imitates: imitates)
+        sized = with_recipe(config, corpus)
+        assert sized.train.precision == precision
+        (tmp_path / f"{precision}.yaml").write_text(dump_config(sized))
+    assert with_earlier_recipe(config, tmp_path / "fp32.yaml").train.precision == "fp32"
+
+
+def test_long_texts_learn_their_ngrams_faster(tmp_path: Path) -> None:
+    rates = []
+    for length in (5, 20, 200):
+        path = write_rows(
+            tmp_path, "csv", [(f"{number} " * length, f"label{number % 3}") for number in range(100, 300)]
+        )
+        tree = {"run": {"recipe": "auto"}, "data": {"source": "csv", "files": {"train": str(path)}, "max_length": 9999}}
+        tree["batch"] = {"tokens": 20000}
+        config = override_config(
+            parse_config(tree, where="test"), ["data.text=name", "data.label=origin"], where="test"
+        )
+        rates.append(recipe(config, prepare_corpus(config.data, config.task))["optimizer.table_lr"])
+    assert 1 <= rates[0] < rates[1] <= rates[2] == 4
 
 
 @pytest.mark.slow
