@@ -9,11 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import seq
 from benchmarks.timing import Report
 from seq.command_line import exit_code
 from seq.data.punctuation import PART, load
-from seq.inference.loaded import LoadedTagger
+from seq.inference.loaded import LoadedTagger, load_model
 
 MARKS = (",", ".", "?")
 SUBSET = "since-1934"
@@ -74,7 +73,7 @@ def main(runs: list[str]) -> None:
     for name, contexts in CONTEXTS.items():
         report.add(name, *figures(true, ngram_tags(train, words, contexts)))
     for run in runs:
-        model = seq.load(Path(run))
+        model = load_model([Path(run)])
         assert isinstance(model, LoadedTagger)
         report.add(run, *figures(true, [tag for _, tag in model.tag([words])[0]]))
     report.show()

@@ -20,7 +20,8 @@ ROWS = [
 
 
 def data(**keys: object) -> DataConfig:
-    config: Config = parse_config({"data": keys, "model": {"kind": "language_model"}}, where="test")
+    kind = "tagger" if keys.get("tokenizer") == "tokens" else "language_model"
+    config: Config = parse_config({"data": keys, "model": {"kind": kind}}, where="test")
     return config.data
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from seq.config import DataConfig, Task
 from seq.data import names, pronunciation, punctuation, speeches
+from seq.data.conll import read_conll
 from seq.data.examples import Examples, Target, join_columns, make_examples
 from seq.data.targets import TARGETS
 from seq.errors import UserError
@@ -31,6 +32,11 @@ def load_splits(config: DataConfig, task: Task, *, need_train: bool = True) -> d
     if config.source in BUILT_IN:
         built_in: dict[str, Examples] = BUILT_IN[config.source].load(config.subset, labelled)
         return {name: _with_targets(split, config, task) for name, split in built_in.items()}
+    if task == "tag" and config.source == "text":
+        files = local_files(config)
+        for path in (path for paths in files.values() for path in paths):
+            _check_encoding(path, config.encoding)
+        return {split: read_conll(split, paths, _codec(config.encoding)) for split, paths in files.items()}
     splits = _load_with_datasets(config)
     if need_train and "train" not in splits:
         raise UserError(f"data.source={config.source}: no train split; it has {', '.join(splits) or 'nothing'}")

@@ -1,0 +1,61 @@
+"""CoNLL-like files, and tokens and tags as lists."""
+
+import json
+from pathlib import Path
+
+import pandas
+import pytest
+
+from seq.data.corpus import Corpus, prepare_corpus
+from seq.data.ragged import RaggedArray
+from seq.errors import UserError
+from tests.corpora import data, texts
+
+SENTENCES = [
+    (["EU", "rejects", "call"], ["B-ORG", "O", "O"]),
+    (["Peter"], ["B-PER"]),
+    (["a", "b", "c", "d"], ["O"] * 4),
+]
+
+
+def tagged(corpus: Corpus) -> list[list[str]]:
+    targets = corpus.splits["train"].targets
+    assert isinstance(targets, RaggedArray)
+    bounds = zip(targets.offsets[:-1], targets.offsets[1:], strict=True)
+    return [[corpus.labels[tag] for tag in targets.values[start:stop]] for start, stop in bounds]
+
+
+def prepared(path: Path, source: str, **keys: object) -> Corpus:
+    own = {"source": source, "files": {"train": str(path)}, "text": "tokens", "label": "tags", "tokenizer": "tokens"}
+    return prepare_corpus(data(**own | {"validation_fraction": 0.0} | keys), "tag")
+
+
+def test_every_format_gives_the_same(tmp_path: Path) -> None:
+    lines = "\n\n".join("\n".join(f"{token} NN x {tag}" for token, tag in zip(*own, strict=True)) for own in SENTENCES)
+    (tmp_path / "a.txt").write_text(f"-DOCSTART- -X- O O\n\n{lines}\n")
+    rows = [{"tokens": tokens, "tags": tags} for tokens, tags in SENTENCES]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pandas.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
+    pandas.DataFrame([{key: " ".join(own) for key, own in row.items()} for row in rows]).to_csv(tmp_path / "a.csv")
+    for source, suffix in (("text", "txt"), ("json", "jsonl"), ("parquet", "parquet"), ("csv", "csv")):
+        corpus = prepared(tmp_path / f"a.{suffix}", source)
+        assert texts(corpus, "train") == [" ".join(tokens) for tokens, _ in SENTENCES]
+        assert tagged(corpus) == [tags for _, tags in SENTENCES]
+
+
+def test_a_long_sequence_is_cut_evenly_with_its_tags(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n".join(f"w{n} t{n}" for n in range(10)))
+    corpus = prepared(tmp_path / "a.txt", "text", max_length=4)
+    assert texts(corpus, "train") == ["w0 w1 w2", "w3 w4 w5", "w6 w7 w8 w9"]
+    assert tagged(corpus) == [["t0", "t1", "t2"], ["t3", "t4", "t5"], ["t6", "t7", "t8", "t9"]]
+    cut = prepared(tmp_path / "a.txt", "text", max_length=4, too_long="truncate")
+    assert (texts(cut, "train"), tagged(cut)) == (["w0 w1 w2 w3"], [["t0", "t1", "t2", "t3"]])
+
+
+def test_what_is_wrong_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("EU B-ORG\nrejects O\n\nPeter\n")
+    with pytest.raises(UserError, match=r"a.txt: line 4 has a token and no tag"):
+        prepared(tmp_path / "a.txt", "text")
+    (tmp_path / "a.jsonl").write_text('{"tokens": ["a"], "tags": ["O"]}\n{"tokens": ["a", "b"], "tags": ["O"]}\n')
+    with pytest.raises(UserError, match=r"train row 2: 2 tokens, but 1 tags"):
+        prepared(tmp_path / "a.jsonl", "json")
