@@ -21,7 +21,7 @@ from launch.preemption import SIGNALS
 from seq.config.read import load_config
 from seq.data.corpus import prepare_corpus
 from seq.data.loader import BatchLoader
-from seq.inference.loaded import LoadedClassifier, LoadedLanguageModel
+from seq.inference.loaded import Loaded, LoadedLanguageModel, LoadedTagger, LoadedTransducer
 from seq.models import build_model
 from seq.models.language_model import LanguageModel
 from seq.models.sampling import sample_tokens
@@ -41,6 +41,11 @@ KINDS: dict[str, tuple[str, ...]] = {
     "language model, fp16": ("speeches", "train.precision=fp16"),
     "free running": ("speeches", "train.teacher_forcing=0.5", "train.precision=fp32"),
     "by label": ("name_generator",),
+    "labels": ("labels", "checkpoint.best=micro_f1", "evaluation.every_steps=2"),
+    "number": ("number", "checkpoint.best=mae", "evaluation.every_steps=2"),
+    "tagger": ("tagger", "model.num_layers=2", "model.token_dropout=0.1"),
+    "transducer": ("transducer", "model.num_layers=2", "evaluation.beam=2", "train.label_smoothing=0.1"),
+    "transducer, scheduled": ("transducer", "train.teacher_forcing_end=0.2", "train.precision=bf16"),
 }
 CHECKS = (
     "run.deterministic=true",
@@ -55,7 +60,7 @@ def run_words(kind: str, folder: Path) -> list[str]:
     """A small run of the kind; its shards have rows of uneven length."""
     base, *more = KINDS[kind]
     source = []
-    if base != "speeches":
+    if base in ("names", "name_generator"):
         table = corpora.write_rows(folder, "csv", ROWS)
         source = [
             "data.source=csv",
@@ -128,12 +133,20 @@ def test_a_run_from_begin_to_use(kind: str, tmp_path: Path, capsys: pytest.Captu
         assert re.search(r"\d\.\d{4}", capsys.readouterr().out)
         seq.export.main([str(whole), "--format", "safetensors", "--output", str(tmp_path / "weights.safetensors")])
         for folder in (whole, whole / "model"):
-            model = seq.load(folder)
-            if isinstance(model, LoadedClassifier):
-                assert len(model.predict(["Smith", "Ivanov"])) == 2
-            else:
-                assert isinstance(model, LoadedLanguageModel)
-                assert model.generate("9", length=5, label=model.labels[0] if model.labels else None)
+            assert len(use(seq.load(folder))) == 2
+
+
+def use(model: Loaded) -> list[Any]:
+    """What the model gives for two texts, or two texts."""
+    match model:
+        case LoadedLanguageModel():
+            return model.generate("9", num=2, length=5, label=model.labels[0] if model.labels else None)
+        case LoadedTagger():
+            return model.tag(["1 2 3", "4"])
+        case LoadedTransducer():
+            return model.transduce(["16", "25"])
+        case _:
+            return list(model.predict(["Smith", "Ivanov"]))
 
 
 @pytest.mark.parametrize("kind", ["language model", "by label"])
