@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from seq.config import DataConfig, Task
-from seq.data.cut import cut_streams, frame, limit_length, newline_id, split_evenly, split_long
+from seq.data.cut import cut_streams, frame, limit_length, newline_id, split_long
 from seq.data.examples import Examples
 from seq.data.outputs import Coded, Outputs
 from seq.data.ragged import Ints, RaggedArray, slices, smallest_dtype
@@ -29,7 +29,11 @@ def encode_splits(
 ) -> dict[str, Encoded]:
     """The sequences of each split. UserError for a row that is too long, or whose label no training row has."""
     if task != "write":
-        return {name: _encode_rows(split, task, tokenizer, outputs, config, notes) for name, split in splits.items()}
+        encode = TARGETS[task].examples
+        return {
+            name: encode(_encode(split.texts, tokenizer), split, outputs, config, notes)
+            for name, split in splits.items()
+        }
     documents = {name: frame(_encode(split.texts, tokenizer)) for name, split in splits.items()}
     if (
         "validation" not in documents
@@ -50,28 +54,6 @@ def encode_splits(
 def _encode(texts: list[str], tokenizer: Tokenizer) -> RaggedArray:
     encoded = tokenizer.encode(texts)
     return RaggedArray(encoded.values.astype(smallest_dtype(tokenizer.vocab_size)), encoded.offsets)
-
-
-def _encode_rows(
-    split: Examples, task: Task, tokenizer: Tokenizer, outputs: Outputs, config: DataConfig, notes: list[str]
-) -> Encoded:
-    encoded = _encode(split.texts, tokenizer)
-    if task == "tag":
-        tags = TARGETS[task].code(split, outputs)
-        assert isinstance(tags, RaggedArray)
-        if config.too_long in ("auto", "split"):
-            return split_evenly(encoded, config.max_length), split_evenly(tags, config.max_length)
-        limits = (split.origin, split.rows, config)
-        return limit_length(encoded, *limits, notes, markers=0)[0], limit_length(tags, *limits, [], markers=0)[0]
-    encoded, kept = limit_length(encoded, split.origin, split.rows, config, notes, markers=0)
-    split = split.take(kept)
-    targets = TARGETS[task].code(split, outputs)
-    if task != "transduce":
-        return frame(encoded), targets
-    assert isinstance(targets, RaggedArray)
-    origin = f"{split.origin} ({config.label})"
-    targets, kept = limit_length(targets, origin, split.rows, config, notes, markers=0)
-    return frame(encoded.take(kept)), frame(targets)
 
 
 def cut_pieces(documents: RaggedArray, config: DataConfig, newline: int, notes: list[str]) -> dict[str, RaggedArray]:

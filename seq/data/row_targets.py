@@ -1,6 +1,7 @@
 """Targets that belong to whole sequences: a label, labels, or a number."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seq.config import DataConfig
+from seq.data.cut import frame, limit_length
 from seq.data.examples import Examples
 from seq.data.outputs import IGNORE_INDEX, Coded, Outputs
 from seq.data.plan import ShardSizes
@@ -17,11 +19,21 @@ from seq.data.ragged import Ints, RaggedArray, at_least
 from seq.errors import UserError
 
 
-class Rows:
+class Rows(ABC):
     """What targets that belong to whole sequences share."""
 
     def stratum(self, target: Any) -> str:
         return str(target)
+
+    def examples(
+        self, tokens: RaggedArray, split: Examples, outputs: Outputs, config: DataConfig, notes: list[str]
+    ) -> tuple[RaggedArray, Coded]:
+        tokens, kept = limit_length(tokens, split.origin, split.rows, config, notes, markers=0)
+        return frame(tokens), self.code(split.take(kept), outputs)
+
+    @abstractmethod
+    def code(self, split: Examples, outputs: Outputs) -> Coded:
+        """A number for each row, or several."""
 
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
         return sequences.lengths

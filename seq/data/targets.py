@@ -33,8 +33,11 @@ class Targets(Protocol):
         """A validation split has the same share of the rows of each."""
         ...
 
-    def code(self, split: Examples, outputs: Outputs) -> Coded:
-        """UserError for a target that the training data do not have."""
+    def examples(
+        self, tokens: RaggedArray, split: Examples, outputs: Outputs, config: DataConfig, notes: list[str]
+    ) -> tuple[RaggedArray, Coded]:
+        """The sequences that the model reads, from the `tokens` of each text, with markers, and the coded targets; too long ones are
+        treated as `data.too_long` says. UserError for a target that the training data do not have."""
         ...
 
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from seq.config import DataConfig
+from seq.data.cut import frame, limit_length, split_evenly
 from seq.data.examples import Examples, Target
 from seq.data.outputs import IGNORE_INDEX, Coded, Outputs
 from seq.data.plan import ShardSizes
@@ -29,8 +30,10 @@ class NextToken:
     def stratum(self, target: Any) -> str:
         return ""
 
-    def code(self, split: Examples, outputs: Outputs) -> Coded:
-        return None
+    def examples(
+        self, tokens: RaggedArray, split: Examples, outputs: Outputs, config: DataConfig, notes: list[str]
+    ) -> tuple[RaggedArray, Coded]:
+        raise AssertionError("a text is cut with all its splits, in seq.data.encode")
 
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
         return sequences.lengths - 1
@@ -81,14 +84,19 @@ class Tags:
     def stratum(self, target: tuple[str, ...]) -> str:
         return ""
 
-    def code(self, split: Examples, outputs: Outputs) -> Coded:
+    def examples(
+        self, tokens: RaggedArray, split: Examples, outputs: Outputs, config: DataConfig, notes: list[str]
+    ) -> tuple[RaggedArray, Coded]:
+        """A long text is cut into pieces, each with its tags. Without markers: there is nothing to predict for them."""
         for row, text, tags in zip(split.rows, split.texts, split.targets or (), strict=True):
-            if (tokens := text.count(" ") + 1) != len(tags):
-                raise UserError(
-                    f"{split.origin} row {row}: {tokens} tokens, but {len(tags)} tags; each token needs one"
-                )
+            if (count := text.count(" ") + 1) != len(tags):
+                raise UserError(f"{split.origin} row {row}: {count} tokens, but {len(tags)} tags; each token needs one")
         ids = label_ids(split, split.targets or (), outputs)
-        return RaggedArray.of([np.array(row, np.int32) for row in ids])
+        coded = RaggedArray.of([np.array(row, np.int32) for row in ids])
+        if config.too_long in ("auto", "split"):
+            return split_evenly(tokens, config.max_length), split_evenly(coded, config.max_length)
+        limits = (split.origin, split.rows, config)
+        return limit_length(tokens, *limits, notes, markers=0)[0], limit_length(coded, *limits, [], markers=0)[0]
 
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
         return sequences.lengths
@@ -123,9 +131,15 @@ class Written:
     def stratum(self, target: str) -> str:
         return ""
 
-    def code(self, split: Examples, outputs: Outputs) -> Coded:
+    def examples(
+        self, tokens: RaggedArray, split: Examples, outputs: Outputs, config: DataConfig, notes: list[str]
+    ) -> tuple[RaggedArray, Coded]:
         assert outputs.tokenizer is not None
-        return outputs.tokenizer.encode(split.targets or ())
+        tokens, kept = limit_length(tokens, split.origin, split.rows, config, notes, markers=0)
+        split = split.take(kept)
+        origin, targets = f"{split.origin} ({config.label})", outputs.tokenizer.encode(split.targets or ())
+        targets, kept = limit_length(targets, origin, split.rows, config, notes, markers=0)
+        return frame(tokens.take(kept)), frame(targets)
 
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
         assert isinstance(coded, RaggedArray)

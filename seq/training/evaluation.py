@@ -13,7 +13,7 @@ from seq.training.precision import autocast
 from seq.training.scores import SCORES, TOKENS
 
 ROWS = 256
-"""Most rows of a shard. A text is read in chunks, so its length does not count."""
+"""Most rows of a shard. Where rows are read in chunks, their length does not count."""
 
 
 @torch.inference_mode()
@@ -23,11 +23,10 @@ def evaluate(model: Model, split: Split, config: Config, device: torch.device) -
     Each shard's sums have their own places in a table, and a rank leaves the places of the others at 0. So the sum over ranks is
     exact, and the sum of the table does not depend on which rank computed what.
     """
-    whole_texts = split.task in ("write", "write_by_label")
-    tokens = ROWS * int(split.by_length.length.max()) if whole_texts else TOKENS
+    scores = SCORES[split.task](split, config, device)
+    tokens = ROWS * int(split.by_length.length.max()) if scores.in_chunks else TOKENS
     size = {"order": "bucketed", "rows": ROWS, "tokens": tokens}
     batches = BatchLoader(split, config.batch.model_copy(update=size), shuffle=False)
-    scores = SCORES[split.task](split, config, device)
     table = torch.zeros(scores.sums, batches.steps_per_epoch, config.batch.shards, dtype=torch.float64, device=device)
     model.eval()
     for batch in (shard.to(device) for shards in batches.steps(0, batches.steps_per_epoch) for shard in shards):

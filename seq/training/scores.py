@@ -47,6 +47,8 @@ class Scores(Protocol):
     """Sums of floats that a shard has."""
     counts: list[Tensor]
     """Integers, added up over all shards."""
+    in_chunks: bool
+    """Whether rows of any length need the memory of a piece of them only."""
 
     def __init__(self, split: Split, config: Config, device: torch.device) -> None: ...
 
@@ -60,6 +62,8 @@ class Scores(Protocol):
 
 
 class LabelScores:
+    in_chunks = False
+
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
         self.sums, self._tally = 1, Tally(split.outputs.size, device)
         self.counts = [self._tally.confusion, self._tally.scores]
@@ -82,6 +86,8 @@ class LabelScores:
 class LabelSetScores:
     """A label is predicted where its probability is at least a half."""
 
+    in_chunks = False
+
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
         self.sums, self._tally = 1, Tally(split.outputs.size, device)
         self._exact = torch.zeros(2, dtype=torch.int64, device=device)
@@ -103,6 +109,8 @@ class LabelSetScores:
 
 
 class NumberScores:
+    in_chunks = False
+
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
         self.sums, self.counts, self._outputs = 5, list[Tensor](), split.outputs
 
@@ -142,6 +150,8 @@ class TagScores(LabelScores):
 class TextScores:
     """A language model is evaluated twice, and predicts each token once each time: `carried` from the beginning of each
     document to its end, and on windows of `evaluation.window` tokens, each from a fresh state."""
+
+    in_chunks = True
 
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
         self.sums, self.counts = 2, list[Tensor]()

@@ -16,7 +16,7 @@ from seq.data.corpus import Split
 from seq.data.examples import make_examples
 from seq.data.outputs import Outputs
 from seq.data.ragged import RaggedArray
-from seq.data.targets import TARGETS
+from seq.data.row_targets import Number
 from seq.models import Model, build_model
 from seq.training.evaluation import evaluate
 from seq.training.metrics import Evaluation
@@ -129,8 +129,8 @@ def test_figures_are_those_of_torchmetrics(tmp_path: Path, check: str) -> None:
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20))
 def test_numbers_have_mean_0_and_deviation_1(numbers: list[float]) -> None:
-    outputs = TARGETS["regress"].learn(numbers, Config().data)
-    coded = TARGETS["regress"].code(make_examples("train", ["x"] * len(numbers), numbers), outputs)
+    outputs = Number().learn(numbers, Config().data)
+    coded = Number().code(make_examples("train", ["x"] * len(numbers), numbers), outputs)
     assert isinstance(coded, np.ndarray)
     back = coded.astype(np.float64) * outputs.scale + outputs.mean
     np.testing.assert_allclose(back, numbers, rtol=1e-4, atol=1e-5 * outputs.scale)
