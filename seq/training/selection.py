@@ -63,8 +63,8 @@ class Selection:
         self.model.load_state_dict(weights)
 
     def result(self) -> dict[str, Any] | None:
-        """The step that won; None if there was no choice."""
-        if self.figure is None:
+        """The step that won; None if there was no choice, or no evaluation yet."""
+        if self.figure is None or not self.best_step:
             return None
         return {"figure": self.figure, "step": self.best_step, "value": self.best_value}
 

@@ -47,6 +47,7 @@ def test_the_best_evaluation_and_patience() -> None:
 
 def test_a_loss_shall_fall() -> None:
     selection, _ = make("checkpoint.best=loss")
+    assert selection.result() is None, "no evaluation yet: a run may be stopped here"
     assert [selection.judge(step, {"loss": value}) for step, value in enumerate([2.0, 3.0, 1.0])] == [True, False, True]
     assert not selection.out_of_patience
 
