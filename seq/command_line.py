@@ -9,7 +9,6 @@ from typing import NoReturn
 
 from launch.context import Launch, describe_launch, launch_warnings
 from launch.group import explain_lost_connection
-from launch.seeding import imitates_bf16
 from launch.tree import wasted_share
 from seq.config import Config
 from seq.config.read import load_config
@@ -105,10 +104,6 @@ def check_launch(process: Launch, config: Config) -> None:
         return
     for warning in launch_warnings(process):
         warn(warning)
-    if config.train.precision == "bf16" and imitates_bf16():
-        warn(
-            "this processor has no bf16 and imitates it, very slowly; train.precision=fp32 is faster (and another run)"
-        )
     if waste := wasted_share(ranks, shards):
         warn(f"{ranks} processes share {shards} shards unevenly and wait {waste:.0%} of their time")
 

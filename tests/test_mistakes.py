@@ -62,7 +62,7 @@ MISTAKES = [
     Mistake("name with a slash", "train run.name=a/b", "run.name: Name of the run directory: letters, digits"),
     Mistake("no shards", "train batch.shards=0", "batch.shards: must be greater than 0 (got 0)"),
     Mistake("tied, of two sizes", "train configs/speeches.yaml model.tie_weights=true", "tie_weights needs embedding_dim (64) = hidden_size (384)"),
-    Mistake("free running for a classifier", "train train.teacher_forcing=0.5", "is for model.kind=language_model only; leave it at 1.0"),
+    Mistake("free running for a classifier", "train train.teacher_forcing=0.5", "is for language models and transducers only; leave it at 1.0"),
     Mistake("stream order of paragraphs", "train configs/speeches.yaml data.unit=paragraph", "set data.unit=document"),
     Mistake("batch below one sequence", "train batch.tokens=8", "batch.tokens (8) must hold one sequence"),
     Mistake("compressed, but ordered", "train sync.compress=bf16", "compress needs reduction=allreduce"),

@@ -5,7 +5,8 @@ from typing import Literal
 
 import torch
 
-from launch.seeding import fast_fp32_error, fix_arithmetic
+from launch.context import describe_launch
+from launch.seeding import fast_fp32_error, fix_arithmetic, imitates_bf16
 from seq.config import Config
 from seq.errors import UserError, warn
 from seq.models.gru import has_bf16_gru
@@ -43,6 +44,8 @@ def fix_arithmetic_of(config: Config, device: torch.device) -> None:
         warn(
             "train.precision=bf16: the GRU computes in fp32, because this cuDNN is older than 9.13; install a newer torch"
         )
+    if train.precision == "bf16" and device.type == "cpu" and imitates_bf16() and describe_launch().is_main:
+        warn("this processor imitates bf16, very slowly; train.precision=fp32 is faster (and another run)")
     run = config.run
     tf32 = train.precision == "tf32"
     fix_arithmetic(threads=run.threads, deterministic=run.deterministic, tf32=tf32, fast_fp32=train.fast_fp32)

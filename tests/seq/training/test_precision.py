@@ -8,6 +8,16 @@ from seq.training import precision
 from seq.training.precision import fix_arithmetic_of
 
 
+def test_a_processor_that_imitates_bf16_is_slow(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = override_config(Config(), ["train.precision=bf16"], where="test")
+    for imitates in (True, False):
+        monkeypatch.setattr(precision, "imitates_bf16", lambda imitates=imitates: imitates)
+        fix_arithmetic_of(config, torch.device("cpu"))
+        assert ("imitates bf16, very slowly" in capsys.readouterr().err) == imitates
+
+
 def test_arithmetic_that_is_not_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     def fix(*words: str, device: str = "cpu") -> None:
         fix_arithmetic_of(override_config(Config(), words, where="test"), torch.device(device))
