@@ -90,6 +90,13 @@ MISTAKES = [
     Mistake("two formats in a folder", "train data.source=mixed", "error: data.source=mixed: the folder must hold files of one format, it has csv and text", {"mixed/a.csv": ROWS, "mixed/b.txt": "x"}),
     Mistake("speeches for a classifier", "train data.source=speeches", "has no labels; use model.kind=language_model"),
     Mistake("unknown subset", "train configs/speeches.yaml data.subset=since-2020", "has the subsets since-1790 to since-2014"),
+    # other tasks
+    Mistake("a tagger of characters", "train model.kind=tagger model.path=auto", "a tagger reads whole tokens"),
+    Mistake("no number", "train data.source=csv data.files.train=rows.csv data.text=name data.label=origin model.target=number", "train row 1: column 'origin' (data.label) holds 'Irish', not a number", csv(ROWS)),
+    Mistake("tags and tokens", "train configs/punctuation.yaml data.source=csv data.subset=null data.files.train=rows.csv", "train row 1: 2 tokens, but 1 tags; each token needs one", csv("text,label\na b,X\n")),
+    Mistake("a token without a tag", "train configs/punctuation.yaml data.source=text data.subset=null data.files.train=rows.csv", "line 1 has a token and no tag", csv("EU\n")),
+    Mistake("sounds for a classifier", "train data.source=pronunciation run.recipe=auto model.kind=tagger data.tokenizer=tokens", "run.recipe=auto has no rules for model.kind=tagger"),
+    Mistake("words for a tagger", "train configs/speeches.yaml data.source=punctuation", "use model.kind=tagger, or data.source=speeches"),
     # runs
     Mistake("another config in the same run", "train train.epochs=3 run.output_dir=. run.name=old", "choose another run.name, or start over with --fresh", {"old/config.yaml": "train: {epochs: 2}\n"}),
     Mistake("folder that is no run", "train run.output_dir=. run.name=old", "holds files, but no run", {"old/thesis.txt": "x"}),

@@ -115,15 +115,18 @@ def test_killed_and_resumed_on_other_world_sizes(tmp_path: Path) -> None:
 
 
 def test_stopped_anywhere_and_resumed_on_another_world_size(tmp_path: Path) -> None:
-    """20 random cases of (step, processes before, processes after), in both orders, with checkpoints every 3 steps."""
+    """20 random cases of (step, processes before, processes after), in both orders and of both kinds that no order concerns, with
+    checkpoints every 3 steps."""
     random.seed(2)
     cases = [(random.randint(3, 11), *random.sample([1, 2, 3, 4], 2)) for _ in range(20)]
     settings = ("checkpoint.every_steps=3", "model.num_layers=2", "model.dropout=0.2")
     orders = {
         "bucketed": words(tmp_path, "names", *settings, *few_rows(tmp_path), "batch.rows=5"),
         "stream": words(tmp_path, *CASES["stream"], *settings),
+        "tagger": words(tmp_path, *CASES["tagger"], *settings),
+        "transducer": words(tmp_path, *CASES["transducer, scheduled"], *settings),
     }
-    order_of = [list(orders)[number % 2] for number in range(len(cases))]
+    order_of = [list(orders)[number % len(orders)] for number in range(len(cases))]
     commands = [[*orders[order], f"run.name=case{number}"] for number, order in enumerate(order_of)]
     run_many(tmp_path, 1, [(None, [*command, f"run.name={order}"]) for order, command in orders.items()])
     for size in (1, 2, 3, 4):
