@@ -122,6 +122,8 @@ def _about_text(corpus: Corpus) -> Iterator[str]:
     if tokenizer.subwords is not None:
         shown = f", such as {', '.join(map(repr, tokenizer.subwords.longest(8)))}"
     yield f"vocabulary: {tokenizer.describe()} and 4 markers{shown}"
+    if corpus.outputs.tokenizer is not None:
+        yield f"vocabulary of the targets: {corpus.outputs.tokenizer.describe()} and 4 markers"
 
 
 def _about_batches(config: Config, batches: BatchLoader) -> Iterator[str]:

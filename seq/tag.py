@@ -20,6 +20,7 @@ def main(arguments: list[str]) -> None:
     trained = load_run(options.run, options.checkpoint)
     if trained.config.task != "tag":
         raise UserError(f"{options.run}: is a {trained.config.model.kind.replace('_', ' ')}, not a tagger")
+    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     texts: Iterable[str] = options.text or sys.stdin
     for text in texts:
         tokens = text.split()

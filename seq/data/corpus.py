@@ -102,11 +102,12 @@ def prepare_corpus(
     """Open the prepared corpus. The first process that comes prepares it while the others wait at the lock.
 
     `like`: a trained model whose token ids are used; without it, the training split's characters get new ids.
-    `fixed_outputs`: use its outputs too, and refuse other labels; otherwise they come from the training split.
+    `fixed_outputs`: use its outputs too, and refuse other labels; otherwise they come from the training split, but for the tokens
+    that a transducer writes.
     UserError for any fault in the data, on every rank alike, before a process group exists.
     """
     tokenizer = like.tokenizer if like else None
-    outputs = like.outputs if like and fixed_outputs else None
+    outputs = like.outputs if like and (fixed_outputs or like.outputs.tokenizer) else None
     vocabulary = (tokenizer and tokenizer.to_dict(), outputs and outputs.to_dict())
     about = (FORMAT, task, config.model_dump(mode="json", exclude={"cache_dir"}), vocabulary, identify(config))
     root = _cache_root(config)

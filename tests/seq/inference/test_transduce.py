@@ -67,6 +67,22 @@ def test_use(folder: Path) -> None:
     assert run("python", "-m", "seq.inspect", folder / "config.yaml").returncode == 0
 
 
+def test_another_run_begins_with_its_weights_and_tokens(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"{n},a0 b1\n" for n in range(20)))
+    config = folder / "config.yaml"
+    command: list[str | Path] = [config, f"data.files.train={tmp_path / 'rows.csv'}", f"run.output_dir={tmp_path}", "run.name=again"]
+    done = train(*command, f"train.init_from={folder}", "train.steps=1", "optimizer.lr=1e-9", "checkpoint.best=null")
+    assert done.returncode == 0, done.stderr
+    before, after = seq.load(folder), seq.load(tmp_path / "again")
+    assert isinstance(before, LoadedTransducer)
+    assert isinstance(after, LoadedTransducer)
+    assert after.trained.outputs == before.trained.outputs
+    assert after.transduce(["16"])[0][0].text == before.transduce(["16"])[0][0].text
+    other = train(*command, f"train.init_from={folder}", "data.target_tokenizer=characters", "run.name=b")
+    assert other.returncode == 2
+    assert "set data.target_tokenizer=tokens" in other.stderr
+
+
 def test_bad_input(folder: Path) -> None:
     model = seq.load(folder)
     assert isinstance(model, LoadedTransducer)
