@@ -47,6 +47,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "transducer": ("transducer", "model.num_layers=2", "evaluation.beam=2", "train.label_smoothing=0.1"),
     "transducer, scheduled": ("transducer", "train.teacher_forcing_end=0.2", "train.precision=bf16"),
 }
+SHORT = ("classifier, packed", "language model", "labels", "transducer, scheduled")
+"""Kinds of which steps alone are run: a whole run takes its time."""
 CHECKS = (
     "run.deterministic=true",
     "checkpoint.every_steps=1",
@@ -110,7 +112,7 @@ def test_a_step_never_waits(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("classifier, packed", "language model")])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in SHORT])
 def test_a_run_from_begin_to_use(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Training with gradients that are clipped, evaluation, samples, export; resumed from every step and replayed with the same
     bits."""
