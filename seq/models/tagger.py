@@ -38,6 +38,6 @@ class Tagger(nn.Module):
     def _around(self, inputs: Tensor) -> Tensor:
         """The embeddings of the n-grams that end with each token, and of those that begin with it. Padding is read as no token,
         on either side."""
-        none = inputs.new_zeros(len(inputs), self.reach)
+        none = inputs.new_zeros(inputs.shape[0], self.reach)  # a shape, which an exporter can follow
         total: Tensor = self.before(inputs, none) + self.after(inputs.flip(1), none).flip(1)
         return total
