@@ -1,7 +1,8 @@
 """Export a run's model for other programs: python -m seq.export RUN --format onnx | torchscript | safetensors | model.
 
 All formats take any number of texts of any length: `inputs` (B, T) token ids, zero after each text's end, `lengths` (B,).
-A classifier gives `logits` (B, classes), a tagger (B, T, tags). A language model also takes the state `hidden` (layers, B, hidden_size), zeros at a
+A classifier gives `logits` (B, classes), a tagger (B, T, tags). Of a model of numbers it is (B, 1):
+times `scale` plus `mean` of `outputs` in config.json. A language model also takes the state `hidden` (layers, B, hidden_size), zeros at a
 text's beginning, and gives `logits` (B, T, vocabulary) and the state to continue from. One with n-grams also takes the tokens before
 `inputs`, `preceding` (B, ngrams - 1), zeros where the text has none. For one that writes by label, the states to begin with are
 written beside it, as `*.labels.safetensors`: `states` (labels, layers, hidden_size), in the order of config.json.

@@ -13,7 +13,7 @@ from seq.command_line import exit_code, run_parser
 from seq.data.examples import SEPARATOR, join_columns
 from seq.errors import UserError
 from seq.inference.classify import ANSWERS, ROWS, predict, predict_numbers, predict_sets
-from seq.inference.trained import TrainedModel, load_ensemble
+from seq.inference.trained import TrainedModel, advice, load_ensemble
 
 
 def main(arguments: list[str]) -> None:
@@ -30,8 +30,8 @@ def main(arguments: list[str]) -> None:
     words = options.text[len(more) :]
     trained = load_ensemble([options.run, *more], options.checkpoint)
     if trained.config.task not in ANSWERS:
-        raise UserError(f"{options.run}: is a language model; use python -m seq.generate")
-    texts = iter(words) if words else read_lines(trained.config.data.max_length)
+        raise UserError(f"{options.run}: {advice(trained)}")
+    texts = iter(words) if words else read_lines(most_characters(trained))
     if len(trained.config.data.text_columns) > 1:
         texts = (join_columns(text.split("\t")) for text in texts)
     for text, found in _answers(trained, texts, options.top, rows=ROWS if words else 1):
@@ -55,8 +55,18 @@ def _answers(
         yield text, [f"{label} {probability:.3f}" for label, probability in best]
 
 
+LETTERS = 64
+"""Characters that a token may have, for `most_characters`."""
+
+
+def most_characters(trained: TrainedModel) -> int:
+    """Of a line that is read whole: so many that a longer one has more than `data.max_length` tokens, nearly certainly."""
+    one = trained.tokenizer.kind in ("characters", "bytes")
+    return trained.config.data.max_length * (1 if one else LETTERS)
+
+
 def read_lines(max_length: int) -> Iterator[str]:
-    """Lines of stdin without their ends. Only the beginning of a line longer than `max_length` is kept in memory."""
+    """Lines of stdin without their ends. Only the beginning of a line longer than `max_length` characters is kept in memory."""
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     while line := sys.stdin.readline(max_length + 1):
         whole = line

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterable
 
 from seq.command_line import exit_code, run_parser
+from seq.data.tokenizer import split_tokens
 from seq.errors import UserError
 from seq.inference.tag import show, tag
-from seq.inference.trained import load_run
+from seq.inference.trained import advice, load_run
 
 
 def main(arguments: list[str]) -> None:
@@ -19,11 +20,11 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
     trained = load_run(options.run, options.checkpoint)
     if trained.config.task != "tag":
-        raise UserError(f"{options.run}: is a {trained.config.model.kind.replace('_', ' ')}, not a tagger")
+        raise UserError(f"{options.run}: {advice(trained)}")
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     texts: Iterable[str] = options.text or sys.stdin
     for text in texts:
-        tokens = text.split()
+        tokens = split_tokens(text)
         print(show(trained, tokens, tag(trained, [tokens])[0]), flush=True)
 
 

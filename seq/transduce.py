@@ -3,13 +3,14 @@
 A model of `data.source=pronunciation` prints how words are spoken: each with its probability, the likeliest first.
 """
 
+import argparse
 import sys
 
 from seq.command_line import exit_code, run_parser
-from seq.errors import UserError
-from seq.inference.trained import load_run
-from seq.inference.transduce import ROWS, transduce
-from seq.predict import read_lines
+from seq.errors import UserError, warn
+from seq.inference.trained import TrainedModel, advice, load_run
+from seq.inference.transduce import transduce
+from seq.predict import most_characters, read_lines
 
 
 def main(arguments: list[str]) -> None:
@@ -22,10 +23,19 @@ def main(arguments: list[str]) -> None:
         raise UserError("--beam and --nbest must be at least 1")
     trained = load_run(options.run, options.checkpoint)
     if trained.config.task != "transduce":
-        raise UserError(f"{options.run}: is a {trained.config.model.kind.replace('_', ' ')}, not a transducer")
-    texts = iter(options.text) if options.text else read_lines(trained.config.data.max_length)
-    rows = ROWS if options.text else 1
-    for text, found in transduce(trained, texts, beam=options.beam, nbest=options.nbest, rows=rows):
+        raise UserError(f"{options.run}: {advice(trained)}")
+    if options.text:
+        return _print(trained, options.text, options)
+    for text in read_lines(most_characters(trained)):
+        try:
+            _print(trained, [text], options)
+        except UserError as error:  # the other lines have an answer
+            warn(str(error))
+            print(text, flush=True)
+
+
+def _print(trained: TrainedModel, texts: list[str], options: argparse.Namespace) -> None:
+    for text, found in transduce(trained, texts, beam=options.beam, nbest=options.nbest):
         print(text, *(f"{output.text} {output.probability:.3f}" for output in found), sep="\t", flush=True)
 
 

@@ -152,6 +152,10 @@ class Config(Section):
             faults.append(f"run.recipe=auto has no rules for model.kind={self.model.kind}; set run.recipe=none")
         if self.checkpoint.best not in (None, *FIGURES[self.task]):
             faults.append(f"checkpoint.best={self.checkpoint.best}: this model has {', '.join(FIGURES[self.task])}")
+        if (self.checkpoint.best or "").startswith("plain_") and not self.evaluation.ignore:
+            faults.append(
+                f"checkpoint.best={self.checkpoint.best} needs evaluation.ignore, the characters that do not count"
+            )
         if self.checkpoint.best and (self.data.validation_fraction == 0 or self.data.train_on_validation):
             faults.append("checkpoint.best needs a validation split: set data.validation_fraction above 0")
         if self.train.patience and not self.checkpoint.best:

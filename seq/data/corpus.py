@@ -102,12 +102,12 @@ def prepare_corpus(
     """Open the prepared corpus. The first process that comes prepares it while the others wait at the lock.
 
     `like`: a trained model whose token ids are used; without it, the training split's characters get new ids.
-    `fixed_outputs`: use its outputs too, and refuse other labels; otherwise they come from the training split, but for the tokens
-    that a transducer writes.
+    `fixed_outputs`: use its outputs too, and refuse other labels; otherwise labels come from the training split. The tokens
+    that a transducer writes, and the scale of a number, are always those of `like`.
     UserError for any fault in the data, on every rank alike, before a process group exists.
     """
     tokenizer = like.tokenizer if like else None
-    outputs = like.outputs if like and (fixed_outputs or like.outputs.tokenizer) else None
+    outputs = like.outputs if like and (fixed_outputs or not like.outputs.labels) else None
     vocabulary = (tokenizer and tokenizer.to_dict(), outputs and outputs.to_dict())
     about = (FORMAT, task, config.model_dump(mode="json", exclude={"cache_dir"}), vocabulary, identify(config))
     root = _cache_root(config)
@@ -120,7 +120,7 @@ def prepare_corpus(
         raise UserError(f"data.cache_dir: prepared data cannot be kept in {root}: {error}") from None
     try:
         if (corpus := _open(folder)) is None:
-            _write(folder, config, task, tokenizer, outputs)
+            _write(folder, config, task, tokenizer, outputs, not fixed_outputs)
             corpus = _open(folder)
     except OSError as error:
         raise UserError(f"data: cannot be read, or not be kept in {root}: {error}") from None
@@ -145,11 +145,13 @@ def _note_new_labels(corpus: Corpus, like: Vocabulary) -> Corpus:
     return replace(corpus, notes=(*corpus.notes, note))
 
 
-def _write(folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | None, outputs: Outputs | None) -> None:
+def _write(
+    folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | None, outputs: Outputs | None, need_train: bool
+) -> None:
     """From the source to flat files. They are written beside `folder`, which is renamed at the end: a preparation that
     is killed leaves nothing that looks complete."""
     notes: list[str] = []
-    loaded = load_splits(config, task, need_train=tokenizer is None or outputs is None)
+    loaded = load_splits(config, task, need_train=need_train)
     splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
     if "validation" not in splits and "train" in splits:
         splits |= split_validation(splits["train"], config, TARGETS[task].stratum)
@@ -164,7 +166,9 @@ def _write(folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | 
     encoded = encode_splits(splits, task, tokenizer, outputs, config, notes)
     for name, (sequences, _) in encoded.items():
         if unknown := int((sequences.values == UNKNOWN).sum()):
-            notes.append(f"{name}: {unknown} of {len(sequences.values)} tokens are unknown: the vocabulary lacks them")
+            notes.append(
+                f"{name}: {unknown} of {len(sequences.values)} tokens are {tokenizer.kind} that the vocabulary lacks"
+            )
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))
     try:
         _save(temporary, encoded, tokenizer, outputs, notes, task)

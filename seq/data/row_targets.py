@@ -82,6 +82,9 @@ class LabelSet(Rows):
             raise UserError("train: no row has a label (data.label); model.target=labels needs some")
         return Outputs(labels=tuple(sorted(labels)))
 
+    def stratum(self, target: tuple[str, ...]) -> str:
+        return ""  # sets of labels are too many, and most of them too rare
+
     def code(self, split: Examples, outputs: Outputs) -> Coded:
         ids = label_ids(split, split.targets or (), outputs)
         return RaggedArray.of([np.array(row, np.int32) for row in ids])
@@ -110,7 +113,7 @@ class Number(Rows):
 
     def learn(self, targets: Sequence[float], config: DataConfig) -> Outputs:
         numbers = np.array(targets)
-        return Outputs(mean=float(numbers.mean()), scale=float(numbers.std()) or 1.0)
+        return Outputs(mean=float(numbers.mean()), scale=(float(numbers.std()) if np.ptp(numbers) else 0.0) or 1.0)
 
     def stratum(self, target: float) -> str:
         return ""

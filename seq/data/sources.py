@@ -16,6 +16,7 @@ from seq.data import names, pronunciation, punctuation, speeches
 from seq.data.conll import read_conll
 from seq.data.examples import Examples, Target, join_columns, make_examples
 from seq.data.targets import TARGETS
+from seq.data.tokenizer import join_tokens, split_tokens
 from seq.errors import UserError
 
 BUILT_IN = {"names": names, "speeches": speeches, "punctuation": punctuation, "pronunciation": pronunciation}
@@ -32,14 +33,14 @@ def load_splits(config: DataConfig, task: Task, *, need_train: bool = True) -> d
     if config.source in BUILT_IN:
         built_in: dict[str, Examples] = BUILT_IN[config.source].load(config.subset, labelled)
         return {name: _with_targets(split, config, task) for name, split in built_in.items()}
-    if task == "tag" and config.source == "text":
-        files = local_files(config)
-        for path in (path for paths in files.values() for path in paths):
-            _check_encoding(path, config.encoding)
-        return {split: read_conll(split, paths, _codec(config.encoding)) for split, paths in files.items()}
-    splits = _load_with_datasets(config)
+    lines = task == "tag" and config.source == "text"
+    splits: Mapping[str, Any] = local_files(config) if lines else _load_with_datasets(config)
     if need_train and "train" not in splits:
         raise UserError(f"data.source={config.source}: no train split; it has {', '.join(splits) or 'nothing'}")
+    if lines:
+        for path in (path for paths in splits.values() for path in paths):
+            _check_encoding(path, config.encoding)
+        return {split: read_conll(split, paths, _codec(config.encoding)) for split, paths in splits.items()}
     return {name: _examples(name, splits[name], config, task) for name in SPLITS if name in splits}
 
 
@@ -180,6 +181,8 @@ def _examples(split: str, table: Any, config: DataConfig, task: Task) -> Example
         for column in config.text_columns
     ]
     texts = [join_columns(parts) for parts in zip(*columns, strict=True)]
+    if config.tokenizer == "tokens":
+        texts = [" ".join(split_tokens(text)) for text in texts]
     if label is None:
         return make_examples(split, [text.replace("\r\n", "\n") for text in texts], None)
     return _with_targets(make_examples(split, texts, _named(table.features[label], table[label])), config, task)
@@ -197,7 +200,7 @@ def _named(feature: Any, values: Any) -> Any:
 
 def _text(split: str, row: int, column: str, value: Any) -> str:
     if isinstance(value, list) and all(isinstance(token, str) for token in value):
-        return " ".join("\u00a0".join(token.split()) or "\u00a0" for token in value)
+        return join_tokens(value)
     if value is not None and not isinstance(value, str):
         raise UserError(f"{split} row {row}: column {column!r} (data.text) holds {value!r}, not text")
     return value or ""

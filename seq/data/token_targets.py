@@ -14,7 +14,7 @@ from seq.data.outputs import IGNORE_INDEX, Coded, Outputs
 from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray, at_least
 from seq.data.row_targets import Label, ids_or_none, label_ids
-from seq.data.tokenizer import Tokenizer
+from seq.data.tokenizer import Tokenizer, join_tokens, split_tokens
 from seq.errors import UserError
 
 
@@ -119,10 +119,10 @@ class Written:
     """Another sequence. Coded as its token ids with markers around them."""
 
     def read(self, value: Any, config: DataConfig) -> str:
-        tokens = " ".join(value) if isinstance(value, list) else value
+        tokens = join_tokens(value) if isinstance(value, list) else value
         if not isinstance(tokens, str) or not tokens.strip():
             raise ValueError("is empty" if not tokens else f"holds {value!r}, not text")
-        return tokens
+        return " ".join(split_tokens(tokens)) if config.target_tokenizer == "tokens" else tokens
 
     def learn(self, targets: Sequence[str], config: DataConfig) -> Outputs:
         kind, size = config.target_tokenizer, config.vocab_size

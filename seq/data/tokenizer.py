@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -150,6 +151,16 @@ class Tokenizer:
         if self.kind == "tokens":
             return f"{len(self.tokens)} tokens"
         return "256 bytes" if self.subwords is None else f"{len(self.subwords)} {self.kind}"
+
+
+def join_tokens(tokens: Iterable[str]) -> str:
+    """Tokens as a text of the kind `tokens`. White space in a token becomes a no-break space, since a space ends it."""
+    return " ".join("\u00a0".join(token.split()) or "\u00a0" for token in tokens)
+
+
+def split_tokens(text: str) -> list[str]:
+    """The tokens of a text of the kind `tokens`, however many spaces, tabs or line feeds are between them."""
+    return [token for token in re.split(r"[ \t\r\n]+", text) if token]
 
 
 def _code_points(text: str) -> Ints:

@@ -14,7 +14,15 @@ from seq.inference.trained import TrainedModel, load_run
 from seq.models import Model
 from seq.run.directory import RunDirectory, explaining
 
-MAY_DIFFER = {"dropout", "token_dropout", "embedding_dropout", "output_dropout", "ngram_dropout", "path"}
+MAY_DIFFER = {
+    "dropout",
+    "token_dropout",
+    "embedding_dropout",
+    "output_dropout",
+    "ngram_dropout",
+    "attention_dropout",
+    "path",
+}
 """Keys of `model` that do not change the shapes of its weights."""
 LABEL_AXES = {
     "classifier": {"output.weight": 0, "output.bias": 0, "ngrams.table.weight": 1},
@@ -52,7 +60,7 @@ class InitialModel:
         own, other = [labels.index(label) for label in known], [before.index(label) for label in known]
         for name, values in here.items():
             axis = LABEL_AXES[self.trained.config.model.kind].get(name)
-            if axis is None:
+            if axis is None or not labels:
                 values.copy_(there[name])
             else:
                 values.transpose(0, axis)[own] = there[name].to(values).transpose(0, axis)[other]

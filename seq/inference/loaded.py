@@ -9,6 +9,7 @@ from typing import Any
 from seq.config import Task
 from seq.config.read import override_config
 from seq.data.examples import join_columns
+from seq.data.tokenizer import split_tokens
 from seq.inference.classify import predict, predict_numbers, predict_sets
 from seq.inference.tag import show, tag
 from seq.inference.trained import TrainedModel, load_ensemble
@@ -81,12 +82,13 @@ class LoadedTagger:
 
     def tag(self, texts: Sequence[str | Sequence[str]]) -> list[list[tuple[str, str]]]:
         """For each text its tokens with their tags. A text is a sequence of tokens, or tokens with white space between them."""
-        tokens = [text.split() if isinstance(text, str) else list(text) for text in texts]
+        tokens = [split_tokens(text) if isinstance(text, str) else list(text) for text in texts]
         return [list(zip(own, tags, strict=True)) for own, tags in zip(tokens, tag(self.trained, tokens), strict=True)]
 
     def restore(self, texts: Sequence[str]) -> list[str]:
         """Texts with the capitals and marks that a model of `data.source=punctuation` gives them."""
-        return [show(self.trained, text.split(), tag(self.trained, [text.split()])[0]) for text in texts]
+        tokens = [split_tokens(text) for text in texts]
+        return [show(self.trained, *pair) for pair in zip(tokens, tag(self.trained, tokens), strict=True)]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from seq.config import Config
 from seq.data import punctuation
 from seq.data.corpus import Corpus
 from seq.data.ragged import RaggedArray
+from seq.data.tokenizer import join_tokens
 from seq.inference.trained import TrainedModel
 from seq.models import Model
 
@@ -20,7 +21,7 @@ TOKENS = 16384
 def tag(trained: TrainedModel, texts: Sequence[Sequence[str]]) -> list[list[str]]:
     """The tag of each token of each text. A text longer than `data.max_length` is read in windows of that length that overlap by
     half, and each token's tag comes from the window in which it is farther from an edge."""
-    ids = trained.tokenizer.encode([" ".join(text) for text in texts if text])
+    ids = trained.tokenizer.encode([join_tokens(text) for text in texts if text])
     tagged = iter(
         [_tag(trained, ids.values[start:stop]) for start, stop in zip(ids.offsets[:-1], ids.offsets[1:], strict=True)]
     )
@@ -34,7 +35,9 @@ def _tag(trained: TrainedModel, tokens: np.ndarray) -> list[str]:
     starts = np.arange(0, max(1, len(tokens) - size + stride), stride)
     windows = RaggedArray.of([tokens[start : start + size] for start in starts])
     edge = stride // 2
-    for rows in np.array_split(np.arange(len(starts)), -(-len(starts) * size // TOKENS)):
+    together = max(1, TOKENS // size)
+    for first in range(0, len(starts), together):
+        rows = np.arange(first, min(first + together, len(starts)))
         inputs, lengths = (torch.from_numpy(part) for part in windows.pad(rows))
         best = trained.model(inputs.to(trained.device), lengths)[0].argmax(-1).cpu().numpy()
         for row, own in zip(rows, best, strict=True):

@@ -1,5 +1,6 @@
 """Write the outputs of a transducer for texts: pronunciations of words, and the like."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from seq.data.tokenizer import BOS, EOS
 from seq.errors import UserError
 from seq.inference.trained import TrainedModel
 from seq.models import Model, Transducer
-from seq.models.search import search
+from seq.models.search import Found, search
 
 ROWS = 128
 """Texts that go through the model together."""
@@ -25,7 +26,7 @@ ROWS = 128
 class Output(NamedTuple):
     text: str
     probability: float
-    """Of the whole output."""
+    """Of the whole output; of its beginning if it was cut off at `data.max_length`."""
 
 
 def transduce(
@@ -33,17 +34,19 @@ def transduce(
 ) -> Iterator[tuple[str, list[Output]]]:
     """For each text its `nbest` likeliest outputs that a search with `beam` beams finds, the likeliest first. UserError for a text
     longer than `data.max_length`, or without any character."""
-    model, remaining, width = trained.model, iter(texts), max(beam, nbest)
-    assert isinstance(model, Transducer)
+    remaining = iter(texts)
     while batch := list(islice(remaining, rows)):
-        inputs, lengths = _read(trained, batch)
-        # The targets of training are no longer than this.
-        found = search(model, inputs, lengths, beam=width, most=trained.config.data.max_length + 1)
-        for text, tokens, totals in zip(
-            batch, found.tokens.tolist(), found.log_probabilities.exp().tolist(), strict=True
-        ):
+        found = _search(trained, *_read(trained, batch), beam=max(beam, nbest))
+        for text, tokens, totals in zip(batch, found.tokens.tolist(), found.log_probabilities.tolist(), strict=True):
             best = zip(tokens[:nbest], totals[:nbest], strict=True)
-            yield text, [Output(_text(trained, ids), chance) for ids, chance in best if chance > 0]
+            yield text, [Output(_text(trained, ids), math.exp(total)) for ids, total in best if total > -math.inf]
+
+
+def _search(trained: TrainedModel, inputs: Tensor, lengths: Tensor, *, beam: int) -> Found:
+    """The targets of training are no longer than `data.max_length`, and so are outputs."""
+    assert isinstance(trained.model, Transducer)
+    most = trained.config.data.max_length + 1
+    return search(trained.model, inputs.to(trained.device), lengths, beam=beam, most=most)
 
 
 def _read(trained: TrainedModel, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -53,7 +56,7 @@ def _read(trained: TrainedModel, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
             reason = f"{length} tokens, more than data.max_length={limit}" if length else "there is nothing to read"
             raise UserError(f"{text[:60]!r}: {reason}")
     inputs, lengths = frame(encoded).pad(np.arange(len(texts)))
-    return torch.from_numpy(inputs).to(trained.device), torch.from_numpy(lengths)
+    return torch.from_numpy(inputs), torch.from_numpy(lengths)
 
 
 def _text(trained: TrainedModel, ids: Sequence[int]) -> str:
@@ -62,14 +65,15 @@ def _text(trained: TrainedModel, ids: Sequence[int]) -> str:
 
 
 @torch.inference_mode()
-def attention(trained: TrainedModel, text: str, ids: Sequence[int]) -> dict[str, Any]:
-    """What the decoder looked at while it wrote `ids`: `source` and `target` tokens, and `weights` by target and source token."""
+def attention(trained: TrainedModel, inputs: Tensor, ids: Sequence[int]) -> dict[str, Any]:
+    """What the decoder looked at in `inputs` (1, S) while it wrote `ids`: `source` and `target` tokens, and `weights` by target and
+    source token."""
     assert isinstance(trained.model, Transducer)
     assert trained.outputs.tokenizer is not None
-    inputs, lengths = _read(trained, [text])
     written = [token for token in ids if token > EOS]
     before = torch.tensor([[BOS, *written]], device=trained.device)
-    weights = trained.model.attention(inputs, lengths, before, torch.tensor([before.shape[1]]))[0].float().cpu()
+    sizes = torch.tensor([inputs.shape[1]]), torch.tensor([before.shape[1]])
+    weights = trained.model.attention(inputs.to(trained.device), sizes[0], before, sizes[1])[0].float().cpu()
     source = ["<", *(trained.tokenizer.decode([token]) for token in inputs[0, 1:-1].tolist()), ">"]
     target = [*(trained.outputs.tokenizer.decode([token]) for token in written), ">"]
     return {"source": source, "target": target, "weights": [[round(w, 3) for w in row] for row in weights.tolist()]}
@@ -91,14 +95,17 @@ class PairSamples:
         rows = np.unique(np.linspace(0, len(split) - 1, self.NUMBER).astype(np.int64))
         samples: list[dict[str, Any]] = []
         for row in rows:
-            ids, target = (array.take(row[None]).values.tolist() for array in (split.sequences, split.targets))
-            text = corpus.tokenizer.decode(ids)
-            ((_, found),) = transduce(trained, [text], beam=self._config.evaluation.beam)
-            said = found[0].text if found else ""
-            sample: dict[str, Any] = {"prompt": text, "text": f": {said}", "truth": _text(trained, target)}
-            assert corpus.outputs.tokenizer is not None
+            inputs, lengths = (torch.from_numpy(part) for part in split.sequences.pad(row[None]))
+            target = split.targets.take(row[None]).values.tolist()
+            said = _search(trained, inputs, lengths, beam=self._config.evaluation.beam).tokens[0, 0].tolist()
+            prompt = corpus.tokenizer.decode(inputs[0].tolist())
+            sample: dict[str, Any] = {
+                "prompt": prompt,
+                "text": f": {_text(trained, said)}",
+                "truth": _text(trained, target),
+            }
             if len(samples) < self.PICTURES:
-                sample["attention"] = attention(trained, text, corpus.outputs.tokenizer.encode([said]).values.tolist())
+                sample["attention"] = attention(trained, inputs, said)
             samples.append(sample)
         model.train()
         return samples, {}

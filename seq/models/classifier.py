@@ -46,7 +46,8 @@ def mean_of_classes(logits: Tensor) -> Tensor:
 
 def mean_of_sets(logits: Tensor) -> Tensor:
     """The same of any number of classes for each row, as logits."""
-    return logits.sigmoid().mean(0).logit()
+    yes, no = (nn.functional.logsigmoid(sign * logits).logsumexp(0) for sign in (1, -1))
+    return yes - no
 
 
 def mean_of_numbers(logits: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ class Found(NamedTuple):
     tokens: Tensor
     """(B, beam, T), without BOS; after EOS all are PAD. On the CPU."""
     log_probabilities: Tensor
-    """(B, beam), of the whole output, EOS included; -inf where there are fewer."""
+    """(B, beam), of the whole output with its EOS, or of what was written until `most`; -inf where there are fewer."""
 
 
 @torch.inference_mode()

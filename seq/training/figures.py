@@ -99,7 +99,7 @@ def number_figures(
         "loss": squares / rows,
         "mse": squares / rows * scale**2,
         "mae": distances / rows * scale,
-        "r2": 1 - squares / spread if spread > 0 else 0.0,
+        "r2": 1 - squares / spread if spread > 1e-12 * truth_squares else 0.0,
     }
 
 

@@ -12,7 +12,7 @@ from seq.config import Config
 from seq.data.corpus import Split
 from seq.data.dataset import Batch
 from seq.data.ragged import Ints, RaggedArray
-from seq.data.tokenizer import RESERVED, Tokenizer
+from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.models import Model, Transducer
 from seq.models.search import search
 from seq.training.figures import pair_figures
@@ -64,7 +64,9 @@ class References:
         self.ignore, self._targets, self._tokenizer = ignore, split.targets, split.outputs.tokenizer
         groups: dict[bytes, list[int]] = {}
         for row, source in enumerate(_rows(split.sequences)):
-            groups.setdefault(source.tobytes(), []).append(row)
+            # Unknown characters may differ.
+            key = source.tobytes() if not (source == UNKNOWN).any() else b"row %d" % row
+            groups.setdefault(key, []).append(row)
         self._rows_of = {rows[0]: rows for rows in groups.values()}
         self.is_first = np.zeros(len(split), bool)
         self.is_first[list(self._rows_of)] = True
@@ -83,9 +85,10 @@ class References:
 
 
 def tokens_of(tokenizer: Tokenizer, ids: Iterable[int], ignore: str = "") -> list[str]:
-    """The tokens of `ids` as text, without markers and without the characters `ignore`; what is then empty is left out."""
+    """The tokens of `ids` as text, without markers and without the characters `ignore`; what is then empty is left out. An unknown
+    one is the replacement character, which no output has."""
     gone = str.maketrans("", "", ignore)
-    return [token for one in ids if one >= RESERVED if (token := tokenizer.decode([one]).translate(gone))]
+    return [token for one in ids if one >= UNKNOWN if (token := tokenizer.decode([one]).translate(gone))]
 
 
 def _rows(sequences: RaggedArray) -> Iterable[Ints]:

@@ -117,10 +117,8 @@ class NumberScores:
     def add(self, model: Model, batch: Batch) -> Tensor:
         logits = model(**batch.arguments())[0]
         there = ~batch.targets.isnan()
-        truth, error = (
-            batch.targets.nan_to_num().double(),
-            (logits[:, 0].double() - batch.targets.double()).nan_to_num(),
-        )
+        truth = batch.targets.double().where(there, 0)
+        error = (logits[:, 0].double() - truth).where(there, 0)  # NaN where the model says NaN
         parts = (there, error**2, error.abs(), truth, truth**2)
         return torch.stack([(part * there).sum().double() for part in parts])
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from seq.config import Config
+from seq.errors import UserError
 from seq.models import Model
 from seq.training.metrics import METRICS
 
@@ -43,9 +44,12 @@ class Selection:
         torch._foreach_lerp_(averages, weights, 1 / self._taken)
 
     def judge(self, step: int, figures: Mapping[str, float]) -> bool:
-        """True if this evaluation is the best so far; False without `checkpoint.best`. Of equal ones the first counts."""
+        """True if this evaluation is the best so far; False without `checkpoint.best`. Of equal ones the first counts. UserError if the
+        data have no such figure: tags may have no parts."""
         if self.figure is None:
             return False
+        if self.figure not in figures:
+            raise UserError(f"checkpoint.best={self.figure}: these data give {', '.join(figures)}")
         sign = 1 if METRICS[self.figure].better == "higher" else -1
         value, self._stale = figures[self.figure], self._stale + 1
         if not (self.best_value is None or sign * value > sign * self.best_value):

@@ -88,4 +88,17 @@ def test_rows_of_one_text_stay_together(tmp_path: Path) -> None:
     assert len(splits["validation"]) == 120
     targets = splits["validation"].targets
     assert isinstance(targets, RaggedArray)
-    assert int(targets.lengths.sum()) == 60
+    assert 0 < int(targets.lengths.sum()) < 120
+
+
+def test_rare_sets_of_labels_leave_rows_to_validate_on(tmp_path: Path) -> None:
+    sets = (
+        ";".join(label for bit, label in enumerate("abcdefghijkl") if n * 2654435761 >> bit & 1) for n in range(500)
+    )
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"text{n},{own}\n" for n, own in enumerate(sets)))
+    keys = {"source": "csv", "files": {"train": str(tmp_path / "rows.csv")}, "validation_fraction": 0.1}
+    assert len(prepare_corpus(data(**keys), "classify_many").splits["validation"]) == 50
+
+
+def test_equal_numbers(tmp_path: Path) -> None:
+    assert corpus_of(tmp_path, "csv", "price", [0.1] * 5, "regress").outputs.scale == 1.0

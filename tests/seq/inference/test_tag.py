@@ -22,7 +22,8 @@ LABELS = ("A|", "A|,", "a|", "a|.")
 
 def make_tagger(max_length: int = 8) -> TrainedModel:
     about = {"kind": "tagger", "hidden_size": 6, "embedding_dim": 5, "ngrams": 3}
-    tree = {"model": about, "data": {"tokenizer": "tokens", "max_length": max_length}}
+    data = {"tokenizer": "tokens", "max_length": max_length}
+    tree = {"model": about, "data": data, "batch": {"tokens": 2 * max_length + 4}}
     config, tokenizer = (
         parse_config(tree, where="test"),
         Tokenizer.train("tokens", ["a b c d"], lowercase=False, min_count=1),
@@ -52,6 +53,11 @@ def test_a_token_far_from_an_edge_is_tagged_as_in_the_window_that_has_it_in_its_
     # Windows begin at 0, 4, 8, ...; the third writes from its third token on, until the fourth does.
     window = tag(trained, [text[8:16]])[0]
     assert tag(trained, [text])[0][10:14] == window[2:6]
+
+
+def test_windows_longer_than_all_that_is_read_at_once_and_spaces_in_tokens() -> None:
+    assert len(tag(make_tagger(max_length=20_000), [["a", "b"]])[0]) == 2
+    assert len(tag(make_tagger(), [["a b", "c"]])[0]) == 2
 
 
 def test_what_people_see() -> None:

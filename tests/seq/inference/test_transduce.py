@@ -70,7 +70,12 @@ def test_use(folder: Path) -> None:
 def test_another_run_begins_with_its_weights_and_tokens(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"{n},a0 b1\n" for n in range(20)))
     config = folder / "config.yaml"
-    command: list[str | Path] = [config, f"data.files.train={tmp_path / 'rows.csv'}", f"run.output_dir={tmp_path}", "run.name=again"]
+    command: list[str | Path] = [
+        config,
+        f"data.files.train={tmp_path / 'rows.csv'}",
+        f"run.output_dir={tmp_path}",
+        "run.name=again",
+    ]
     done = train(*command, f"train.init_from={folder}", "train.steps=1", "optimizer.lr=1e-9", "checkpoint.best=null")
     assert done.returncode == 0, done.stderr
     before, after = seq.load(folder), seq.load(tmp_path / "again")

@@ -1,9 +1,10 @@
 """The mean of the members' probabilities."""
 
+import pytest
 import torch
 
 from seq.config import ClassifierConfig
-from seq.models.classifier import Classifier, Ensemble
+from seq.models.classifier import MEANS, Classifier, Ensemble
 
 
 def test_mean_of_probabilities() -> None:
@@ -14,3 +15,11 @@ def test_mean_of_probabilities() -> None:
     mean = torch.stack([member(inputs, lengths)[0].softmax(-1) for member in members]).mean(0)
     torch.testing.assert_close(logits.softmax(-1), mean)
     torch.testing.assert_close(logits.exp(), mean)
+
+
+def test_sets_and_numbers_are_averaged_too() -> None:
+    logits = torch.tensor([[[2.0, -1.0]], [[0.5, 40.0]]])
+    mean = MEANS["classify_many"](logits)
+    torch.testing.assert_close(mean[:, 0].sigmoid(), logits[:, :, 0].sigmoid().mean(0))
+    assert MEANS["classify_many"](torch.full((2, 1, 1), 40.0)).item() == pytest.approx(40.0), "a sure one stays finite"
+    assert MEANS["regress"](logits).tolist() == [[1.25, 19.5]]

@@ -13,13 +13,16 @@ from torchmetrics.functional.regression import mean_absolute_error, mean_squared
 from seq.config import Config
 from seq.config.read import parse_config
 from seq.data.corpus import Split
+from seq.data.dataset import SequenceDataset
 from seq.data.examples import make_examples
 from seq.data.outputs import Outputs
+from seq.data.plan import Shard, ShardSizes
 from seq.data.ragged import RaggedArray
 from seq.data.row_targets import Number
 from seq.models import Model, build_model
 from seq.training.evaluation import evaluate
 from seq.training.metrics import Evaluation
+from seq.training.scores import NumberScores
 from tests.helpers import run_ranks
 
 LABELS = Outputs(labels=tuple("abcd"))
@@ -118,7 +121,16 @@ def check_tags(rank: int) -> None:
     assert {"macro_f1_1", "macro_f1_2"} < result.figures.keys()
 
 
-CHECKS = {"tags": check_tags, "sets": check_sets, "numbers": check_numbers}
+def check_nan(rank: int) -> None:
+    """A model that says NaN is not perfect."""
+    split = split_of("number", 5, 1)
+    scores = NumberScores(split, Config(), torch.device("cpu"))
+    batch = SequenceDataset(split)[Shard(0, 0, np.arange(5), None, ShardSizes(*[np.array([5])] * 4))]
+    sums = scores.add(lambda **_: (torch.full((5, 1), torch.nan), None), batch)  # type: ignore[arg-type]
+    assert np.isnan(scores.evaluation(sums.tolist(), []).figures["mse"])
+
+
+CHECKS = {"nan": check_nan, "tags": check_tags, "sets": check_sets, "numbers": check_numbers}
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import torch
 
 from seq.config import Config
 from seq.config.read import override_config
+from seq.errors import UserError
 from seq.models import Model, build_model
 from seq.training.selection import Selection
 
@@ -50,6 +51,11 @@ def test_a_loss_shall_fall() -> None:
     assert selection.result() is None, "no evaluation yet: a run may be stopped here"
     assert [selection.judge(step, {"loss": value}) for step, value in enumerate([2.0, 3.0, 1.0])] == [True, False, True]
     assert not selection.out_of_patience
+
+
+def test_a_figure_that_the_data_do_not_have() -> None:
+    with pytest.raises(UserError, match=r"checkpoint.best=macro_f1: these data give loss, accuracy"):
+        make("checkpoint.best=macro_f1")[0].judge(1, {"loss": 1.0, "accuracy": 0.5})
 
 
 def test_without_a_choice_the_last_weights_count() -> None:
