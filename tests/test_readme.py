@@ -30,7 +30,8 @@ SHORT = ("train.steps=6", "logging.every_steps=2", "model.hidden_size=16", "gene
 def test_every_command_works(tmp_path: Path) -> None:
     for name in ("train_ddp.py", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "rows.csv").write_text("name,origin,topics,price\n" + "Sloan,Irish,a;b,1.5\nAdylov,Russian,,2\n" * 20)
+    rows = (f"Sloan{end},Irish,a;b,1.5\nAdylov{end},Russian,,2\n" for end in "abcdefghijklmnopqrst")
+    (tmp_path / "rows.csv").write_text("name,origin,topics,price\n" + "".join(rows))
     (tmp_path / "tagged.txt").write_text("EU B\nrejects O\n\nPeter B\n\n" * 20)
     (tmp_path / "books").mkdir()
     for name in ("a", "b"):
