@@ -30,12 +30,12 @@ class Output(NamedTuple):
 
 
 def transduce(
-    trained: TrainedModel, texts: Iterable[str], *, beam: int = 5, nbest: int = 1, rows: int = ROWS
+    trained: TrainedModel, texts: Iterable[str], *, beam: int = 5, nbest: int = 1
 ) -> Iterator[tuple[str, list[Output]]]:
     """For each text its `nbest` likeliest outputs that a search with `beam` beams finds, the likeliest first. UserError for a text
     longer than `data.max_length`, or without any character."""
     remaining = iter(texts)
-    while batch := list(islice(remaining, rows)):
+    while batch := list(islice(remaining, ROWS)):
         found = _search(trained, *_read(trained, batch), beam=max(beam, nbest))
         for text, tokens, totals in zip(batch, found.tokens.tolist(), found.log_probabilities.tolist(), strict=True):
             best = zip(tokens[:nbest], totals[:nbest], strict=True)
