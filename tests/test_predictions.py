@@ -12,7 +12,14 @@ from tests.runs import result, words
 
 pytestmark = pytest.mark.slow
 
-MORE = ("train.steps=60", "logging.wandb=offline", "logging.report=true", "checkpoint.best=loss", "optimizer.lr=0.02")
+MORE = (
+    "train.steps=60",
+    "data.validation_fraction=0.3",
+    "logging.wandb=offline",
+    "logging.report=true",
+    "checkpoint.best=loss",
+    "optimizer.lr=0.02",
+)
 
 
 @pytest.fixture(scope="module")

@@ -53,6 +53,6 @@ def test_wandb_has_what_metrics_jsonl_has(names: Path, speeches: Path) -> None:
             assert {"names-model", "names-checkpoint"} <= set(kept)
         else:
             samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
-            assert cells == [[sample["step"], "", sample["prompt"], sample["text"]] for sample in samples]
+            assert cells == [[sample["step"], "", sample["prompt"], sample["text"], ""] for sample in samples]
         (started,) = {record.run.run_id for record in records if record.WhichOneof("record_type") == "run"}
         assert started == (folder / "wandb-id").read_text()
