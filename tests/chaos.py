@@ -1,7 +1,7 @@
 """Faults on real torchrun runs: python -m tests.chaos [--cases N] [--seed S] [--only NAME]
 
-Each case disturbs a run of two processes, starts it again as its user (or SLURM, or torchrun itself) would, and
-compares the end with the run that nobody disturbed: the same `params_sha256`, every step once in `metrics.jsonl`
+Each case disturbs a run of two processes, of each kind of model in turn, starts it again as its user (or SLURM, or
+torchrun itself) would, and compares the end with the run that nobody disturbed: the same `params_sha256`, every step once in `metrics.jsonl`
 (a step done twice says the same twice, after a `resume`), and every step once in W&B. One line a case.
 """
 
@@ -26,20 +26,30 @@ from typing import Any
 import psutil
 
 from tests.helpers import ROOT
+from tests.runs import few_rows, result, words
 from tests.wandb_file import wandb_history
 
 STEPS, SAVE_EVERY = 180, 30
 SETTINGS = (
-    *("data.source=csv", "batch.tokens=256", "batch.rows=8", f"train.steps={STEPS}", "optimizer.warmup_steps=10"),
-    *("model.hidden_size=24", "model.ngram_buckets=64", "model.num_layers=2", "model.dropout=0.2"),
-    "logging.every_steps=1",
-    *(
-        "evaluation.every_steps=60",
-        f"checkpoint.every_steps={SAVE_EVERY}",
-        "checkpoint.keep=2",
-        "logging.wandb=offline",
-    ),
+    *("batch.tokens=256", "batch.rows=8", f"train.steps={STEPS}", "optimizer.warmup_steps=10"),
+    *("model.hidden_size=24", "model.num_layers=2", "model.dropout=0.2", "logging.every_steps=1"),
+    *("evaluation.every_steps=60", f"checkpoint.every_steps={SAVE_EVERY}", "checkpoint.keep=2"),
+    *("checkpoint.best=null", "logging.wandb=offline", "logging.report=true"),
 )
+KINDS: dict[str, tuple[str, ...]] = {
+    "names": (),
+    "speeches": ("data.unit=document", "batch.order=stream", "batch.rows=3", "batch.window=20"),
+    "tagger": ("model.ngram_buckets=64",),
+    "transducer": ("train.teacher_forcing_end=0.5",),
+}
+
+
+@dataclass
+class Kind:
+    """A run's command line, and the result of the run that nobody disturbed."""
+
+    words: list[str]
+    reference: dict[str, Any]
 
 
 @dataclass
@@ -49,6 +59,7 @@ class Run:
     name: str
     folder: Path
     random: random.Random
+    words: list[str]
     recovery: str = ""
     """How long after the first fault the run did a step that it had not done before."""
 
@@ -67,12 +78,12 @@ class Run:
         """`fault`: one of `tests.faults`, with its argument."""
         trainer = ["-m", "tests.faults", *fault] if fault else [str(ROOT / "train_ddp.py")]
         command = ["torchrun", *launcher, f"--nproc_per_node={size}", f"--max-restarts={restarts}", *trainer]
-        words = [*SETTINGS, f"data.files.train={self.folder.parent / 'rows.csv'}", f"run.output_dir={self.folder}"]
+        words = [*self.words, f"run.output_dir={self.folder}", f"run.name={self.name}"]
         bin_first = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         log = (self.folder / f"{self.name}.log").open("a")
         env = os.environ | {"PATH": bin_first, "PYTHONPATH": str(ROOT)}
         return subprocess.Popen(
-            [*command, *words, f"run.name={self.name}", *more],
+            [*command, *words, *more],
             cwd=ROOT,
             env=env,
             stdout=log,
@@ -192,7 +203,7 @@ def terminated(run: Run) -> None:
     run.struck()
     process.send_signal(signal.SIGTERM)
     process.wait(60)
-    assert json.loads((run.directory / "result.json").read_text())["status"] == "preempted"
+    assert result(run.directory)["status"] == "preempted"
     run.finish(size=run.random.choice([1, 2, 3, 4]))
 
 
@@ -207,7 +218,7 @@ def interrupted_twice(run: Run) -> None:
                 one.send_signal(signal.SIGINT)
         time.sleep(0.05)
     process.wait(60)
-    assert json.loads((run.directory / "result.json").read_text())["status"] == "preempted"
+    assert result(run.directory)["status"] == "preempted"
     run.finish()
 
 
@@ -373,11 +384,11 @@ FAULTS: list[Callable[[Run], None]] = [
 
 def check(run: Run, reference: dict[str, Any]) -> None:
     """AssertionError unless the run ended as if nothing had happened."""
-    result = json.loads((run.directory / "result.json").read_text())
-    assert (result["status"], result["step"]) == ("finished", STEPS)
+    found = result(run.directory)
+    assert (found["status"], found["step"]) == ("finished", STEPS)
     for key in ("params_sha256", "eval", "tokens_seen", "examples_seen"):
-        assert result[key] == reference[key], key
-    assert abs(sum(result["ledger"].values()) - result["wall_seconds"]) < 0.02 * result["wall_seconds"]
+        assert found[key] == reference[key], key
+    assert abs(sum(found["ledger"].values()) - found["wall_seconds"]) < 0.02 * found["wall_seconds"]
     by_step: dict[int, list[float]] = {}
     last, rewound = 0, True
     for line in run.lines():
@@ -392,26 +403,26 @@ def check(run: Run, reference: dict[str, Any]) -> None:
     assert steps == list(range(1, STEPS + 1)), "W&B does not have each step once"
 
 
-def prepare(folder: Path) -> dict[str, Any]:
+def prepare(folder: Path, kind: str) -> Kind:
     """The data, and the run that nobody disturbs."""
-    rows = "".join(f"{'abc'[n % 3] * (n % 7 + 1)}{n},{n % 3}\n" for n in range(600))
-    (folder / "rows.csv").write_text("text,label\n" + rows)
-    (folder / "reference").mkdir()
-    run = Run("reference", folder / "reference", random.Random(0))
+    home = folder / kind
+    home.mkdir()
+    rows = few_rows(home) if kind == "names" else []
+    run = Run("reference", home, random.Random(0), words(home, kind, *rows, *SETTINGS, *KINDS[kind]))
     run.finish()
-    result: dict[str, Any] = json.loads((run.directory / "result.json").read_text())
-    check(run, result)
-    return result
+    found: dict[str, Any] = result(run.directory)
+    check(run, found)
+    return Kind(run.words, found)
 
 
-def disturb(number: int, fault: Callable[[Run], None], seed: int, folder: Path, reference: dict[str, Any]) -> str:
+def disturb(number: int, fault: Callable[[Run], None], seed: int, folder: Path, kind: Kind) -> str:
     """Run one case; AssertionError if the run does not survive it. Returns its seconds, in words."""
     home = folder / f"case-{number}"
     home.mkdir()
     begin = time.monotonic()
-    run = Run("run", home, random.Random(f"{seed}/{number}"))
+    run = Run("run", home, random.Random(f"{seed}/{number}"), kind.words)
     fault(run)
-    check(run, reference)
+    check(run, kind.reference)
     return f"{time.monotonic() - begin:3.0f} s  {run.recovery}"
 
 
@@ -423,17 +434,21 @@ def main() -> int:
     options = parser.parse_args()
     chosen = [fault for fault in FAULTS if options.only in (None, fault.__name__)]
     folder = Path(tempfile.mkdtemp(prefix="lockstep-chaos-"))
-    begin = time.monotonic()
-    reference = prepare(folder)
-    print(f"reference: {reference['params_sha256'][:16]}, {time.monotonic() - begin:.0f} s undisturbed", flush=True)
+    kinds: dict[str, Kind] = {}
+    for name in KINDS:
+        begin = time.monotonic()
+        kinds[name] = prepare(folder, name)
+        digest = kinds[name].reference["params_sha256"][:16]
+        print(f"reference of {name}: {digest}, {time.monotonic() - begin:.0f} s undisturbed", flush=True)
     failures = 0
-    for number, fault in zip(range(options.cases), itertools.cycle(chosen), strict=False):
+    cases = zip(range(options.cases), itertools.cycle(chosen), itertools.cycle(kinds), strict=False)
+    for number, fault, name in cases:
         try:
-            outcome = f"survived, {disturb(number, fault, options.seed, folder, reference)}"
+            outcome = f"survived, {disturb(number, fault, options.seed, folder, kinds[name])}"
         except AssertionError as error:
             failures += 1
             outcome = f"FAILED: {str(error)[:200]} ({folder / f'case-{number}'})"
-        print(f"{number:>3} {fault.__name__:<24} {outcome}", flush=True)
+        print(f"{number:>3} {name:<10} {fault.__name__:<24} {outcome}", flush=True)
     print(f"{options.cases - failures} of {options.cases} faults survived")
     if not failures:
         shutil.rmtree(folder)

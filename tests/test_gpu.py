@@ -39,12 +39,25 @@ KINDS = {
     "stream, bf16": ("speeches", *STREAM, "train.precision=bf16"),
     "free running": ("speeches", "train.precision=fp32", "train.teacher_forcing=0.5"),
     "generator": ("name_generator",),
+    "labels": ("labels",),
+    "number": ("number",),
+    "tagger": ("tagger", "model.num_layers=2", "model.dropout=0.2"),
+    "tagger, bf16": ("tagger", "train.precision=bf16"),
+    "transducer": ("transducer", "model.num_layers=2", "model.dropout=0.2", "train.label_smoothing=0.1"),
+    "transducer, bf16": ("transducer", "train.precision=bf16", "train.teacher_forcing_end=0.2", "evaluation.beam=2"),
+}
+USE = {
+    "names": ("seq.predict", "ab3"),
+    "generator": ("seq.generate", "--label", "0"),
+    "tagger": ("seq.tag", "1 2 3"),
+    "transducer": ("seq.transduce", "123", "--beam", "3"),
 }
 
 
 def command(folder: Path, kind: str) -> list[str]:
     base, *more = KINDS[kind]
-    return [*words(folder, base, *more, *CHECKS), *(few_rows(folder) if base != "speeches" else ())]
+    table = few_rows(folder) if base in ("names", "name_generator") else ()
+    return [*words(folder, base, *more, *CHECKS), *table]
 
 
 def trained(folder: Path, kind: str, name: str, *more: str, world_size: int = 1) -> Path:
@@ -61,7 +74,7 @@ def test_the_same_bits_at_every_world_size(kind: str, tmp_path: Path) -> None:
     assert runs[0] == runs[2]
 
 
-@pytest.mark.parametrize("kind", ["names", "stream, bf16"])
+@pytest.mark.parametrize("kind", ["names", "stream, bf16", "transducer"])
 def test_killed_resumed_and_replayed(kind: str, tmp_path: Path) -> None:
     """Each start has another number of processes and dies right after a checkpoint."""
     every = ("checkpoint.every_steps=1", "checkpoint.keep=20")
@@ -76,12 +89,13 @@ def test_killed_resumed_and_replayed(kind: str, tmp_path: Path) -> None:
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
 
 
-@pytest.mark.parametrize("kind", ["names", "speeches, fp32", "generator"])
+@pytest.mark.parametrize("kind", ["names", "speeches, fp32", "generator", "number", "tagger", "transducer"])
 def test_close_to_the_cpu(kind: str, tmp_path: Path) -> None:
     """Other bits, the same training: the losses of fp32 agree to a few parts in a thousand after 12 steps. Dropout is off, since
     each device has its own random numbers."""
-    kinds = ("dropout", "token_dropout", "embedding_dropout", "output_dropout", "ngram_dropout")
-    off = [f"model.{name}=0" for name in (kinds[:-1] if kind == "names" else kinds)]
+    own = {"names": (), "number": (), "transducer": ("attention_dropout",)}.get(kind, ("ngram_dropout",))
+    kinds = ("dropout", "token_dropout", "embedding_dropout", "output_dropout", *own)
+    off = [f"model.{name}=0" for name in kinds]
     there = trained(tmp_path, kind, "gpu", *off)
     here = train(*command(tmp_path, kind), *off, "run.name=cpu", env={"CUDA_VISIBLE_DEVICES": ""})
     assert here.returncode == 0, here.stderr
@@ -89,7 +103,7 @@ def test_close_to_the_cpu(kind: str, tmp_path: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=5e-3)
 
 
-@pytest.mark.parametrize("kind", ["names", "generator"])
+@pytest.mark.parametrize("kind", USE)
 def test_evaluated_exported_and_used(kind: str, tmp_path: Path) -> None:
     folder = trained(tmp_path, kind, "run")
     reports = [
@@ -102,8 +116,8 @@ def test_evaluated_exported_and_used(kind: str, tmp_path: Path) -> None:
         out = () if form == "model" else ("--output", tmp_path / f"exported.{form}")
         done = run("python", "-m", "seq.export", folder, "--format", form, *out)
         assert done.returncode == 0, done.stderr
-    program = ("seq.predict", str(folder), "ab3") if kind == "names" else ("seq.generate", str(folder), "--label", "0")
-    used = run("python", "-m", *program)
+    program, *more = USE[kind]
+    used = run("python", "-m", program, folder, *more)
     assert used.returncode == 0, used.stderr
 
 

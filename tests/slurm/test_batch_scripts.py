@@ -6,11 +6,10 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.chaos import SETTINGS, Run, check, prepare
+from tests.chaos import Kind, Run, check, prepare
 from tests.slurm.cluster import Cluster, why_not
 
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
@@ -19,10 +18,10 @@ TWO_BY_TWO = ("--nodes=2", "--gpus-per-node=2")
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Kind]:
     """The run that nobody disturbs, without SLURM."""
     folder = tmp_path_factory.mktemp("runs")
-    return folder, prepare(folder)
+    return folder, prepare(folder, "names")
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +31,14 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def run(reference: tuple[Path, dict[str, Any]], request: pytest.FixtureRequest) -> Run:
+def run(reference: tuple[Path, Kind], request: pytest.FixtureRequest) -> Run:
     home = reference[0] / request.node.name
     home.mkdir()
-    return Run("run", home, random.Random(1))
+    return Run("run", home, random.Random(1), reference[1].words)
 
 
 def words(run: Run, *more: str) -> list[str]:
-    data = [f"data.files.train={run.folder.parent / 'rows.csv'}", f"run.output_dir={run.folder}"]
-    return [*SETTINGS, *data, f"run.name={run.name}", *more]
+    return [*run.words, f"run.output_dir={run.folder}", f"run.name={run.name}", *more]
 
 
 def submit(cluster: Cluster, run: Run, *options: str, script: str = "train") -> int:
@@ -59,18 +57,18 @@ def log(run: Run) -> str:
     return "\n".join(path.read_text() for path in sorted(run.folder.glob("**/job-*.out")))
 
 
-def finished(cluster: Cluster, run: Run, job: int, reference: tuple[Path, dict[str, Any]]) -> int:
+def finished(cluster: Cluster, run: Run, job: int, reference: tuple[Path, Kind]) -> int:
     """It ends with the reference's bytes, in one W&B run; the number of restarts."""
     try:
         restarts = cluster.wait(job, "COMPLETED")
     except AssertionError as error:
         raise AssertionError(f"{error}\n{log(run)}") from None
-    check(run, reference[1])
+    check(run, reference[1].reference)
     assert len(list((run.directory / "wandb").glob("offline-run-*"))) == 1
     return restarts
 
 
-def test_submit_and_finish(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+def test_submit_and_finish(cluster: Cluster, run: Run, reference: tuple[Path, Kind]) -> None:
     """`python -m seq.submit`; the job id and the place of the log are printed."""
     done = cluster.run(
         *("python", "-m", "seq.submit", *words(run), "--nodes", "2", "--gpus-per-node", "2", "--time", "10:00"),
@@ -83,7 +81,7 @@ def test_submit_and_finish(cluster: Cluster, run: Run, reference: tuple[Path, di
     assert json.loads((run.directory / "result.json").read_text())["world_size"] == 4
 
 
-def test_one_task_a_rank(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+def test_one_task_a_rank(cluster: Cluster, run: Run, reference: tuple[Path, Kind]) -> None:
     job = submit(cluster, run, *TWO_BY_TWO, "--ntasks-per-node=2", script="train_srun")
     assert finished(cluster, run, job, reference) == 0
     assert json.loads((run.directory / "result.json").read_text())["world_size"] == 4
@@ -104,7 +102,7 @@ def test_what_would_fail_is_refused_before_it_queues(cluster: Cluster, run: Run)
     assert cluster.run("squeue", "-h").stdout == ""
 
 
-def test_warned_then_requeued(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+def test_warned_then_requeued(cluster: Cluster, run: Run, reference: tuple[Path, Kind]) -> None:
     job = submit(cluster, run, *TWO_BY_TWO)
     wait_for_step(run, 20)
     cluster.run("scancel", "--batch", "--signal=USR1", str(job))
@@ -113,7 +111,7 @@ def test_warned_then_requeued(cluster: Cluster, run: Run, reference: tuple[Path,
     assert "stopping with a checkpoint" in log(run)
 
 
-def test_time_limit(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+def test_time_limit(cluster: Cluster, run: Run, reference: tuple[Path, Kind]) -> None:
     """A real one: SLURM itself sends the warning. A worker is held until then, lest the run be over too soon."""
     job = submit(cluster, run, *TWO_BY_TWO, "--time=2", "--signal=B:USR1@60")
     wait_for_step(run, 20)
@@ -128,7 +126,7 @@ def test_time_limit(cluster: Cluster, run: Run, reference: tuple[Path, dict[str,
     assert [line["event"] for line in run.lines() if line["event"] in ("stop", "resume")] == ["stop", "resume"]
 
 
-def test_preempted_by_a_higher_partition(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+def test_preempted_by_a_higher_partition(cluster: Cluster, run: Run, reference: tuple[Path, Kind]) -> None:
     job = submit(cluster, run, *TWO_BY_TWO)
     wait_for_step(run, 20)
     first = cluster.sbatch("--partition=high", "--nodes=3", "--exclusive", "--output=/dev/null", "--wrap", "sleep 2")
@@ -138,7 +136,7 @@ def test_preempted_by_a_higher_partition(cluster: Cluster, run: Run, reference: 
 
 
 def test_cancelled_then_resumed_on_another_number_of_nodes(
-    cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]
+    cluster: Cluster, run: Run, reference: tuple[Path, Kind]
 ) -> None:
     """`scancel` leaves a checkpoint and no requeue; submitted again, the run goes on, on one node instead of two."""
     job = submit(cluster, run, *TWO_BY_TWO)
@@ -157,7 +155,7 @@ def test_cancelled_then_resumed_on_another_number_of_nodes(
     assert [line["world_size"] for line in run.lines() if line["event"] in ("start", "resume")] == [4, 2]
 
 
-def test_a_node_is_lost(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+def test_a_node_is_lost(cluster: Cluster, run: Run, reference: tuple[Path, Kind]) -> None:
     """SLURM requeues the job on the node that is left and the spare one."""
     job = submit(cluster, run, *TWO_BY_TWO)
     wait_for_step(run, 20)
@@ -170,7 +168,7 @@ def test_a_node_is_lost(cluster: Cluster, run: Run, reference: tuple[Path, dict[
         cluster.start_node(lost)
 
 
-def test_a_worker_is_killed(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+def test_a_worker_is_killed(cluster: Cluster, run: Run, reference: tuple[Path, Kind]) -> None:
     """torchrun restarts it in place, on both nodes; SLURM notices nothing."""
     job = submit(cluster, run, *TWO_BY_TWO)
     wait_for_step(run, 20)
@@ -180,7 +178,7 @@ def test_a_worker_is_killed(cluster: Cluster, run: Run, reference: tuple[Path, d
     assert [line["event"] for line in run.lines() if line["event"] in ("stop", "resume")] == ["resume"]
 
 
-def test_a_sweep(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+def test_a_sweep(cluster: Cluster, run: Run, reference: tuple[Path, Kind]) -> None:
     sweep = run.folder / "sweep.txt"
     sweep.write_text("run.seed=1\nrun.seed=2\nrun.seed=1 optimizer.lr=1e-3\n")
     options = ("--array=1-3", "--gpus-per-node=1", f"--output={run.folder}/job-%A_%a.out")
@@ -188,10 +186,10 @@ def test_a_sweep(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, An
     for task in (1, 2, 3):
         cluster.wait(f"{job}_{task}", "COMPLETED")
     digests = [json.loads((run.folder / f"run-{n}" / "result.json").read_text())["params_sha256"] for n in (1, 2, 3)]
-    assert digests[0] == reference[1]["params_sha256"]
+    assert digests[0] == reference[1].reference["params_sha256"]
     assert len(set(digests)) == 3
 
 
-def test_debug(cluster: Cluster, run: Run, reference: tuple[Path, dict[str, Any]]) -> None:
+def test_debug(cluster: Cluster, run: Run, reference: tuple[Path, Kind]) -> None:
     job = submit(cluster, run, script="debug")
     assert finished(cluster, run, job, reference) == 0
