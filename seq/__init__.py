@@ -7,6 +7,8 @@ model.predict(["Adylov", "Sloan"])
 
 from typing import TYPE_CHECKING
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence

@@ -31,8 +31,8 @@ from tests.wandb_file import wandb_history
 
 STEPS, SAVE_EVERY = 180, 30
 SETTINGS = (
-    *("batch.tokens=256", "batch.rows=8", f"train.steps={STEPS}", "optimizer.warmup_steps=10"),
-    *("model.hidden_size=24", "model.num_layers=2", "model.dropout=0.2", "logging.every_steps=1"),
+    *("batch.tokens=128", "batch.shards=4", f"train.steps={STEPS}", "optimizer.warmup_steps=10"),
+    *("model.hidden_size=16", "model.num_layers=2", "model.dropout=0.2", "logging.every_steps=1"),
     *("evaluation.every_steps=60", f"checkpoint.every_steps={SAVE_EVERY}", "checkpoint.keep=2"),
     *("checkpoint.best=null", "logging.wandb=offline", "logging.report=true"),
 )

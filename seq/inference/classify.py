@@ -70,7 +70,7 @@ ANSWERS: dict[Task, Callable[[Tensor], Tensor]] = {
 @torch.inference_mode()
 def answers(trained: TrainedModel, texts: list[str]) -> Tensor:
     """(B, C) probabilities of the classes, or (B, 1) numbers, on the CPU."""
-    limit, encoded = trained.config.data.max_length, trained.tokenizer.encode(texts)
+    limit, encoded = trained.config.data.max_length, trained.encode(texts)
     if long := int((encoded.lengths > limit).sum()):
         print(f"{long} text(s) cut to data.max_length={limit} tokens", file=sys.stderr)
     starts = encoded.offsets[:-1]

@@ -1,17 +1,21 @@
 """A trained model in the formats of other programs: ONNX, TorchScript, safetensors."""
 
 import io
+import json
 import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+import seq
+from seq.data.tokenizer import BOS, EOS, PAD, RESERVED, UNKNOWN
 from seq.errors import UserError
-from seq.inference.model_files import save_weights
+from seq.inference.model_files import FORMAT, save_weights
 from seq.inference.trained import TrainedModel
 from seq.models import Classifier, LanguageModel, Model, Tagger, Transducer
 from seq.models.gru import GRU
@@ -126,23 +130,39 @@ def export(trained: TrainedModel, kind: str, path: Path) -> list[Path]:
         parts = {_beside(path, part.suffix): part for part in parts_of(model)}
         for file, part in parts.items():
             part.module.eval()
-            write(part, file)
+            write(part, file, json.dumps(metadata(trained)))
     return list(parts)
+
+
+def metadata(trained: TrainedModel) -> dict[str, Any]:
+    """What a program has to know to use an exported file: how text becomes ids, and what the outputs are."""
+    return {
+        "format": FORMAT,
+        "lockstep": seq.__version__,
+        "name": trained.config.run.name,
+        "task": trained.config.task,
+        "max_length": trained.config.data.max_length,
+        "tokenizer": trained.tokenizer.to_dict(),
+        "markers": {"padding": PAD, "begin": BOS, "end": EOS, "unknown": UNKNOWN, "first": RESERVED},
+        "outputs": trained.outputs.to_dict(),
+        "step": trained.step,
+    }
 
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.stem}.{suffix}{path.suffix}") if suffix else path
 
 
-def _to_torchscript(part: Part, path: Path) -> None:
+def _to_torchscript(part: Part, path: Path, about: str) -> None:
     buffer = io.BytesIO()  # torch's own writer ends the process on a full disk
-    torch.jit.save(torch.jit.trace(part.module, tuple(part.inputs.values()), check_trace=False), buffer)  # type: ignore[no-untyped-call]
+    traced = torch.jit.trace(part.module, tuple(part.inputs.values()), check_trace=False)  # type: ignore[no-untyped-call]
+    torch.jit.save(traced, buffer, _extra_files={"lockstep": about})
     path.write_bytes(buffer.getvalue())
 
 
-def _to_onnx(part: Part, path: Path) -> None:
+def _to_onnx(part: Part, path: Path, about: str) -> None:
     try:
-        import onnx  # noqa: F401
+        import onnx
     except ImportError:
         raise UserError('--format onnx needs the package: pip install ".[export]"') from None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -161,7 +181,9 @@ def _to_onnx(part: Part, path: Path) -> None:
         opset_version=OPSET,
         dynamo=False,
     )
-    path.write_bytes(buffer.getvalue())
+    model = onnx.load_from_string(buffer.getvalue())
+    onnx.helper.set_model_props(model, {"lockstep": about})
+    path.write_bytes(model.SerializeToString())
 
 
 def write_label_states(trained: TrainedModel, path: Path) -> Path:
@@ -169,5 +191,5 @@ def write_label_states(trained: TrainedModel, path: Path) -> Path:
     assert isinstance(trained.model, LanguageModel)
     states = trained.model.label_states(torch.arange(len(trained.labels))).transpose(0, 1).contiguous()
     beside = path.with_suffix(".labels.safetensors")
-    save_file({"states": states.detach()}, str(beside))
+    beside.write_bytes(save({"states": states.detach()}))
     return beside

@@ -1,21 +1,55 @@
 """A trained model for use in Python: `seq.load(RUN)`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast, overload
 
 from seq.config import Task
 from seq.config.read import override_config
 from seq.data.examples import join_columns
 from seq.data.tokenizer import split_tokens
+from seq.errors import UserError
 from seq.inference.classify import predict, predict_numbers, predict_sets
 from seq.inference.tag import show, tag
 from seq.inference.trained import TrainedModel, load_ensemble
 from seq.inference.transduce import Output, transduce
 from seq.inference.write import Writer
 from seq.models.language_model import LanguageModel
+
+Text = str | Sequence[str]
+"""With several text columns, a text is a sequence of their texts; for a tagger it may be a sequence of tokens."""
+Found = TypeVar("Found")
+
+
+class OneOrMany(Protocol[Found]):
+    """For a string its answer, for a list of texts the list of their answers. UserError for an empty text."""
+
+    @overload
+    def __call__(self, texts: str, **settings: Any) -> Found: ...
+    @overload
+    def __call__(self, texts: Sequence[Text], **settings: Any) -> list[Found]: ...
+
+
+def one_or_many(method: Callable[..., list[Found]]) -> OneOrMany[Found]:
+    """Let a method that answers a list of texts answer a string too."""
+
+    @wraps(method)
+    def answer(self: Any, texts: str | Sequence[Text], **settings: Any) -> Found | list[Found]:
+        if isinstance(texts, str):
+            return method(self, [texts], **settings)[0]
+        return method(self, texts, **settings)
+
+    return cast(OneOrMany[Found], answer)
+
+
+def _joined(texts: Sequence[Text]) -> list[str]:
+    for number, text in enumerate(texts, 1):
+        if not "".join(text).strip():
+            raise UserError(f"text {number} of {len(texts)} is empty")
+    return [text if isinstance(text, str) else join_columns(text) for text in texts]
 
 
 @dataclass(frozen=True)
@@ -26,17 +60,15 @@ class LoadedClassifier:
     def labels(self) -> tuple[str, ...]:
         return self.trained.labels
 
-    def predict(self, texts: Sequence[str | Sequence[str]]) -> list[str]:
+    @one_or_many
+    def predict(self, texts: Sequence[Text]) -> list[str]:
         """The likeliest label of each text. With several text columns, a text is a sequence of their texts."""
         return [best[0][0] for _, best in predict(self.trained, _joined(texts), top=1)]
 
-    def probabilities(self, texts: Sequence[str | Sequence[str]]) -> list[dict[str, float]]:
+    @one_or_many
+    def probabilities(self, texts: Sequence[Text]) -> list[dict[str, float]]:
         """For each text, as in `predict`, the probability of each label, the likeliest first."""
         return [dict(best) for _, best in predict(self.trained, _joined(texts), top=len(self.labels))]
-
-
-def _joined(texts: Sequence[str | Sequence[str]]) -> list[str]:
-    return [text if isinstance(text, str) else join_columns(text) for text in texts]
 
 
 @dataclass(frozen=True)
@@ -49,11 +81,13 @@ class LoadedLabelSets:
     def labels(self) -> tuple[str, ...]:
         return self.trained.labels
 
-    def predict(self, texts: Sequence[str | Sequence[str]]) -> list[list[str]]:
+    @one_or_many
+    def predict(self, texts: Sequence[Text]) -> list[list[str]]:
         """For each text the labels that are at least as likely as not, the likeliest first."""
         return [[label for label, _ in found] for _, found in predict_sets(self.trained, _joined(texts))]
 
-    def probabilities(self, texts: Sequence[str | Sequence[str]]) -> list[dict[str, float]]:
+    @one_or_many
+    def probabilities(self, texts: Sequence[Text]) -> list[dict[str, float]]:
         """For each text the probability of each label, the likeliest first."""
         return [dict(found) for _, found in predict_sets(self.trained, _joined(texts), top=len(self.labels))]
 
@@ -64,7 +98,8 @@ class LoadedRegressor:
 
     trained: TrainedModel
 
-    def predict(self, texts: Sequence[str | Sequence[str]]) -> list[float]:
+    @one_or_many
+    def predict(self, texts: Sequence[Text]) -> list[float]:
         """The number of each text."""
         return [value for _, value in predict_numbers(self.trained, _joined(texts))]
 
@@ -80,11 +115,13 @@ class LoadedTagger:
         """All tags."""
         return self.trained.labels
 
-    def tag(self, texts: Sequence[str | Sequence[str]]) -> list[list[tuple[str, str]]]:
+    @one_or_many
+    def tag(self, texts: Sequence[Text]) -> list[list[tuple[str, str]]]:
         """For each text its tokens with their tags. A text is a sequence of tokens, or tokens with white space between them."""
         tokens = [split_tokens(text) if isinstance(text, str) else list(text) for text in texts]
         return [list(zip(own, tags, strict=True)) for own, tags in zip(tokens, tag(self.trained, tokens), strict=True)]
 
+    @one_or_many
     def restore(self, texts: Sequence[str]) -> list[str]:
         """Texts with the capitals and marks that a model of `data.source=punctuation` gives them."""
         tokens = [split_tokens(text) for text in texts]
@@ -97,9 +134,10 @@ class LoadedTransducer:
 
     trained: TrainedModel
 
+    @one_or_many
     def transduce(self, texts: Sequence[str], *, beam: int = 5, nbest: int = 1) -> list[list[Output]]:
         """For each text its `nbest` likeliest outputs with their probabilities. UserError for an empty or a too long text."""
-        return [found for _, found in transduce(self.trained, texts, beam=beam, nbest=nbest)]
+        return [found for _, found in transduce(self.trained, _joined(texts), beam=beam, nbest=nbest)]
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
 from seq.config import Config
 from seq.config.read import parse_config
 from seq.data.outputs import Outputs
-from seq.data.tokenizer import Tokenizer
-from seq.errors import UserError
+from seq.data.ragged import RaggedArray
+from seq.data.tokenizer import UNKNOWN, Tokenizer
+from seq.errors import UserError, warn
 from seq.models import Model, build_model
 from seq.models.classifier import MEANS, Classifier, Ensemble
 from seq.run.checkpoint import DamagedError, checkpoints_in, complaining_about, load_checkpoint, params_sha256
@@ -37,6 +39,20 @@ class TrainedModel:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    def encode(self, texts: Sequence[str]) -> RaggedArray:
+        """The ids of each text, without markers. A warning says if texts have characters that the training data lack."""
+        encoded = self.tokenizer.encode(texts)
+        unknown = encoded.values == UNKNOWN
+        if unknown.any():
+            parts = np.split(unknown, encoded.offsets[1:-1])
+            shares = [float(part.mean()) if len(part) else 0.0 for part in parts]
+            worst = max(range(len(texts)), key=shares.__getitem__)
+            warn(
+                f"{np.count_nonzero(shares)} of {len(texts)} text(s) have characters that the model does not know: "
+                f"{shares[worst]:.0%} of {texts[worst][:60]!r}"
+            )
+        return encoded
 
     def label_id(self, label: str | None) -> int | None:
         """For a model that writes by label; None for others. UserError if the label is unknown, missing, or given to a

@@ -50,7 +50,7 @@ def _search(trained: TrainedModel, inputs: Tensor, lengths: Tensor, *, beam: int
 
 
 def _read(trained: TrainedModel, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-    limit, encoded = trained.config.data.max_length, trained.tokenizer.encode(texts)
+    limit, encoded = trained.config.data.max_length, trained.encode(texts)
     for text, length in zip(texts, encoded.lengths.tolist(), strict=True):
         if not 0 < length <= limit:
             reason = f"{length} tokens, more than data.max_length={limit}" if length else "there is nothing to read"

@@ -3,13 +3,17 @@
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+import seq
 from launch.context import Launch
 from seq.config import Config
 from seq.config.read import load_config, override_config
@@ -83,6 +87,7 @@ def _describe(run: Run) -> dict[str, Any]:
         "labels": list(run.corpus.labels),
         "data": {name: describe_split(part) for name, part in run.corpus.splits.items()},
         "vocab_size": run.corpus.tokenizer.vocab_size,
+        "data_fingerprint": run.corpus.fingerprint,
         "notes": list(run.corpus.notes),
         "environment": describe_environment(run.process, run.device),
     }
@@ -105,6 +110,7 @@ def describe_split(split: Split) -> dict[str, Any]:
 def describe_environment(process: Launch, device: torch.device) -> dict[str, Any]:
     """Hardware, versions and commit, as JSON. No host and no user name, because reports are passed on."""
     return {
+        "command": describe_command(sys.argv),
         "launcher": process.launcher,
         "device": _device_name(device),
         "cpu": cpu_name(),
@@ -112,9 +118,20 @@ def describe_environment(process: Launch, device: torch.device) -> dict[str, Any
         "python": platform.python_version(),
         "cuda": torch.version.cuda,
         "system": f"{platform.system()} {platform.machine()}",
+        "lockstep": seq.__version__,
         **{package: importlib.metadata.version(package) for package in PACKAGES},
         "git_commit": _git_commit(),
     }
+
+
+def describe_command(words: Sequence[str]) -> str:
+    """The command of a run, without folders that are above this one, since they often hold a user's name."""
+
+    def shown(word: str) -> str:
+        key, sign, value = word.rpartition("=")
+        return f"{key}{sign}{Path(value).name if Path(value).is_absolute() else value}"
+
+    return shlex.join(["python", Path(words[0]).name, *map(shown, words[1:])])
 
 
 def _device_name(device: torch.device) -> str:

@@ -1,9 +1,12 @@
+import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+import seq
 from seq.inference.classify import answers, predict
 from seq.inference.trained import load_run
 from tests.helpers import run
@@ -12,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_predict(names: Path) -> None:
-    texts = ["Adylov", "Sloan", "Harb", "San", ""]
+    texts = ["Adylov", "Sloan", "Harb", "San", "O"]
     done = run("python", "-m", "seq.predict", names, *texts, "--top", "18")
     assert done.returncode == 0, done.stderr
     lines = [line.split("\t") for line in done.stdout.splitlines()]
@@ -36,6 +39,7 @@ def test_predict_streams_stdin_and_cuts_endless_lines(names: Path) -> None:
     assert set(texts[1]) == {"x"}
     assert len(texts[1]) <= 33
     assert "cut to data.max_length" in done.stderr
+    assert "row 4: the text is empty; it has no answer" in done.stderr
 
 
 def test_predict_takes_any_number_of_texts(names: Path) -> None:
@@ -51,3 +55,46 @@ def test_predict_takes_any_number_of_texts(names: Path) -> None:
     for _ in range(3):
         next(results)
     assert len(asked) == 4
+
+
+def test_a_table_in_a_table_out(names: Path, tmp_path: Path) -> None:
+    """Rows keep their columns and their order, also those without an answer."""
+    table, lines = tmp_path / "people.csv", tmp_path / "people.jsonl"
+    people = [("Sloan", "1, a"), ("", "2"), ("Adylov", '3 "b"')]
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([("surname", "note"), *people])
+    lines.write_text("".join(json.dumps({"surname": name, "note": note}) + "\n" for name, note in people))
+    command = ("python", "-m", "seq.predict", names, "--column", "surname")
+    done = run(*command, "--file", table, "--csv", "--top", "2")
+    assert done.returncode == 0, done.stderr
+    assert "row 2: the text is empty" in done.stderr
+    header, *rows = csv.reader(done.stdout.splitlines())
+    assert header == ["surname", "note", "prediction", "probability", "prediction2", "probability2"]
+    assert [tuple(row[:2]) for row in rows] == people
+    assert rows[1][2:] == ["", "", "", ""]
+    expected = dict(seq.load(names).probabilities("Sloan"))  # type: ignore[union-attr]
+    assert float(rows[0][3]) == pytest.approx(expected[rows[0][2]], rel=1e-5)
+    done = run(*command, "--file", lines, "--json")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["surname"], row["note"]) for row in found] == people
+    assert [row["prediction"] for row in found] == [rows[0][2], None, rows[2][2]]
+
+
+def test_what_has_no_answer(names: Path, tmp_path: Path) -> None:
+    table = tmp_path / "people.csv"
+    table.write_text("name,origin\nSloan,Irish\n")
+    (tmp_path / "long.csv").write_text("surname\nSloan,Irish\n")
+    for words, said in (
+        ([""], "text 1: the text is empty"),
+        ([table], f"{table} is a file, not a text; read it with --file {table}"),
+        (["--file", table], "row 1: no column 'surname'; it has name, origin; see --column"),
+        (["--file", tmp_path / "long.csv"], "row 1: has more columns than the header"),
+        (["--file", tmp_path / "none.csv"], "No such file"),
+        (["Sloan", "--top", "0"], "--top must be at least 1"),
+        (["Sloan", "--column", "a"], "--column names columns of a --file"),
+    ):
+        done = run("python", "-m", "seq.predict", names, *words)
+        assert (done.returncode, done.stdout) == (2, ""), words
+        assert said in done.stderr
+    done = run("python", "-m", "seq.predict", names, "Sloan", "\u4e00\u4e8ca")
+    assert "1 of 2 text(s) have characters that the model does not know: 67% of" in done.stderr

@@ -17,12 +17,15 @@ pytestmark = pytest.mark.slow
 def test_classifier(names: Path, tmp_path: Path) -> None:
     model = seq.load(str(names))
     assert isinstance(model, LoadedClassifier)
-    texts = ["Adylov", "Sloan", ""]
+    texts = ["Adylov", "Sloan", "O"]
     chances = model.probabilities(texts)
     assert model.predict(texts) == [next(iter(row)) for row in chances]
     assert all(sum(row.values()) == pytest.approx(1) and set(row) == set(model.labels) for row in chances)
     printed = run("python", "-m", "seq.predict", names, *texts, "--top", "1").stdout
     assert [line.split("\t")[1].split()[0] for line in printed.splitlines()] == model.predict(texts)
+    assert (model.predict("Sloan"), model.probabilities("Sloan")) == (model.predict(texts)[1], chances[1])
+    with pytest.raises(UserError, match="text 2 of 2 is empty"):
+        model.predict(["Sloan", " "])
     # The exported folder alone is enough, wherever it is.
     copied = seq.load(shutil.copytree(names / "model", tmp_path / "model"))
     assert isinstance(copied, LoadedClassifier)

@@ -1,0 +1,179 @@
+"""Rows of texts in, rows of answers out: what `seq.predict`, `seq.tag` and `seq.transduce` share.
+
+Texts come from the command line, from a file or from stdin, and are read as they are needed. Answers keep their order.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from seq.data.examples import SEPARATOR, join_columns
+from seq.errors import UserError, warn
+from seq.inference.trained import TrainedModel
+
+ROWS = 256
+"""Texts of a file or of a command line that go through the model together."""
+LETTERS = 64
+"""Characters that a token may have, for `_most_characters`."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A text, and what its answer is written beside: the columns of a file, or the text itself."""
+
+    number: int
+    text: str
+    cells: dict[str, Any]
+
+
+class Answer(NamedTuple):
+    shown: str
+    """For people: the text with its answer."""
+    values: Sequence[Any]
+    """For programs: one for each field, the columns of CSV and keys of JSON. A list is several labels or tags."""
+
+
+def add_row_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", nargs="*", help="texts; none: read --file, or stdin, one a line")
+    parser.add_argument("--file", type=Path, help="read a .csv, .tsv or .jsonl, or a text a line")
+    parser.add_argument(
+        "--column", action="append", metavar="NAME", help="column of the text in --file (default: as in training)"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print CSV: the columns of --file, then the answers'")
+    form.add_argument("--json", action="store_true", help="print JSON, an object for each text")
+
+
+def print_answers(
+    trained: TrainedModel,
+    words: Sequence[str],
+    options: argparse.Namespace,
+    answer: Callable[[list[str]], Iterable[Answer]],
+    *,
+    fields: Sequence[str],
+    longest: int | None = None,
+) -> None:
+    """Print the answer for each text. `answer` gets only texts that have one: a text of the command line that is empty, or longer
+    than `longest` tokens, is a UserError; a row of a file or stdin gets a warning, and no answer."""
+    rows, size = _read(trained, words, options), ROWS if words or options.file else 1
+    write = _writer(options, fields, trained.config.data.label_separator)
+    while batch := list(islice(rows, size)):
+        refused = {row.number: reason for row in batch if (reason := _why_not(trained, row.text, longest))}
+        for number, reason in refused.items():
+            if words:
+                raise UserError(f"text {number}: {reason}")
+            warn(f"row {number}: {reason}; it has no answer")
+        found = iter(answer([row.text for row in batch if row.number not in refused]))
+        for row in batch:
+            write(row, None if row.number in refused else next(found))
+
+
+def _why_not(trained: TrainedModel, text: str, longest: int | None) -> str | None:
+    if not text.replace(SEPARATOR, "").strip():
+        return "the text is empty"
+    if longest is None or len(trained.tokenizer.encode([text]).values) <= longest:
+        return None
+    return f"{text[:60]!r} has more than data.max_length={longest} tokens"
+
+
+def _read(trained: TrainedModel, words: Sequence[str], options: argparse.Namespace) -> Iterator[Row]:
+    for word in words:
+        if Path(word).suffix in (".csv", ".tsv", ".jsonl", ".txt") and Path(word).is_file():
+            raise UserError(f"{word} is a file, not a text; read it with --file {word}")
+    if words and options.file:
+        raise UserError("texts are given and --file too; give one of them")
+    if options.column and not (options.file and options.file.suffix in (".csv", ".tsv", ".jsonl")):
+        raise UserError("--column names columns of a --file that ends with .csv, .tsv or .jsonl")
+    if options.file:
+        return _rows_of_file(trained, options.file, options.column or trained.config.data.text_columns)
+    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
+    return _rows_of_lines(trained, words or read_lines(sys.stdin, _most_characters(trained)))
+
+
+def _rows_of_lines(trained: TrainedModel, lines: Iterable[str]) -> Iterator[Row]:
+    """With several text columns, a tab separates them."""
+    several = len(trained.config.data.text_columns) > 1
+    for number, line in enumerate(lines, 1):
+        yield Row(number, join_columns(line.split("\t")) if several else line, {"text": line})
+
+
+def _rows_of_file(trained: TrainedModel, path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            if path.suffix not in (".csv", ".tsv", ".jsonl"):
+                yield from _rows_of_lines(trained, read_lines(file, _most_characters(trained)))
+                return
+            table = (
+                _objects(file) if path.suffix == ".jsonl" else csv.DictReader(file, delimiter=DELIMITERS[path.suffix])
+            )
+            for number, cells in enumerate(table, 1):
+                if None in cells:
+                    raise UserError(f"{path} row {number}: has more columns than the header")
+                if missing := [name for name in columns if cells.get(name) is None]:
+                    known = ", ".join(map(str, cells))
+                    raise UserError(f"{path} row {number}: no column {missing[0]!r}; it has {known}; see --column")
+                yield Row(number, join_columns([str(cells[name]) for name in columns]), cells)
+    except (OSError, csv.Error) as error:
+        raise UserError(f"--file {path}: {error}") from None
+
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+
+def _objects(file: TextIO) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(file, 1):
+        with suppress(ValueError):
+            cells = json.loads(line)
+            if isinstance(cells, dict):
+                yield cells
+                continue
+        raise UserError(f"{file.name} row {number}: is not a JSON object")
+
+
+def _most_characters(trained: TrainedModel) -> int:
+    """Of a line that is read whole: so many that a longer one has more than `data.max_length` tokens, nearly certainly."""
+    one = trained.tokenizer.kind in ("characters", "bytes")
+    return trained.config.data.max_length * (1 if one else LETTERS)
+
+
+def read_lines(file: TextIO, max_length: int) -> Iterator[str]:
+    """Lines without their ends. Only the beginning of a line longer than `max_length` characters is kept in memory."""
+    while line := file.readline(max_length + 1):
+        whole = line
+        while whole and not whole.endswith("\n"):
+            whole = file.readline(2**16)
+        yield line.rstrip("\r\n")
+
+
+def _writer(options: argparse.Namespace, fields: Sequence[str], separator: str) -> Callable[[Row, Answer | None], None]:
+    table = csv.writer(sys.stdout)
+
+    def write_csv(row: Row, answer: Answer | None) -> None:
+        if row.number == 1:
+            table.writerow([*row.cells, *fields])
+        values = answer.values if answer else [""] * len(fields)
+        joined = (separator.join(map(str, value)) if isinstance(value, list) else value for value in values)
+        table.writerow([*row.cells.values(), *joined])
+        sys.stdout.flush()
+
+    def write_json(row: Row, answer: Answer | None) -> None:
+        values = answer.values if answer else [None] * len(fields)
+        print(json.dumps(row.cells | dict(zip(fields, values, strict=True)), ensure_ascii=False), flush=True)
+
+    def write_text(row: Row, answer: Answer | None) -> None:
+        print(answer.shown if answer else row.text.replace(SEPARATOR, "\t"), flush=True)
+
+    def write(row: Row, answer: Answer | None) -> None:
+        if taken := set(row.cells) & set(fields):
+            raise UserError(f"the file already has a column {taken.pop()!r}; rename it")
+        way(row, answer)
+
+    way = write_csv if options.csv else write_json if options.json else write_text
+    return write_text if way is write_text else write
