@@ -7,7 +7,7 @@ python train_ddp.py ...                                                       on
 
 import sys
 
-from launch.collectives import check_agreement, check_ranks_agree, sum_over_ranks
+from launch.collectives import check_agreement, check_ranks_agree
 from launch.context import describe_launch, device_of
 from launch.group import process_group
 from launch.preemption import Preemption
@@ -112,9 +112,9 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
         if is_due(progress.step, config.logging.every_steps, last_step):
             with ledger("compute"):
                 bad_steps.check()
-                loss = sum_over_ranks(done.shard_losses).sum().item()
-            figures = progress.figures() | {"tokens_per_second": ledger.tokens_per_second(progress.tokens_seen)}
-            logger.event("train", progress.step, loss=loss, grad_norm=done.grad_norm.item(), lr=lr, **figures)
+                figures = {"loss": trainer.state.mean_loss.take()} | done.figures() | {"lr": lr}
+            speed = {"tokens_per_second": ledger.tokens_per_second(progress.tokens_seen)}
+            logger.event("train", progress.step, **figures, **progress.figures(), **speed)
 
         if is_due(progress.step, config.sync.check_every, last_step):
             with ledger("compute"):

@@ -96,7 +96,7 @@ def first_steps(path: Path, overrides: list[str], world_size: int, folder: Path)
 def table(runs: list[FirstSteps], differences: list[str | None]) -> Table:
     shown = Table("processes", f"loss of step {STEPS}", "params_sha256", "as with 1 process")
     for run, difference in zip(runs, differences, strict=True):
-        loss = repr(run.recorded.figures[STEPS]["loss"])
+        loss = repr(run.recorded.figures[STEPS]["step_loss"])
         shown.add_row(str(run.world_size), loss, run.params_sha256[:32], difference or "the same bits")
     return shown
 

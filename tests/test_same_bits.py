@@ -21,7 +21,7 @@ CASES = {
         *("names", "train.precision=bf16", "model.dropout=0.2", "model.num_layers=2", "batch.tokens=64"),
         "batch.shards=12",  # no power of two, and uneven at 5 and 8 processes
     ),
-    "labels": ("labels", "train.precision=bf16", "batch.rows=5"),
+    "labels": ("labels", "train.precision=bf16", "batch.rows=5", "logging.every_steps=5"),
     "tagger": ("tagger", "train.precision=bf16", "batch.rows=5", "model.num_layers=2"),
     "transducer": ("transducer", "train.precision=bf16", "batch.rows=5", "model.num_layers=2", "evaluation.beam=2"),
     "transducer, scheduled": (
@@ -119,7 +119,7 @@ def test_stopped_anywhere_and_resumed_on_another_world_size(tmp_path: Path) -> N
     checkpoints every 3 steps."""
     random.seed(2)
     cases = [(random.randint(3, 11), *random.sample([1, 2, 3, 4], 2)) for _ in range(20)]
-    settings = ("checkpoint.every_steps=3", "model.num_layers=2", "model.dropout=0.2")
+    settings = ("checkpoint.every_steps=3", "logging.every_steps=5", "model.num_layers=2", "model.dropout=0.2")
     orders = {
         "bucketed": words(tmp_path, "names", *settings, *few_rows(tmp_path), "batch.rows=5"),
         "stream": words(tmp_path, *CASES["stream"], *settings),
@@ -141,6 +141,9 @@ def test_stopped_anywhere_and_resumed_on_another_world_size(tmp_path: Path) -> N
         expected = invariant(tmp_path / order_of[number])["result"]
         found = invariant(tmp_path / f"case{number}")["result"]
         assert found == expected, f"{order_of[number]}: stopped after step {stop} on {before}, resumed on {after}"
+        # The mean over five steps, of which some were before the stop.
+        losses = [metrics(tmp_path / name, "train") for name in (order_of[number], f"case{number}")]
+        assert {line["step"]: line["loss"] for line in losses[0]} == {line["step"]: line["loss"] for line in losses[1]}
 
 
 def test_checkpoint_holds_nothing_of_a_rank(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.helpers import run, train
@@ -81,6 +82,20 @@ def test_resumed_in_mid_epoch_on_another_world_size(tmp_path: Path) -> None:
     fresh = train(*command, "optimizer.lr=1e-3", "--fresh")
     assert fresh.returncode == 0, fresh.stderr
     assert {path: (tmp_path / "parts.old-1" / path.relative_to(folder)).read_bytes() for path in before} == before
+
+
+def test_the_logged_loss_is_the_mean_over_all_targets_since_the_last_line(names: Path, tmp_path: Path) -> None:
+    done = train(*words(tmp_path, "names", "logging.every_steps=5", "run.name=five"))
+    assert done.returncode == 0, done.stderr
+    each = metrics(names, "train")
+    assert [line["loss"] for line in each] == pytest.approx([line["step_loss"] for line in each], rel=1e-12)
+    seen = np.array([line["examples_seen"] for line in each])
+    sums = np.cumsum(np.diff(seen, prepend=0) * [line["step_loss"] for line in each])
+    found = metrics(tmp_path / "five", "train")
+    assert [line["step"] for line in found] == [5, 10, 12]
+    means = np.diff(sums[[4, 9, 11]], prepend=0) / np.diff(seen[[4, 9, 11]], prepend=0)
+    assert [line["loss"] for line in found] == pytest.approx(list(means), rel=1e-12)
+    assert [line["step_loss"] for line in found] == [each[place]["step_loss"] for place in (4, 9, 11)]
 
 
 def test_srun_without_torchrun(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def charts(records: list[RunRecord], axis: str) -> list[str]:
     for metric in (metric for metric in EVALUATION if metric.name in evaluated and metric.name not in NOT_DRAWN):
         title = f"validation: {metric.title}"
         drawn.append(line_chart(title, AXES[axis], _curves(records, metric.name, axis, "validation")))
-    for metric in (metric for metric in TRAINING if metric.name != "padding_fraction"):
+    for metric in (metric for metric in TRAINING if metric.name not in ("step_loss", "padding_fraction")):
         curves = _curves(records, metric.name, axis, None)
         drawn.append(line_chart(metric.label, AXES[axis], curves, log=metric.name == "grad_norm"))
     return drawn

@@ -22,7 +22,7 @@ from seq.data.corpus import Corpus
 from seq.errors import UserError
 from seq.training.state import Progress
 
-FORMAT = 7
+FORMAT = 8
 """Raise it when older checkpoints can no longer be read."""
 
 

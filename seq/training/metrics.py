@@ -54,6 +54,7 @@ SAMPLES = (
 """Figures of a language model's samples; see `seq.inference.samples`."""
 
 TRAINING = (
+    Metric("step_loss", "loss of one step", ".4f"),
     Metric("grad_norm", "gradient norm"),
     Metric("lr", "learning rate"),
     Metric("tokens_per_second", "speed", ",.0f", "tokens / s", "higher"),

@@ -4,9 +4,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.distributed as dist
+from torch import Tensor, nn
 
 from launch.collectives import sum_over_ranks
+from launch.tree import shards_of
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.dataset import Batch
@@ -27,6 +29,7 @@ class TrainState:
     selection: Selection
     progress: "Progress"
     carried: "CarriedState"
+    mean_loss: "MeanLoss"
 
     @classmethod
     def create(cls, config: Config, corpus: Corpus, device: torch.device) -> "TrainState":
@@ -38,10 +41,11 @@ class TrainState:
         scaler = grad_scaler(config.train.precision, device)
         tables = {name: RowAdamW(table.weight, config.optimizer) for name, table in row_tables(model).items()}
         selection = Selection(config, model, average)
-        return cls(model, optimizer, scaler, tables, selection, Progress(), CarriedState(config, device))
+        carried, mean_loss = CarriedState(config, device), MeanLoss(config.batch.shards, device)
+        return cls(model, optimizer, scaler, tables, selection, Progress(), carried, mean_loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """Called by every rank, because each has the carried states of its own shards only."""
+        """Called by every rank, because each has the carried states and the losses of its own shards only."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -50,6 +54,7 @@ class TrainState:
             "selection": self.selection.state_dict(),
             "progress": asdict(self.progress),
             "carried": self.carried.gather(),
+            "mean_loss": self.mean_loss.gather(),
         }
 
     def weights(self) -> dict[str, Any]:
@@ -66,6 +71,7 @@ class TrainState:
         self.selection.load_state_dict(state["selection"])
         vars(self.progress).update(state["progress"])
         self.carried.load(state["carried"])
+        self.mean_loss.load(state["mean_loss"])
 
 
 @dataclass(kw_only=True)
@@ -141,3 +147,37 @@ class CarriedState:
 
     def load(self, hidden: Tensor) -> None:
         self.hidden.copy_(hidden)
+
+
+class MeanLoss:
+    """The mean loss over the targets of the steps since it was last asked for, without bad ones. One step alone says little, since its
+    texts are of one length.
+
+    `sums` (V + 1,): the sum of each shard's losses, and the number of targets. They belong to the shards: a rank knows those of its
+    own shards, so they are equal at every world size.
+    """
+
+    def __init__(self, shards: int, device: torch.device) -> None:
+        self._sums = torch.zeros(shards + 1, dtype=torch.float64, device=device)
+        self._own = torch.zeros(shards + 1, dtype=torch.bool, device=device)
+        own = shards_of(dist.get_rank(), dist.get_world_size(), shards) if dist.is_initialized() else range(shards)
+        self._own[own.start : own.stop] = True
+        self._own[-1] = 0 in own
+
+    def add(self, losses: Tensor, targets: int, *, bad: Tensor) -> None:
+        """One step. `losses` (V,): of each shard, over the step's number of `targets`; 0 for those of other ranks."""
+        step = nn.functional.pad(losses, (0, 1), value=1.0) * targets
+        self._sums += torch.where(self._own & ~bad, step, 0)
+
+    def take(self) -> float:
+        """The mean, on every rank; it then begins anew. NaN if there was no step."""
+        sums = self.gather()
+        self._sums.zero_()
+        return float(sums[:-1].sum() / sums[-1])
+
+    def gather(self) -> Tensor:
+        """The sums of all shards. Called by every rank: each adds its own to the others' zeros."""
+        return sum_over_ranks(self._sums.clone())
+
+    def load(self, sums: Tensor) -> None:
+        self._sums.copy_(torch.where(self._own, sums.to(self._sums), 0))

@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
 from launch.allreduce import PlainReduction
-from launch.collectives import tensor_digest
+from launch.collectives import sum_over_ranks, tensor_digest
 from launch.lockstep import OrderedReduction
 from launch.rows import RowGradient, RowReduction
 from launch.seeding import seed_shard
@@ -36,6 +36,11 @@ class StepResult:
     digests: dict[str, str] | None
     """Digest of each parameter's gradient before clipping; None unless `logging.digests`."""
 
+    def figures(self) -> dict[str, float]:
+        """The loss of this step, over all its targets, and the norm. Called by every rank."""
+        loss = sum_over_ranks(self.shard_losses.clone()).sum()
+        return {"step_loss": loss.item(), "grad_norm": self.grad_norm.item()}
+
 
 class Trainer:
     """Owns model, optimizer and scaler (in `state`), DDP, and the reduction of gradients. In each step, call
@@ -54,6 +59,7 @@ class Trainer:
         self._lr, self._objective = config.optimizer.lr, Objective.of(config, corpus.splits["train"], device)
         self._tables = row_tables(self.state.model)
         self._row_reductions = {name: RowReduction(device, shards=config.batch.shards) for name in self._tables}
+        self._num_targets = 0
         self.row_gradients: dict[str, tuple[Tensor, Tensor]] = {}
         """Of the step under way: for each table, the rows (N,) that it has read, and their gradients (N, dim)."""
 
@@ -113,6 +119,7 @@ class Trainer:
         self._reduction.finish()
         self._add_rows(rows, int(shards[0].sizes.padded_tokens.max()))
         self.state.scaler.unscale_(self.state.optimizer)
+        self._num_targets = shards[0].num_targets
         return losses
 
     def _add_rows(self, rows: dict[str, list[RowGradient]], tokens: int) -> None:
@@ -157,6 +164,7 @@ class Trainer:
         table_lr = self._lr * self.config.optimizer.table_lr
         for name, (rows, values) in self.row_gradients.items():
             self.state.tables[name].step(rows, values, lr=table_lr, divide_by=clip, bad=bad)
+        self.state.mean_loss.add(losses, self._num_targets, bad=bad)
         return StepResult(losses, grad_norm, bad, digests)
 
     def gradients(self) -> list[tuple[str, Tensor]]:
