@@ -86,14 +86,26 @@ class CheckpointConfig(Section):
 class LoggingConfig(Section):
     every_steps: Positive = 20
     """Steps between two lines of metrics."""
-    wandb: Literal["offline", "online", "disabled"] = "offline"
-    """Weights & Biases: `offline` needs neither account nor network; `online` falls back to it after 10 s."""
+    wandb: Literal["offline", "online", "disabled"] | None = None
+    """Weights & Biases: `offline` needs neither account nor network; `online` falls back to it after 10 s. Null: what the variable
+    WANDB_MODE says, else `offline`."""
     report: bool = True
     """Write `report.html` at the end; `python -m seq.report RUN` does it at any time."""
     digests: bool = False
     """Record a digest of every gradient at every step (`digests.jsonl`), for `python -m seq.replay`."""
-    project: str = "lockstep"
-    """Name of the W&B project."""
+    project: str | None = None
+    """Name of the W&B project. Null: WANDB_PROJECT, else `lockstep`."""
+    entity: str | None = None
+    """User or team that owns the W&B project. Null: WANDB_ENTITY, else your own. Likewise WANDB_RUN_GROUP, WANDB_TAGS and
+    WANDB_NOTES for the next three."""
+    group: str | None = None
+    """Group of W&B runs that this one belongs to."""
+    tags: tuple[str, ...] | None = None
+    """Tags of the W&B run."""
+    notes: str | None = None
+    """Notes on the W&B run."""
+    alerts: Literal["none", "problems", "all"] = "problems"
+    """W&B sends a message: about steps that were not finite and a run that was stopped, or `all`: at the end too."""
     artifacts: Literal["none", "model", "all"] = "none"
     """What W&B keeps a copy of: the exported model, or `all`: that and the newest checkpoint."""
     tensorboard: bool = False

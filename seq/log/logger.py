@@ -1,5 +1,6 @@
 """What rank 0 says about the run: on the terminal, in metrics.jsonl, and in W&B and TensorBoard if asked for."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -96,10 +97,11 @@ def open_logger(run: Run, start: int, total_steps: int) -> Logger:
     folder, logging = run.directory.path, run.config.logging
     console = ConsoleSink(folder, total_steps)
     sinks: list[Sink] = [MetricsFile(folder, run.ledger), console]
-    if logging.wandb != "disabled":
+    mode = logging.wandb or os.environ.get("WANDB_MODE", "offline")
+    if mode not in ("disabled", "dryrun"):
         from seq.log.wandb import WandbSink  # its import takes a while, and only rank 0 needs it
 
-        sinks.append(WandbSink(folder, run.config, run.corpus.labels, start))
+        sinks.append(WandbSink(run, mode, start))
     if logging.tensorboard:
         from seq.log.tensorboard import TensorBoardSink
 

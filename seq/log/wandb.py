@@ -1,22 +1,21 @@
 """Weights & Biases: curves, charts, tables and artifacts; offline by default."""
 
-import os
-import secrets
 from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import wandb
 
-from seq.config import Config
 from seq.errors import warn
-from seq.log.wandb_charts import attention_picture, class_table, confusion_chart, precision_recall_chart
+from seq.log.wandb_charts import attention_picture, class_table, confusion_chart, mistakes_table, precision_recall_chart
+from seq.log.wandb_run import open_wandb_run
 from seq.run.checkpoint import checkpoints_in
+from seq.run.directory import Run
 from seq.run.json_lines import read_lines
-from seq.training.metrics import EVALUATION, Evaluation
+from seq.run.result import chosen_step, describe_environment
+from seq.training.metrics import EVALUATION, Evaluation, show
 
-ONLINE_TIMEOUT_SECONDS = 10
 CURVES = ("train", "judge")
 """Events whose figures are curves over the steps."""
 COLUMNS = ("step", "label", "prompt", "text", "truth")
@@ -24,20 +23,25 @@ COLUMNS = ("step", "label", "prompt", "text", "truth")
 
 
 class WandbSink:
-    """One W&B run for one run directory. Its id is kept in `wandb-id`, so that a resumed run continues it.
+    """One W&B run for one run directory; a resumed run continues it.
 
     Each start logs the history up to its step `start` again, from `metrics.jsonl`. So an offline run is complete in its
     newest folder, with each step once, however often it was killed. A server ignores steps that it already has. The same
     is done at the end of a run whose disk was full for a while, because W&B's own file is then damaged.
     """
 
-    def __init__(self, folder: Path, config: Config, labels: tuple[str, ...], start: int) -> None:
-        self.folder, self.config, self.labels = folder, config, labels
+    def __init__(self, run: Run, mode: str, start: int) -> None:
+        """`mode`: `online` or `offline`."""
+        self.folder, self.config, self.labels = run.directory.path, run.config, run.corpus.labels
+        environment = describe_environment(run.process, run.device)
+        self._about = {name: environment[name] for name in ("command", "git_commit", "device", "lockstep", "torch")}
+        self._about |= {"world_size": run.process.world_size, "data_fingerprint": run.corpus.fingerprint}
+        self._mode, self._bad_steps = mode, 0
         self._open(start)
 
     def _open(self, start: int) -> None:
-        _set_aside(self.folder / "wandb")
-        self.run, self._doubtful = _init(self.folder, self.config), False
+        self.run, self._doubtful = open_wandb_run(self.folder, self.config, self._mode), False
+        self.run.summary.update(self._about)
         self.run.define_metric("step", hidden=True)
         self.run.define_metric("*", step_metric="step")
         self._best: dict[str, float] = {}
@@ -49,6 +53,9 @@ class WandbSink:
         if event in CURVES:
             self._log(step, _prefixed(event, values))
         self._doubtful |= event == "checkpoint_failed"
+        if values.get("bad_steps", 0) > self._bad_steps:
+            self._bad_steps = values["bad_steps"]
+            self._alert(f"{self._bad_steps} step(s) whose loss or gradient was not finite, up to step {step}")
 
     def _log(self, step: int, row: dict[str, Any]) -> None:
         """An error in W&B does not end the run."""
@@ -92,19 +99,41 @@ class WandbSink:
         try:
             if self._doubtful:
                 self._start_again(result["step"])
-            about = ("status", "params_sha256", "padding_fraction", "goodput")
+            about = ("status", "epoch", "num_parameters", "params_sha256", "padding_fraction", "goodput")
             figures = _prefixed(result["split"], result["eval"]) | self._best
             self.run.summary.update(figures | {name: result[name] for name in about})
             if result["best"]:
                 self.run.summary["best_step"] = result["best"]["step"]
-            wanted = self.config.logging.artifacts if result["status"] == "finished" else "none"
-            for kind, path in _artifacts(self.folder, wanted):
-                artifact = wandb.Artifact(f"{self.config.run.name}-{kind}", type=kind)
-                artifact.add_dir(str(path)) if path.is_dir() else artifact.add_file(str(path))
-                self.run.log_artifact(artifact)
+            if result["confused"]:
+                self._log(result["step"], {f"{result['split']}/mistakes": mistakes_table(result["confused"])})
+            self._keep_files(result)
+            self._say_that_it_ended(result)
             self.run.finish()
         except Exception as error:
             warn(f"W&B: its record of this start is not complete ({error}); metrics.jsonl has everything")
+
+    def _keep_files(self, result: dict[str, Any]) -> None:
+        wanted = self.config.logging.artifacts if result["status"] == "finished" else "none"
+        for kind, path, step in _artifacts(self.folder, wanted, result):
+            about, chosen = {"step": step} | self._about, step == chosen_step(result)
+            if chosen:
+                about |= {"params_sha256": result["params_sha256"], "split": result["split"]} | result["eval"]
+            artifact = wandb.Artifact(f"{self.config.run.name}-{kind}", type=kind, metadata=about)
+            artifact.add_dir(str(path)) if path.is_dir() else artifact.add_file(str(path))
+            best = ["best"] if result["best"] and chosen else []
+            self.run.log_artifact(artifact, aliases=["latest", f"step-{step}", *best])
+
+    def _say_that_it_ended(self, result: dict[str, Any]) -> None:
+        figures = "  ".join(f"{name} {show(name, value)}" for name, value in result["eval"].items())
+        if result["status"] == "preempted":
+            self._alert(f"stopped by {result['stopped_by']} at step {result['step']}; the same command goes on")
+        elif self.config.logging.alerts == "all":
+            self._alert(f"finished at step {result['step']}: {figures}", level="INFO")
+
+    def _alert(self, text: str, level: Literal["INFO", "WARN"] = "WARN") -> None:
+        if self.config.logging.alerts != "none":
+            with suppress(Exception):
+                self.run.alert(self.config.run.name[:60], text, level=level)
 
     def _start_again(self, step: int) -> None:
         for end in (self.run.finish, wandb.teardown):
@@ -138,55 +167,9 @@ def _row(sample: dict[str, Any]) -> list[Any]:
     return [sample.get(column, "") for column in COLUMNS]
 
 
-def _set_aside(folder: Path) -> None:
-    """Rename offline folders of earlier starts, so that `wandb sync` finds only the newest, which has their history too."""
-    for earlier in folder.glob("offline-run-*"):
-        earlier.rename(folder / f"superseded-{earlier.name}")
-
-
-def _init(folder: Path, config: Config) -> Any:
-    mode = config.logging.wandb
-    if mode == "online":
-        try:
-            return _start("online", folder, config)
-        except Exception as error:  # wandb raises its own errors, and those of three libraries below it
-            reason = " ".join(str(error).split())[:160]
-            print(f"W&B cannot be reached ({reason}); the run goes on with logging.wandb=offline", flush=True)
-            wandb.teardown()
-    return _start("offline", folder, config)
-
-
-def _start(mode: Any, folder: Path, config: Config) -> Any:
-    settings = wandb.Settings(
-        console="off",
-        silent=True,
-        init_timeout=ONLINE_TIMEOUT_SECONDS,
-        finish_timeout=config.run.timeout_seconds / 2,  # the watchdog ends a run that takes longer
-        login_timeout=ONLINE_TIMEOUT_SECONDS,
-        x_transaction_log_flush_interval=1.0,  # a killed run loses what was not flushed; the default is 15 s
-    )
-    return wandb.init(
-        mode=mode,
-        dir=folder,
-        project=config.logging.project,
-        name=config.run.name,
-        id=_run_id(folder),
-        resume="allow",
-        config=config.model_dump(mode="json"),
-        settings=settings,
-    )
-
-
-def _run_id(folder: Path) -> str:
-    """Kept with the run; the id that a sweep's agent gives, if there is one."""
-    file = folder / "wandb-id"
-    if not file.exists():
-        file.write_text(os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4))
-    return file.read_text().strip()
-
-
-def _artifacts(folder: Path, wanted: str) -> list[tuple[str, Path]]:
-    """(type, path) of what W&B keeps a copy of. The model exists if the run is finished."""
-    model = [("model", folder / "model")] if wanted != "none" and (folder / "model").is_dir() else []
+def _artifacts(folder: Path, wanted: str, result: dict[str, Any]) -> list[tuple[str, Path, int]]:
+    """(type, path, step) of what W&B keeps a copy of. The model exists if the run is finished."""
+    model = (folder / "model").is_dir() and wanted != "none"
     newest = checkpoints_in(folder / "checkpoints")[-1:] if wanted == "all" else []
-    return model + [("checkpoint", path) for path in newest]
+    found = [("model", folder / "model", chosen_step(result))] if model else []
+    return found + [("checkpoint", path, int(result["step"])) for path in newest]

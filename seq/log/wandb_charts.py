@@ -64,3 +64,9 @@ def class_table(classes: list[dict[str, Any]], labels: tuple[str, ...]) -> wandb
     names = ["precision", "recall", "f1", "support", "predicted"]
     rows = zip(labels, classes, strict=True)
     return wandb.Table(columns=["class", *names], data=[[label, *(row[name] for name in names)] for label, row in rows])
+
+
+def mistakes_table(confused: list[dict[str, Any]]) -> wandb.Table:
+    """A row for each example of the pairs of classes that are confused most."""
+    rows = [[pair["true"], pair["predicted"], pair["count"], text] for pair in confused for text in pair["texts"]]
+    return wandb.Table(columns=["true", "predicted", "confused in all", "text"], data=rows)

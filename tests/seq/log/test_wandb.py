@@ -7,7 +7,8 @@ import pytest
 
 from seq.log.wandb import _history
 from seq.run.json_lines import JsonLines
-from tests.runs import metrics, result
+from tests.helpers import train
+from tests.runs import few_rows, metrics, result, words
 from tests.wandb_file import wandb_history, wandb_records
 
 
@@ -49,6 +50,9 @@ def test_wandb_has_what_metrics_jsonl_has(names: Path, speeches: Path) -> None:
             points = json.loads((folder / "wandb" / "latest-run" / "files" / curves).read_text())["data"]
             assert len({label for label, _, _ in points}) == 18
             assert all(0 <= figure <= 1 for _, *pair in points for figure in pair)
+            (mistakes,) = [row["test/mistakes/path"] for row in history if "test/mistakes/path" in row]
+            examples = json.loads((folder / "wandb" / "latest-run" / "files" / mistakes).read_text())["data"]
+            assert len(examples) == sum(len(pair["texts"]) for pair in result(folder)["confused"])
             kept = [record.artifact.name for record in records if record.WhichOneof("record_type") == "artifact"]
             assert {"names-model", "names-checkpoint"} <= set(kept)
         else:
@@ -56,3 +60,57 @@ def test_wandb_has_what_metrics_jsonl_has(names: Path, speeches: Path) -> None:
             assert cells == [[sample["step"], "", sample["prompt"], sample["text"], ""] for sample in samples]
         (started,) = {record.run.run_id for record in records if record.WhichOneof("record_type") == "run"}
         assert started == (folder / "wandb-id").read_text()
+
+
+@pytest.mark.slow
+def test_what_wandb_says_of_a_run(names: Path) -> None:
+    found, records = result(names), list(wandb_records(names))
+    summary: dict[str, object] = {}
+    for record in records:
+        if record.WhichOneof("record_type") == "summary":
+            summary |= {item.key: json.loads(item.value_json) for item in record.summary.update if item.key}
+    for key in ("epoch", "num_parameters", "world_size", "data_fingerprint", "params_sha256"):
+        assert summary[key] == found[key], key
+    assert summary["command"] == found["environment"]["command"]
+    assert summary["git_commit"] == found["environment"]["git_commit"]
+    assert summary["best/accuracy"] == max(
+        line["accuracy"] for line in metrics(names, "eval") if line["split"] == "validation"
+    )
+    assert summary["best/loss"] == min(line["loss"] for line in metrics(names, "eval") if line["split"] == "validation")
+    artifacts = {record.artifact.name: record.artifact for record in records if record.HasField("artifact")}
+    assert {"latest", "step-12"} <= set(artifacts["names-model"].aliases)
+    about = json.loads(artifacts["names-model"].metadata)
+    assert about["accuracy"] == found["eval"]["accuracy"]
+    assert about["params_sha256"] == found["params_sha256"]
+    log = (names / "wandb" / "latest-run" / "files" / "output.log").read_text()
+    assert "eval       step     12  test" in log
+
+
+@pytest.mark.slow
+def test_alerts_tags_and_variables(tmp_path: Path) -> None:
+    env = {"WANDB_MODE": "offline", "WANDB_PROJECT": "mine", "WANDB_ENTITY": "us", "WANDB_RUN_GROUP": "of-env"}
+    keys = ("logging.wandb=null", "logging.alerts=all", "logging.tags=[a,b]", "logging.notes=why", "logging.group=g")
+    command = words(
+        tmp_path, "names", *few_rows(tmp_path), "run.name=a", *keys, "optimizer.lr=1e30", "train.max_bad_steps=99"
+    )
+    done = train(*command, env=env)
+    assert done.returncode == 0, done.stderr
+    records = list(wandb_records(tmp_path / "a"))
+    (begun,) = [record.run for record in records if record.HasField("run")]
+    assert (begun.project, begun.entity, begun.run_group, list(begun.tags), begun.notes) == (
+        "mine",
+        "us",
+        "g",
+        ["a", "b"],
+        "why",
+    )
+    alerts = [record.alert for record in records if record.HasField("alert")]
+    assert "was not finite" in alerts[0].text
+    assert [alerts[-1].title, alerts[-1].level] == ["a", "INFO"]
+    assert alerts[-1].text.startswith("finished at step 12")
+    off = train(
+        *words(tmp_path, "names", *few_rows(tmp_path), "run.name=b", "logging.wandb=null"),
+        env={"WANDB_MODE": "disabled"},
+    )
+    assert off.returncode == 0
+    assert not (tmp_path / "b" / "wandb").exists()
