@@ -15,6 +15,8 @@ from seq.config.read import load_config
 from seq.config.section import describe_keys
 from seq.errors import RunError, UserError, warn
 
+SHIPPED = Path(__file__).parent.parent / "configs"
+
 
 class _TrainingParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -83,8 +85,15 @@ def config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     files = [word for word in words if "=" not in word]
     if len(files) > 1:
         raise UserError(f"one config at a time, not {' and '.join(files)}")
-    default = Path(__file__).parent.parent / "configs" / "names.yaml"
-    return Path(files[0]) if files else default, [word for word in words if "=" in word]
+    return _config_file(files[0] if files else "names"), [word for word in words if "=" in word]
+
+
+def _config_file(name: str) -> Path:
+    """A file; or one of ours, as `configs/names.yaml` or `names`."""
+    ours = SHIPPED / f"{Path(name).stem}.yaml"
+    if Path(name).exists() or not ours.exists() or Path(name).parent.name not in ("", "configs"):
+        return Path(name)
+    return ours
 
 
 def check_world_size(processes: int, shards: int) -> None:

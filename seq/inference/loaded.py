@@ -7,6 +7,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, overload
 
+import torch
+
 from seq.config import Task
 from seq.config.read import override_config
 from seq.data.examples import join_columns
@@ -174,7 +176,12 @@ LOADED: dict[Task, type[Loaded]] = {
 }
 
 
-def load_model(runs: Sequence[Path]) -> Loaded:
-    """Of each run directory the best or newest checkpoint, or of an exported `model/` folder. On the GPU if there is one."""
-    trained = load_ensemble(runs)
+def load_model(runs: Sequence[Path], device: str | torch.device | None = None) -> Loaded:
+    """Of each run directory the best or newest checkpoint, or of an exported `model/` folder. On `device`, or on the GPU if there is
+    one. UserError for a device that is not there."""
+    try:
+        where = None if device is None else torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device={device}: {str(error).splitlines()[0]}") from None
+    trained = load_ensemble(runs, device=where)
     return LOADED[trained.config.task](trained)

@@ -1,0 +1,66 @@
+"""lockstep COMMAND ...: every program under one name, as `pip install` gives it.
+
+In a clone the same programs are `python train_ddp.py`, and `python -m seq.COMMAND` for the others.
+"""
+
+import importlib
+import os
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+
+import seq
+
+PROGRAMS = {
+    "train": ("train_ddp", "train a model: lockstep train [--processes N] [CONFIG] [section.key=value ...]"),
+    "inspect": ("seq.inspect", "show config, data and batches before training"),
+    "predict": ("seq.predict", "labels or numbers for texts"),
+    "generate": ("seq.generate", "text of a language model"),
+    "tag": ("seq.tag", "a tag for each word of texts"),
+    "transduce": ("seq.transduce", "outputs of an encoder-decoder for texts"),
+    "evaluate": ("seq.evaluate", "the figures of a run on its data or others"),
+    "report": ("seq.report.__main__", "a page with the figures and curves of runs"),
+    "export": ("seq.export", "a model for other programs: ONNX, TorchScript, safetensors, the hub"),
+    "replay": ("seq.replay", "do steps of a run again, and compare them with its record"),
+    "doctor": ("seq.doctor", "check that this machine trains to the same bits on any number of processes"),
+    "submit": ("seq.submit", "send a run to SLURM"),
+}
+
+
+def main() -> int:
+    """The exit code of the program that the command line names."""
+    name, *words = sys.argv[1:] or ["--help"]
+    if name in ("--help", "-h", "--version"):
+        print(f"lockstep {seq.__version__}" if name == "--version" else _help())
+        return 0
+    if name not in PROGRAMS:
+        near = get_close_matches(name, PROGRAMS, 1)
+        advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(PROGRAMS)}"
+        print(f"error: lockstep {name}: no such command; {advice}", file=sys.stderr)
+        return 2
+    if name == "train" and words[:1] == ["--processes"]:
+        return _on_several_processes(words[1:])
+    from seq.command_line import exit_code  # imports torch, which takes a second
+
+    module = importlib.import_module(PROGRAMS[name][0])
+    sys.argv = [str(module.__file__), *words]
+    return exit_code(lambda: module.main(words))
+
+
+def _help() -> str:
+    lines = [f"  {name:<10} {meaning}" for name, (_, meaning) in PROGRAMS.items()]
+    return "\n".join(["usage: lockstep COMMAND ...  (lockstep COMMAND --help says more)", "", *lines])
+
+
+def _on_several_processes(words: list[str]) -> int:
+    """Become `torchrun`, which starts so many processes of the trainer."""
+    if not words or not words[0].isdigit():
+        print("error: lockstep train --processes N: N is a number, such as 2", file=sys.stderr)
+        return 2
+    torchrun, trainer = Path(sys.executable).with_name("torchrun"), Path(seq.__file__).parents[1] / "train_ddp.py"
+    launcher = [str(torchrun), "--standalone", f"--nproc_per_node={words[0]}"]
+    os.execv(torchrun, [*launcher, str(trainer), *words[1:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
