@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two files of tests at a time: most wait for processes, which two cores have room for.
 PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile
 
-.PHONY: train test check chaos fuzz slurm-test demo-report venv format
+.PHONY: train test lint check chaos fuzz slurm-test demo-report venv format
 .DEFAULT_GOAL := train
 
 train: venv
@@ -18,10 +18,12 @@ slurm-test: venv
 	bash tests/slurm/install.sh
 	$(BIN)/pytest -q -m slurm tests/slurm
 
-check: venv
+lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+check: lint
 	$(PYTEST) -m "not slow and not slurm"
 
 chaos: venv

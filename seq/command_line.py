@@ -11,11 +11,9 @@ from launch.context import Launch, describe_launch, launch_warnings
 from launch.group import explain_lost_connection
 from launch.tree import wasted_share
 from seq.config import Config
-from seq.config.read import load_config
+from seq.config.read import SHIPPED, load_config
 from seq.config.section import describe_keys
 from seq.errors import RunError, UserError, warn
-
-SHIPPED = Path(__file__).parent.parent / "configs"
 
 
 class _TrainingParser(argparse.ArgumentParser):
@@ -58,7 +56,7 @@ def run_parser(
         parser.add_argument(
             "--checkpoint",
             metavar="NAME",
-            help="such as step-00000500.pt (default: the best, if one is kept, or the newest)",
+            help="a step such as 500, or best, or a file (default: the best, if one is kept, or the newest)",
         )
     return parser
 
@@ -89,7 +87,9 @@ def config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
 
 
 def _config_file(name: str) -> Path:
-    """A file; or one of ours, as `configs/names.yaml` or `names`."""
+    """A file; the one of a run directory; or one of ours, as `configs/names.yaml` or `names`."""
+    if (Path(name) / "config.yaml").is_file():
+        return Path(name) / "config.yaml"
     ours = SHIPPED / f"{Path(name).stem}.yaml"
     if Path(name).exists() or not ours.exists() or Path(name).parent.name not in ("", "configs"):
         return Path(name)

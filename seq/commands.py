@@ -4,10 +4,9 @@ In a clone the same programs are `python train_ddp.py`, and `python -m seq.COMMA
 """
 
 import importlib
-import os
+import logging
 import sys
 from difflib import get_close_matches
-from pathlib import Path
 
 import seq
 
@@ -53,13 +52,19 @@ def _help() -> str:
 
 
 def _on_several_processes(words: list[str]) -> int:
-    """Become `torchrun`, which starts so many processes of the trainer."""
+    """What `torchrun` does, without its report about a process that has failed and has said why."""
     if not words or not words[0].isdigit():
         print("error: lockstep train --processes N: N is a number, such as 2", file=sys.stderr)
         return 2
-    torchrun, trainer = Path(sys.executable).with_name("torchrun"), Path(seq.__file__).parents[1] / "train_ddp.py"
-    launcher = [str(torchrun), "--standalone", f"--nproc_per_node={words[0]}"]
-    os.execv(torchrun, [*launcher, str(trainer), *words[1:]])
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
+    logging.disable(logging.ERROR)
+    try:
+        torchrun(["--standalone", f"--nproc_per_node={words[0]}", "-m", "train_ddp", *words[1:]])
+    except ChildFailedError as error:
+        return max(failure.exitcode for failure in error.failures.values())
+    return 0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Texts come from the command line, from --file, or else from stdin, one a line. S
 folders are runs. Where a run has several text columns (`data.text`), a tab separates them in a line.
 """
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
     if options.top is not None and options.top < 1:
         raise UserError("--top must be at least 1")
-    more = list(takewhile(Path.is_dir, map(Path, options.text)))
+    more = [Path(word) for word in takewhile(os.path.isdir, options.text)]
     trained = load_ensemble([options.run, *more], options.checkpoint)
     task = trained.config.task
     if task not in ANSWERS:

@@ -29,6 +29,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--inspect", action="store_true", help="stop inside step K and show everything")
     options = parser.parse_intermixed_args(arguments)
     directory = RunDirectory(options.run)
+    directory.require()
     config = load_config(directory.config_file, ["logging.digests=true"])
     recorded = RecordedSteps.read(directory.path)
     if not 1 <= options.step <= recorded.last_step:

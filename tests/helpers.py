@@ -1,9 +1,12 @@
 """Real ranks and real programs for the tests."""
 
+import json
 import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +19,8 @@ import torch.multiprocessing as mp
 
 ROOT = Path(__file__).parent.parent
 
-# Importing torch takes seconds: once for all ranks of all tests.
-multiprocessing.set_forkserver_preload(["torch", "torch.distributed", "torch.nn.parallel", "datasets"])
+# Importing torch takes seconds: once for all ranks and programs of all tests.
+multiprocessing.set_forkserver_preload(["torch._dynamo", "datasets", "train_ddp"])
 
 
 def _rank(rank: int, function: Callable[..., None], world_size: int, store: str, arguments: tuple[Any, ...]) -> None:
@@ -52,10 +55,14 @@ def run(
     stdin: str | None = None,
     cwd: Path = ROOT,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program, with this interpreter's `bin` first on the path."""
+    """Run a program, with this interpreter's `bin` first on the path. `python` and `torchrun` are forked from a process that has
+    imported torch, unless they need variables or a folder of their own; the ranks that torchrun starts are new processes."""
+    words = [str(word) for word in command]
+    if words[0] in ("python", "torchrun") and env is None and cwd == ROOT:
+        return _run_forked(words, timeout, stdin)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
-        [str(word) for word in command],
+        words,
         cwd=cwd,
         env=os.environ | {"PATH": path} | (env or {}),
         capture_output=True,
@@ -66,7 +73,52 @@ def run(
     )
 
 
+def _run_forked(words: list[str], timeout: float, stdin: str | None) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryDirectory() as place:
+        files = [Path(place) / name for name in ("stdin", "stdout", "stderr")]
+        files[0].write_text(stdin or "")
+        process = multiprocessing.get_context("forkserver").Process(
+            target=_program, args=(words, dict(os.environ), [str(file) for file in files])
+        )
+        process.start()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(words, timeout)
+        texts = [file.read_text() if file.exists() else "" for file in files[1:]]
+        return subprocess.CompletedProcess(words, process.exitcode, *texts)
+
+
+def _program(words: list[str], env: dict[str, str], files: list[str]) -> None:
+    """Become the program."""
+    for number, (name, mode) in enumerate(zip(files, (os.O_RDONLY, *[os.O_WRONLY | os.O_CREAT] * 2), strict=True)):
+        os.dup2(os.open(name, mode), number)
+    sys.stdin = os.fdopen(0)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    if words[0] == "torchrun":
+        words = ["python", "-m", "torch.distributed.run", *words[1:]]
+    if words[1] == "-m":
+        sys.argv = words[2:]
+        runpy.run_module(words[2], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = words[1:]
+        runpy.run_path(words[1], run_name="__main__")
+
+
 def train(*words: str | Path, world_size: int = 1, **options: Any) -> subprocess.CompletedProcess[str]:
     """A training run: plain `python` for one process, torchrun for more."""
     launcher = ["torchrun", "--standalone", f"--nproc_per_node={world_size}"] if world_size > 1 else ["python"]
     return run(*launcher, "train_ddp.py", *words, **options)
+
+
+def run_many(world_size: int, commands: list[tuple[int | None, list[str]]]) -> None:
+    """One torchrun for many runs, since most of a small run's time is the start of its processes. Each run is
+    abandoned on all ranks in the step after `stop`, if that is given."""
+    if commands:
+        launcher = ("torchrun", "--standalone", f"--nproc_per_node={world_size}")
+        done = run(*launcher, "-m", "tests.faults", "many", json.dumps(commands))
+        assert done.returncode == 0, done.stderr

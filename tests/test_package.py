@@ -45,9 +45,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Only the folder: `.pth` files in it, such as that of an editable lockstep, are not read.
     (own,) = (folder / "env" / "lib").glob("python*/site-packages")
     (own / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    # torchrun is the script of another environment; this one starts this environment's Python.
-    (folder / "env" / "bin" / "torchrun").write_text(f"#!{python}\nfrom torch.distributed.run import main\nmain()\n")
-    (folder / "env" / "bin" / "torchrun").chmod(0o755)
     return folder / "env" / "bin"
 
 
@@ -65,6 +62,9 @@ def test_lockstep(installed: Path, tmp_path: Path) -> None:
     done = lockstep("train", "--processes", "2", name, *overrides)
     assert done.returncode == 0, done.stderr
     assert result(tmp_path / "a")["world_size"] == 2
+    refused = lockstep("train", "--processes", "2", name, *overrides, "optimizer.lrr=1")
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[1:] == ["  optimizer.lrr: unknown key; did you mean optimizer.lr?"]
     again = lockstep("train", "names", *overrides)  # a config of ours, by its name
     assert "already finished at step 12" in again.stdout, again.stderr
     for command, said in (

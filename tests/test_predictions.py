@@ -7,7 +7,7 @@ import pytest
 
 import seq
 from seq.inference.loaded import LoadedLabelSets, LoadedRegressor
-from tests.helpers import run, train
+from tests.helpers import run, run_many
 from tests.runs import result, words
 
 pytestmark = pytest.mark.slow
@@ -25,9 +25,9 @@ MORE = (
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    for kind, seed in (("labels", 1), ("labels", 2), ("number", 1)):
-        done = train(*words(folder, kind, *MORE, f"run.name={kind}{seed}", f"run.seed={seed}"), world_size=2)
-        assert done.returncode == 0, done.stderr
+    cases = (("labels", 1), ("labels", 2), ("number", 1))
+    commands = [words(folder, kind, *MORE, f"run.name={kind}{seed}", f"run.seed={seed}") for kind, seed in cases]
+    run_many(2, [(None, command) for command in commands])
     return folder
 
 

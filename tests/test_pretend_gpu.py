@@ -33,11 +33,12 @@ from tests.runs import metrics, result, words
 
 ROWS = [(name * (1 + number % 3) + "abcdefgh"[number], origin) for name, origin in corpora.ROWS for number in range(8)]
 CHOICE = ("train.average_last=0.5", "checkpoint.best=accuracy", "evaluation.every_steps=2")
+STREAM = ("batch.order=stream", "data.unit=document", "batch.rows=2", "batch.window=8")
 KINDS: dict[str, tuple[str, ...]] = {
     "classifier": ("names", "model.num_layers=2", "model.token_dropout=0.1", "train.class_weights=0.5", *CHOICE),
     "classifier, packed": ("names", "model.path=packed", "model.num_layers=2"),
     "language model": ("speeches", "train.precision=fp32"),
-    "language model, stream, bf16": ("speeches", "batch.order=stream", "data.unit=document", "batch.rows=2"),
+    "language model, stream, bf16": ("speeches", *STREAM, "train.precision=bf16"),
     "language model, fp16": ("speeches", "train.precision=fp16"),
     "free running": ("speeches", "train.teacher_forcing=0.5", "train.precision=fp32"),
     "by label": ("name_generator",),
@@ -71,6 +72,10 @@ def run_words(kind: str, folder: Path) -> list[str]:
             "data.label=origin",
             "data.validation_fraction=0.3",
         ]
+    if base == "speeches":  # each operator takes its time here
+        few = folder / "few.txt"
+        few.write_text("9 bottles of beer.\n\n8 bottles.\n\n")
+        source = [f"data.files.validation={few}"]
     return [*words(folder, base, *more), *source]
 
 
@@ -114,21 +119,18 @@ def test_a_step_never_waits(kind: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in SHORT])
 def test_a_run_from_begin_to_use(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Training with gradients that are clipped, evaluation, samples, export; resumed from every step and replayed with the same
+    """Training with gradients that are clipped, evaluation, samples, export; resumed and replayed with the same
     bits."""
     arguments = [*run_words(kind, tmp_path), *CHECKS, "train.steps=4", "run.name=whole"]
     with pretend_gpu():
         train_ddp.main(arguments)
         whole = tmp_path / "whole"
-        for step in (1, 3):
-            resumed = tmp_path / f"from-{step}"
-            shutil.copytree(
-                whole, resumed, ignore=shutil.ignore_patterns("result.json", "model", f"step-*[{step + 1}-4].pt")
-            )
-            train_ddp.main([*arguments, f"run.name={resumed.name}"])
-            assert result(resumed)["params_sha256"] == result(whole)["params_sha256"]
-            norms = [[line["grad_norm"] for line in metrics(folder, "train")] for folder in (whole, resumed)]
-            assert norms[1][4:] == norms[0][step:]
+        resumed = tmp_path / "resumed"
+        shutil.copytree(whole, resumed, ignore=shutil.ignore_patterns("result.json", "model", "step-*[34].pt"))
+        train_ddp.main([*arguments, "run.name=resumed"])
+        assert result(resumed)["params_sha256"] == result(whole)["params_sha256"]
+        norms = [[line["grad_norm"] for line in metrics(folder, "train")] for folder in (whole, resumed)]
+        assert norms[1][4:] == norms[0][2:]
         assert seq.replay.main([str(whole), "--step", "4"]) == 0
         capsys.readouterr()
         seq.evaluate.main([str(whole)])

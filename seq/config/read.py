@@ -14,6 +14,9 @@ from seq.config import Config
 from seq.config.section import describe_keys
 from seq.errors import UserError
 
+SHIPPED = Path(__file__).parents[2] / "configs"
+"""The configs that come with lockstep."""
+
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 without its traps: `1e-3` is a float, a date stays text, a key given twice is refused."""
@@ -69,7 +72,7 @@ def parse_config(tree: dict[str, Any], where: str) -> Config:
     try:
         return Config.model_validate_json(text)
     except ValidationError as error:
-        faults = [_describe(fault) for fault in error.errors()]
+        faults = list(dict.fromkeys(map(_describe, error.errors())))
         raise UserError(f"{where}: {len(faults)} fault{'s' * (len(faults) > 1)}\n" + "\n".join(faults)) from None
 
 
@@ -100,11 +103,12 @@ def dump_config(config: Config) -> str:
 
 
 def _neighbours(path: Path) -> str:
-    here = Path("configs") / f"{path.stem}.yaml"
-    if here != path and here.is_file():
-        return f"; did you mean {here}?"
-    near = sorted(path.parent.glob("*.yaml")) or sorted(Path("configs").glob("*.yaml"))
-    return f"; there are {', '.join(map(str, near))}" if near else "; start in the root of the repository"
+    near = sorted(path.parent.glob("*.yaml")) or [
+        Path("configs") / file.name for file in sorted(SHIPPED.glob("*.yaml"))
+    ]
+    alike = difflib.get_close_matches(path.stem, [file.stem for file in near], n=1)
+    found = [file for file in near if file.stem in alike]
+    return f"; did you mean {found[0]}?" if found else f"; there are {', '.join(map(str, near))}"
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -126,18 +130,35 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     node[leaf] = value
 
 
+WORDS = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid string": "text",
+    "a valid boolean": "true or false",
+    "a valid array": "a list, such as [a, b]",
+    "an object": "a section with keys",
+}
+"""What pydantic calls the types of JSON, and we."""
+
+
 def _describe(fault: Any) -> str:
     """One line for a fault: its path, what is wrong, the value given, the nearest known key."""
     place = [str(part) for part in fault["loc"]]
     # In the section `model`, pydantic puts the kind of model between the section and the key.
     path = ".".join(place[:1] + place[2:] if place[:1] == ["model"] else place)
     given = fault["input"]
+    if fault["type"] == "union_tag_invalid":
+        return f"  model.kind: there is no kind {given['kind']!r}; there are {fault['ctx']['expected_tags']}"
+    if alternative := re.search(r"\.(str|tuple\[.*)$", path):  # a key that takes one text or several
+        return f"  {path[: alternative.start()]}: must be text, or a list of texts (got {json.dumps(given)[:80]})"
     if fault["type"] == "extra_forbidden":
         return f"  {path}: unknown key{_nearest(path)}"
     if fault["type"] == "string_pattern_mismatch":
         meaning = next(meaning for key, _, meaning in describe_keys(Config) if key == path)
         return f"  {path}: {meaning.rstrip('.')} (got {json.dumps(given)[:80]})"
     message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "must")
+    for theirs, ours in WORDS.items():
+        message = message.replace(theirs, ours)
     if fault["type"] == "value_error":
         return f"  {path + ': ' if path else ''}{message}"
     return f"  {path}: {message} (got {json.dumps(given, default=str)[:80]})"

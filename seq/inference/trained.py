@@ -19,7 +19,7 @@ from seq.errors import UserError, warn
 from seq.models import Model, build_model
 from seq.models.classifier import MEANS, Classifier, Ensemble
 from seq.run.checkpoint import DamagedError, checkpoints_in, complaining_about, load_checkpoint, params_sha256
-from seq.run.directory import RunDirectory
+from seq.run.directory import RunDirectory, runs_beside
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,16 @@ def advice(trained: TrainedModel) -> str:
 
 
 def load_run(run: Path, checkpoint: str | None = None, device: torch.device | None = None) -> TrainedModel:
-    """The model of a run directory's best evaluation, if it keeps one, else of its newest checkpoint, or of the one named. Or of an exported `model/` folder, which is
-    given as `run`, or is all that is left in the run directory. On `device`, or else on the GPU if there is one. UserError
-    if there is no model."""
+    """The model of a run directory's best evaluation, if it keeps one, else of its newest checkpoint, or of the one named: by its
+    file's name, its path, or its step. Or of a checkpoint or an exported `model/` folder, which is given as `run`, or is all that is
+    left in the run directory. On `device`, or else on the GPU if there is one. UserError if there is no model."""
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if run.suffix == ".pt" and run.is_file():
+        return load_trained(run, device)
+    if checkpoint is not None and checkpoint.isdigit():
+        checkpoint = RunDirectory(run).checkpoint_at(int(checkpoint)).name
+    elif checkpoint is not None:
+        checkpoint = Path(checkpoint).name if Path(checkpoint).suffix else f"{checkpoint}.pt"
     folder = RunDirectory(run).checkpoints
     best = RunDirectory(run).best
     names = [path.name for path in [*checkpoints_in(folder), *([best] if best.exists() else [])]]
@@ -89,7 +95,7 @@ def load_run(run: Path, checkpoint: str | None = None, device: torch.device | No
     if checkpoint is None and exported and (not names or exported[0] == run):
         return load_exported(exported[0], device)
     if not names:
-        raise UserError(f"{run}: no run with a checkpoint; train one first: torchrun train_ddp.py CONFIG")
+        raise UserError(f"{run}: no run with a checkpoint{runs_beside(run)}")
     if checkpoint is not None and checkpoint not in names:
         raise UserError(f"{run}: no checkpoint {checkpoint}; it has {', '.join(names)}")
     return load_trained(folder / (checkpoint or names[-1]), device)

@@ -45,8 +45,7 @@ class RunRecord:
     def read(cls, path: Path) -> "RunRecord":
         """UserError if there is no run. Of two lines about a step (a resumed run repeats some) the later counts."""
         directory = RunDirectory(path)
-        if not directory.config_file.is_file():
-            raise UserError(f"{path}: no run (no config.yaml); give a run directory, such as runs/names")
+        directory.require()
         lines, written = read_lines(path / "metrics.jsonl"), read_lines(path / "samples.jsonl")
         # A step that is done again writes the same texts again.
         samples = {tuple(str(line.get(key)) for key in SAMPLE): line for line in written if "text" in line}

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from seq.run.checkpoint import Checkpoint, checkpoints_in, load_for_resume
 from seq.run.json_lines import read_lines
 from seq.run.ledger import Ledger
 
+MOST_NAMES = 12
+"""Runs to name in a message."""
 LOCK_SECONDS = 5
 """A run that was just killed may hold the lock this long."""
 
@@ -56,6 +59,11 @@ class RunDirectory:
     def of(cls, config: Config, *, fresh: bool = False) -> "RunDirectory":
         """`fresh`: ignore what is in it, and set it aside when the run begins."""
         return cls(Path(config.run.output_dir).expanduser() / config.run.name, fresh=fresh)
+
+    def require(self) -> None:
+        """UserError, with the nearest run or those that there are, unless it holds a run."""
+        if not self.config_file.is_file():
+            raise UserError(f"{self.path}: no run (no config.yaml){runs_beside(self.path)}")
 
     def check(self, config: Config) -> None:
         """UserError unless the directory is empty, or holds a run with the same identity, and can be written."""
@@ -152,6 +160,16 @@ class RunDirectory:
             if resumed_from is not None and path > resumed_from:
                 path.rename(path.with_name(f"{path.name}.damaged"))
                 warn(f"{path} is damaged, and set aside; going on from {resumed_from.name}")
+
+
+def runs_beside(path: Path) -> str:
+    """Advice for a path that is no run: the run of the nearest name, or all that lie beside it."""
+    names = sorted(file.parent.name for file in path.parent.glob("*/config.yaml"))
+    near = get_close_matches(path.name, names, n=1) or names
+    if not near:
+        return "; train one first: python train_ddp.py CONFIG"
+    found = ", ".join(str(path.parent / name) for name in near[:MOST_NAMES])
+    return f"; did you mean {found}?" if len(near) == 1 else f"; there are {found}{', ...' * (len(near) > MOST_NAMES)}"
 
 
 def _counts(entry: Path) -> bool:

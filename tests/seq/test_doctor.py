@@ -15,7 +15,7 @@ def test_doctor(tmp_path: Path) -> None:
     well = run("python", "-m", "seq.doctor", "batch.shards=2", *tiny)
     assert well.returncode == 0, well.stderr
     assert "lockstep is kept: 2 world sizes, the same bits." in well.stdout
-    ill = run("python", "-m", "seq.doctor", "sync.reduction=allreduce", *tiny)
+    ill = run("python", "-m", "seq.doctor", "sync.reduction=allreduce", "batch.shards=3", *tiny)
     assert ill.returncode == 1, ill.stderr
     assert "lockstep is NOT kept. With sync.reduction=ordered it is." in ill.stdout
     faulty = run("python", "-m", "seq.doctor", "data.files.train=rows.csv")

@@ -21,6 +21,8 @@ def test_it_announces_what_training_does(kind: str, request: pytest.FixtureReque
     assert f"{found['data']['train']['tokens']:,}" in done.stdout
     assert "12 in all; a step has 4 shards" in done.stdout
     assert "time: " in done.stdout
+    of_the_run = run("python", "-m", "seq.inspect", folder)  # by its directory
+    assert f"{found['num_parameters']:,} parameters" in of_the_run.stdout, of_the_run.stderr
     if kind == "names":
         assert "Portuguese" in done.stdout
         assert metrics(folder, "train")  # and a run of its own was not touched by it

@@ -87,7 +87,7 @@ def test_what_has_no_answer(names: Path, tmp_path: Path) -> None:
     for words, said in (
         ([""], "text 1: the text is empty"),
         ([table], f"{table} is a file, not a text; read it with --file {table}"),
-        (["--file", table], "row 1: no column 'surname'; it has name, origin; see --column"),
+        (["--file", table], "row 1: no column 'text'; it has name, origin; see --column"),
         (["--file", tmp_path / "long.csv"], "row 1: has more columns than the header"),
         (["--file", tmp_path / "none.csv"], "No such file"),
         (["Sloan", "--top", "0"], "--top must be at least 1"),
@@ -98,3 +98,22 @@ def test_what_has_no_answer(names: Path, tmp_path: Path) -> None:
         assert said in done.stderr
     done = run("python", "-m", "seq.predict", names, "Sloan", "\u4e00\u4e8ca")
     assert "1 of 2 text(s) have characters that the model does not know: 67% of" in done.stderr
+
+
+def test_which_checkpoint(names: Path) -> None:
+    """By its step, its file or its path; a checkpoint alone is a model too."""
+    file = names / "checkpoints" / "step-00000008.pt"
+    said = [
+        run("python", "-m", "seq.predict", *words, "Sloan").stdout
+        for words in (
+            (names, "--checkpoint", "8"),
+            (names, "--checkpoint", file.name),
+            (names, "--checkpoint", file),
+            (file,),
+        )
+    ]
+    assert said[0].startswith("Sloan\t")
+    assert len(set(said)) == 1
+    assert said[0] != run("python", "-m", "seq.predict", names, "Sloan").stdout
+    none = run("python", "-m", "seq.predict", names, "--checkpoint", "7", "Sloan")
+    assert "no checkpoint step-00000007.pt; it has step-00000008.pt, step-00000012.pt" in none.stderr

@@ -13,7 +13,7 @@ from seq.inference.loaded import LoadedClassifier, LoadedLabelSets, LoadedRegres
 from seq.inference.model_files import save_weights
 from seq.inference.trained import load_run
 from seq.models import build_model
-from tests.helpers import run
+from tests.helpers import run, run_many
 from tests.runs import result, words
 
 
@@ -103,9 +103,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("others")
     subwords = ("data.tokenizer=subwords", "data.vocab_size=300", "data.lowercase=true")
     cases = {"labels": (), "number": subwords, "tagger": (), "transducer": ()}
-    commands = [[None, words(folder, kind, f"run.name={kind}", *more)] for kind, more in cases.items()]
-    done = run("torchrun", "--standalone", "--nproc_per_node=1", "-m", "tests.faults", "many", json.dumps(commands))
-    assert done.returncode == 0, done.stderr
+    run_many(1, [(None, words(folder, kind, f"run.name={kind}", *more)) for kind, more in cases.items()])
     return folder
 
 
