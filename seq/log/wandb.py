@@ -108,6 +108,8 @@ class WandbSink:
                 self._log(result["step"], {f"{result['split']}/mistakes": mistakes_table(result["confused"])})
             self._keep_files(result)
             self._say_that_it_ended(result)
+            if self.run.url:
+                (self.folder / "wandb-url").write_text(self.run.url)
             self.run.finish()
         except Exception as error:
             warn(f"W&B: its record of this start is not complete ({error}); metrics.jsonl has everything")

@@ -8,8 +8,9 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from seq.report.charts import COLOURS, Curve, bar_chart, line_chart
+from seq.report.charts import COLOURS, Curve, bar_chart, line_chart, reliability_chart
 from seq.report.record import AXES, RunRecord, differing_values
+from seq.report.uncertainty import standard_errors
 from seq.training.metrics import EVALUATION, METRICS, SAMPLES, TRAINING, show
 
 MOST_CLASSES = 25
@@ -18,6 +19,17 @@ MOST_SAMPLES = 60
 """The newest; the others are in samples.jsonl."""
 NOT_DRAWN = ("loss", "perplexity", "window_loss")
 """Figures of an evaluation that say the same as another curve."""
+FACTS = {
+    "status": "status",
+    "split": "figures of the split",
+    "step": "steps",
+    "num_parameters": "parameters",
+    "tokens_seen": "tokens seen",
+    "wall_seconds": "wall time, s",
+    "goodput": "share of time computing",
+    "world_size": "processes",
+}
+"""Keys of a result, as people call them."""
 CAUSES = ("compute", "data", "sync", "evaluation", "sampling", "checkpoint", "startup", "lost", "other")
 
 
@@ -32,6 +44,7 @@ def render(records: list[RunRecord]) -> str:
     )
     environment.filters |= {"number": number, "share": lambda value: f"{value:.1%}"}
     several = len(records) > 1
+    headlines = [metric.name for metric in EVALUATION if any(metric.name in record.final for record in records)]
     return environment.get_template("page.html").render(
         title=" / ".join(record.name for record in records),
         records=records,
@@ -39,7 +52,10 @@ def render(records: list[RunRecord]) -> str:
         axes=AXES,
         charts={axis: [Markup(chart) for chart in charts(records, axis) if chart] for axis in AXES},
         differing=differing_values(records) if several else {},
-        headlines=[metric.name for metric in EVALUATION if any(metric.name in record.final for record in records)],
+        headlines=headlines,
+        compared=_compared(records, headlines) if several else [],
+        tasks=sorted({record.config.task.replace("_", " ") for record in records}),
+        facts=FACTS,
         metrics=METRICS,
         sample_figures=[metric.name for metric in SAMPLES],
         show=show,
@@ -61,14 +77,35 @@ def charts(records: list[RunRecord], axis: str) -> list[str]:
 
 
 def _curves(records: list[RunRecord], figure: str, axis: str, split: str | None) -> list[Curve]:
-    found = []
+    found: list[Curve] = []
     for colour, record in zip(itertools.cycle(COLOURS), records, strict=False):
         x, y = record.curve(figure, axis, split)
         alone = len(records) == 1
         label = (split or "train") if alone else f"{record.name} {split or ''}".strip()
         shade = COLOURS[1] if alone and split else colour
-        found.append(Curve(label=label, x=x, y=y, colour=shade, marked=split is not None))
+        same = any((x, y) == (other.x, other.y) for other in found)
+        best = record.best_place(axis) if alone and split else None
+        found.append(Curve(label=label, x=x, y=y, colour=shade, marked=split is not None, dashed=same, best=best))
     return found
+
+
+def _compared(records: list[RunRecord], headlines: list[str]) -> list[dict[str, Any]]:
+    """A row for each figure: its value in each run, whether it is the best, and by how much it differs from the best."""
+    rows = []
+    for name in headlines:
+        values = [record.final.get(name) for record in records]
+        known = [value for value in values if value is not None]
+        best = (max if METRICS[name].better == "higher" else min)(known)
+        cells = [
+            {
+                "shown": "" if value is None else show(name, value),
+                "best": value == best and len(set(known)) > 1,
+                "difference": "" if value is None or value == best else f"{value - best:+.4f}",
+            }
+            for value in values
+        ]
+        rows.append({"title": METRICS[name].title, "cells": cells})
+    return rows
 
 
 def _run(record: RunRecord) -> dict[str, Any]:
@@ -79,6 +116,8 @@ def _run(record: RunRecord) -> dict[str, Any]:
         "result": result,
         "config": yaml.safe_dump(record.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         "matrix": _matrix(record),
+        "errors": standard_errors(result),
+        "calibration": Markup(_calibration_chart(result)),
         "ledger": [(cause, ledger[cause], COLOURS[place % len(COLOURS)]) for place, cause in _causes(ledger)],
         "lengths": [Markup(chart) for chart in _length_charts(result.get("data", {}))],
         "samples": [
@@ -92,11 +131,19 @@ def _causes(ledger: dict[str, float]) -> list[tuple[int, str]]:
     return [(place, cause) for place, cause in enumerate(CAUSES) if ledger.get(cause, 0) > 0]
 
 
+def _calibration_chart(result: dict[str, Any]) -> str:
+    bins = result.get("calibration") or []
+    if len(bins) < 2:
+        return ""
+    claimed, true = ([row[name] for row in bins] for name in ("claimed", "true"))
+    return reliability_chart(f"{result['split']}: are its probabilities true?", claimed, true)
+
+
 def _length_charts(data: dict[str, Any]) -> list[str]:
     return [
         bar_chart(f"{name}: {split['rows']:,} rows by length", "time steps", split["edges"], split["lengths"])
         for name, split in data.items()
-        if len(split["edges"]) > 2  # one bar says nothing
+        if name == "train" and max(split["lengths"]) < 0.9 * sum(split["lengths"])  # one bar says nothing
     ]
 
 

@@ -31,6 +31,10 @@ REQUIRED = frozenset(
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     name: str
+    has_card: bool
+    """Whether there is a model card, `model/README.md`."""
+    wandb: str
+    """Address of its W&B run; empty if it is offline."""
     config: Config
     result: dict[str, Any]
     """`result.json`; empty while the run has not ended."""
@@ -51,6 +55,8 @@ class RunRecord:
         samples = {tuple(str(line.get(key)) for key in SAMPLE): line for line in written if "text" in line}
         return cls(
             name=path.resolve().name,
+            has_card=(path / "model" / "README.md").is_file(),
+            wandb=_address(path / "wandb-url"),
             config=load_config(directory.config_file),
             result=_complete(directory.result_file, directory.read_result()),
             train=_later(lines, "train"),
@@ -65,6 +71,12 @@ class RunRecord:
         lines = self.train if split is None else [line for line in self.evaluations if line.get("split") == split]
         known = [line for line in lines if _is_number(line.get(figure))]
         return self._places(known, axis), [float(line[figure]) for line in known]
+
+    def best_place(self, axis: str) -> float | None:
+        """Where on the axis the weights are from that the run kept as its best."""
+        best = self.result.get("best")
+        lines = [line for line in self.evaluations if best and line["step"] == best["step"]]
+        return self._places(lines, axis)[-1] if lines else None
 
     def _places(self, lines: list[JsonLine], axis: str) -> list[float]:
         if axis == "time":
@@ -92,6 +104,11 @@ class RunRecord:
             for place, (label, row) in enumerate(zip(self.result.get("labels", []), rows, strict=False))
         ]
         return sorted(named, key=lambda row: -row["support"])
+
+
+def _address(file: Path) -> str:
+    address = file.read_text("utf-8", errors="replace").strip() if file.is_file() else ""
+    return address if address.startswith(("https://", "http://")) else ""
 
 
 def _is_number(value: Any) -> bool:

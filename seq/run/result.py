@@ -1,5 +1,6 @@
 """`result.json`: the run's final figures, its data, and where it ran."""
 
+import datetime
 import importlib.metadata
 import os
 import platform
@@ -20,6 +21,7 @@ from seq.config.read import load_config, override_config
 from seq.data.corpus import Split
 from seq.run.checkpoint import params_sha256
 from seq.run.directory import Run, RunDirectory
+from seq.training.figures import calibration
 from seq.training.metrics import Evaluation
 from seq.training.mistakes import confused_examples
 from seq.training.state import TrainState
@@ -50,6 +52,7 @@ def make_result(
         "confusion": final.confusion.tolist() if final and final.confusion is not None else None,
         "classes": final.classes if final else None,
         "parts": final.parts if final else None,
+        "calibration": calibration(final.scores) if final and final.scores is not None else None,
         **state.progress.figures(),
         "torch": torch.__version__,
     }
@@ -110,6 +113,7 @@ def describe_split(split: Split) -> dict[str, Any]:
 def describe_environment(process: Launch, device: torch.device) -> dict[str, Any]:
     """Hardware, versions and commit, as JSON. No host and no user name, because reports are passed on."""
     return {
+        "date": datetime.date.today().isoformat(),
         "command": describe_command(sys.argv),
         "launcher": process.launcher,
         "device": _device_name(device),

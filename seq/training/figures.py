@@ -155,6 +155,20 @@ def _rows(hits: NDArray[np.int64], support: NDArray[np.int64], predicted: NDArra
     ]
 
 
+def calibration(scores: NDArray[np.int64], bins: int = 10) -> list[dict[str, float]]:
+    """Of all pairs of a row and a class whose probability lies in a bin: the mean probability (`claimed`), the share that is true
+    (`true`), and their number (`pairs`). `scores` (C, 2, LEVELS)."""
+    counts, levels = scores.sum(0), (np.arange(Tally.LEVELS) + 0.5) / Tally.LEVELS
+    bin_of = np.minimum((levels * bins).astype(int), bins - 1)
+    found = []
+    for place in range(bins):
+        inside = counts[:, bin_of == place]
+        if pairs := int(inside.sum()):
+            claimed = float(inside.sum(0) @ levels[bin_of == place]) / pairs
+            found.append({"claimed": claimed, "true": int(inside[1].sum()) / pairs, "pairs": pairs})
+    return found
+
+
 def precision_recall(scores: NDArray[np.int64]) -> list[tuple[float, float]]:
     """(recall, precision) of one class with `scores` (2, LEVELS), for each threshold of probability from the highest on.
     Empty for a class without rows."""

@@ -18,8 +18,9 @@ from seq.config.read import dump_config, override_config
 from seq.report import write_report
 from seq.report.page import number, render
 from seq.report.record import RunRecord, differing_values
+from seq.report.uncertainty import standard_errors
 from seq.run.result import describe_environment
-from seq.training.figures import per_class
+from seq.training.figures import Tally, calibration, per_class
 
 NASTY = '<script>alert("x")</script> $\\frac & \u4e2d\u6587'
 
@@ -140,7 +141,56 @@ def test_runs_side_by_side(run: Path, tmp_path: Path) -> None:
     page = Page(render(records))
     assert "optimizer.lr" in page.text
     assert {"one validation", "two validation"} <= {line.strip() for line in page.text.splitlines()}
+    assert "stroke-dasharray" in render(records)  # equal curves: the second is dashed
+    result = a_result()
+    (other / "result.json").write_text(json.dumps(result | {"eval": result["eval"] | {"accuracy": 0.5}}))
+    html = render([RunRecord.read(path) for path in (run, other)])
+    assert '<td class="best">0.7500</td><td>0.5000 <small class="soft">-0.2500</small></td>' in html
+    assert "different tasks" not in html
+    third = make_run(tmp_path / "three", "model.target=number", "run.name=three")
+    html = render([RunRecord.read(path) for path in (run, third)])
+    assert "These runs have different tasks (classify, regress)" in html
+    assert 'class="best"' not in html
     assert write_report([run, other]) == run / "comparison.html"
+
+
+def test_how_sure_the_figures_are(run: Path) -> None:
+    """Against many more tables drawn at random from the same confusion matrix."""
+    found = standard_errors(a_result())
+    assert found["accuracy"] == pytest.approx((0.75 * 0.25 / 12) ** 0.5)
+    draws = np.random.default_rng(1).multinomial(12, np.array([5, 2, 1, 4]) / 12, 4000).reshape(-1, 2, 2)
+    f1 = [np.mean([row["f1"] for row in per_class(draw)]) for draw in draws]
+    assert found["macro_f1"] == pytest.approx(np.std(f1), rel=0.15)
+    assert standard_errors({}) == {}
+    page = Page(render([RunRecord.read(run)]))
+    assert "\u00b1 0.1250" in page.text
+
+
+def test_curves_say_their_values_and_the_best_step(run: Path) -> None:
+    (run / "result.json").write_text(
+        json.dumps(a_result() | {"best": {"step": 5, "figure": "accuracy", "value": 0.25}})
+    )
+    (run / "model").mkdir()
+    (run / "model" / "README.md").write_text("# card")
+    (run / "wandb-url").write_text("https://wandb.ai/us/lockstep/runs/1")
+    html = render([RunRecord.read(run)])
+    page = Page(html)
+    assert "validation: 0.25 at step 5" in page.text
+    assert "best step" in page.text
+    assert "the best by accuracy" in " ".join(page.text.split())
+    assert {"model/README.md", "https://wandb.ai/us/lockstep/runs/1"} <= set(page.values("href"))
+    (run / "wandb-url").write_text("javascript:alert(1)")
+    assert "javascript" not in render([RunRecord.read(run)])
+
+
+def test_calibration() -> None:
+    """A class of probability 0.75 that is true three times in four, and one of 0.05 that never is."""
+    scores = np.zeros((2, 2, Tally.LEVELS), np.int64)
+    scores[0, :, int(0.75 * Tally.LEVELS)] = 1, 3
+    scores[1, 0, int(0.05 * Tally.LEVELS)] = 8
+    low, high = calibration(scores)
+    assert (low["pairs"], low["true"], high["pairs"], high["true"]) == (8, 0.0, 4, 0.75)
+    assert [low["claimed"], high["claimed"]] == pytest.approx([0.05, 0.75], abs=0.01)
 
 
 def test_numbers_are_as_people_read_them() -> None:
@@ -167,7 +217,8 @@ def test_every_finished_run_has_a_report(names: Path, speeches: Path) -> None:
     for folder, words in ((names, ("Most confused", "Polish")), (speeches, ("Samples", "known words"))):
         page = Page((folder / "report.html").read_text())
         result = json.loads((folder / "result.json").read_text())
-        for word in (*words, result["params_sha256"], "Where the time went", "time steps"):
+        for word in (*words, result["params_sha256"], "Where the time went", result["environment"]["command"]):
             assert word in page.text
+        assert "model/README.md" in set(page.values("href"))
     copied = shutil.copytree(names, names.parent / "copied")
     assert write_report([copied]).read_text().count("<svg") == (names / "report.html").read_text().count("<svg")
