@@ -21,6 +21,7 @@ from seq.config import Config
 from seq.config.read import load_config
 from seq.diagnose.recorded import RecordedSteps
 from seq.errors import UserError
+from seq.progress import tracked
 
 STEPS = 8
 MOST_PROCESSES = 8
@@ -51,7 +52,8 @@ def main(arguments: list[str]) -> int:
     path, overrides = config_and_overrides(config_parser("seq.doctor", __doc__).parse_intermixed_args(arguments).words)
     config = load_config(path, overrides)
     with tempfile.TemporaryDirectory() as folder:
-        runs = [first_steps(path, overrides, size, Path(folder)) for size in world_sizes(config)]
+        sizes = tracked(world_sizes(config), "world sizes")
+        runs = [first_steps(path, overrides, size, Path(folder)) for size in sizes]
         differences = [runs[0].difference(run) for run in runs]
         Console(width=130).print(table(runs, differences))
         if not any(differences):

@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
             print(f"data: {note}")
     fix_arithmetic_of(config, device_of(process))
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
-        result = evaluate(trained.model.to(device), corpus.splits[split], config, device)
+        result = evaluate(trained.model.to(device), corpus.splits[split], config, device, progress=process.is_main)
         if process.is_main:
             print_evaluation(f"{options.run} at step {trained.step}: {split}", result, trained.labels)
 

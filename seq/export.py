@@ -26,6 +26,7 @@ from seq.errors import UserError
 from seq.inference.formats import SUFFIXES, export, write_label_states
 from seq.inference.model_files import export_model
 from seq.inference.trained import TrainedModel, load_run
+from seq.progress import busy
 from seq.run.directory import RunDirectory
 from seq.run.result import chosen_step
 
@@ -48,7 +49,8 @@ def main(arguments: list[str]) -> None:
     path = options.output or _default_path(options.run, options.checkpoint, SUFFIXES[options.format])
     try:
         path.parent.mkdir(exist_ok=True)
-        written = export(trained, options.format, path)
+        with busy(f"exporting to {path}"):
+            written = export(trained, options.format, path)
         if trained.config.task == "write_by_label":
             written.append(write_label_states(trained, path))
     except OSError as error:

@@ -1,7 +1,8 @@
 """See what a config will do, before training: python -m seq.inspect [CONFIG] [section.key=value ...].
 
 It shows rows, classes, lengths and characters; what is dropped or cut; batches, padding and steps; and memory and time,
-measured in a few steps of training on this machine, whose result is discarded.
+measured in a few steps of training on this machine, whose result is discarded. With --lr, it tries learning rates instead: training
+with a rate that grows from step to step, the curve of the loss over it, and a rate to begin with.
 """
 
 import sys
@@ -26,6 +27,7 @@ from seq.data.loader import BatchLoader
 from seq.data.outputs import Coded
 from seq.data.plan import ShardSizes
 from seq.data.ragged import RaggedArray
+from seq.diagnose.lr_range import lr_range
 from seq.diagnose.trial import Trial, try_steps
 from seq.errors import UserError
 from seq.inference.initial import InitialModel
@@ -40,7 +42,10 @@ MOST_CLASSES = 40
 
 
 def main(arguments: list[str]) -> None:
-    config = config_from(config_parser("seq.inspect", __doc__).parse_intermixed_args(arguments).words)
+    parser = config_parser("seq.inspect", __doc__)
+    parser.add_argument("--lr", action="store_true", help="try learning rates, and suggest one")
+    options = parser.parse_intermixed_args(arguments)
+    config = config_from(options.words)
     process, console = describe_launch(), Console(highlight=False)
     if process.launcher != "python":
         raise UserError("an inspection runs on one process: start it with plain python")
@@ -50,16 +55,27 @@ def main(arguments: list[str]) -> None:
         settings = " ".join(f"{key}={value}" for key, value in recipe(config, corpus).items())
         console.print(escape(f"run.recipe=auto: {settings}"), soft_wrap=True)
         config = with_recipe(config, corpus)
-    for table in _data_tables(corpus):
+    for table in () if options.lr else _data_tables(corpus):
         console.print(table)
     fix_arithmetic_of(config, device_of(process))
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
         batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
+        if options.lr:
+            return _try_rates(config, corpus, batches, device, console)
         for line in (*_about_text(corpus), *_about_batches(config, batches)):
             console.print(escape(line), soft_wrap=True)
         trial = try_steps(config, corpus, batches, device)
     for line in _about_cost(config, batches, trial, device):
         console.print(escape(line), soft_wrap=True)
+
+
+def _try_rates(config: Config, corpus: Corpus, batches: BatchLoader, device: torch.device, console: Console) -> None:
+    found = lr_range(config, corpus, batches, device)
+    console.print(found.table())
+    console.print(
+        f"try optimizer.lr={found.suggestion:g} (now {config.optimizer.lr:g}); a test of {len(found.rates)} steps says"
+    )
+    console.print("what trains fast at first, not what ends best: compare two or three rates around it in whole runs")
 
 
 def _data_tables(corpus: Corpus) -> Iterator[Table]:

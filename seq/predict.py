@@ -42,21 +42,19 @@ def main(arguments: list[str]) -> None:
         options.text[len(more) :],
         options,
         lambda texts: _answers(trained, texts, top),
-        fields=FIELDS[task](top),
+        fields=_fields(trained, top),
     )
 
 
-FIELDS = {
-    "classify": lambda top: [
-        f"{name}{place}" for place in ("", *range(2, top + 1)) for name in ("prediction", "probability")
-    ],
-    "classify_many": lambda top: ["prediction", "probability"],
-    "regress": lambda top: ["prediction"],
-}
+def _fields(trained: TrainedModel, top: int) -> list[str]:
+    if not trained.labels:
+        return ["prediction"]
+    places = ["", *range(2, top + 1)] if trained.config.task == "classify" else [""]
+    return [f"{name}{place}" for place in places for name in ("prediction", "probability")]
 
 
 def _answers(trained: TrainedModel, texts: Iterable[str], top: int) -> Iterator[Answer]:
-    if trained.config.task == "regress":
+    if not trained.labels:
         for text, value in predict_numbers(trained, texts):
             yield _answer(text, [f"{value:.6g}"], [value])
     elif trained.config.task == "classify":

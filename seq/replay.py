@@ -17,6 +17,7 @@ from seq.diagnose.inspection import inspect_step
 from seq.diagnose.recorded import RecordedSteps
 from seq.errors import UserError
 from seq.inference.initial import InitialModel
+from seq.progress import tracked
 from seq.run.checkpoint import Checkpoint
 from seq.run.directory import Run, RunDirectory
 from seq.training.precision import fix_arithmetic_of
@@ -66,7 +67,8 @@ def _replay(run: Run, trainer: Trainer, recorded: RecordedSteps, stop: int, *, i
     config, start = run.config, trainer.state.progress.step
     batches = BatchLoader(run.corpus.splits["train"], config.batch, seed=config.run.seed)
     last_step = batches.total_steps(config.train)
-    for step, shards in enumerate(batches.steps(start, stop), start + 1):
+    steps = tracked(batches.steps(start, stop), "replaying", total=stop - start)
+    for step, shards in enumerate(steps, start + 1):
         trainer.set_lr(step - 1, last_step)
         if inspect and step == stop:
             inspect_step(trainer, shards, run.corpus)

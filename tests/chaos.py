@@ -441,6 +441,7 @@ def main() -> int:
         digest = kinds[name].reference["params_sha256"][:16]
         print(f"reference of {name}: {digest}, {time.monotonic() - begin:.0f} s undisturbed", flush=True)
     failures = 0
+    begin = time.monotonic()
     cases = zip(range(options.cases), itertools.cycle(chosen), itertools.cycle(kinds), strict=False)
     for number, fault, name in cases:
         try:
@@ -448,7 +449,8 @@ def main() -> int:
         except AssertionError as error:
             failures += 1
             outcome = f"FAILED: {str(error)[:200]} ({folder / f'case-{number}'})"
-        print(f"{number:>3} {name:<10} {fault.__name__:<24} {outcome}", flush=True)
+        left = (time.monotonic() - begin) / (number + 1) * (options.cases - number - 1) / 60
+        print(f"{number:>3} {name:<10} {fault.__name__:<24} {outcome}  {left:.0f} min left", flush=True)
     print(f"{options.cases - failures} of {options.cases} faults survived")
     if not failures:
         shutil.rmtree(folder)

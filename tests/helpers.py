@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+
+from launch.context import describe_launch
+from launch.group import process_group
 
 ROOT = Path(__file__).parent.parent
 
@@ -122,3 +126,10 @@ def run_many(world_size: int, commands: list[tuple[int | None, list[str]]]) -> N
         launcher = ("torchrun", "--standalone", f"--nproc_per_node={world_size}")
         done = run(*launcher, "-m", "tests.faults", "many", json.dumps(commands))
         assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """A process group of this process only."""
+    with process_group(describe_launch(), timeout_seconds=60):
+        yield

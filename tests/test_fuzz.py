@@ -28,7 +28,7 @@ from seq.report.record import RunRecord
 from seq.run.checkpoint import describe_run, load_checkpoint, load_for_resume, params_sha256, serialize
 from seq.run.directory import RunDirectory
 from seq.training.state import TrainState
-from tests.helpers import ROOT
+from tests.helpers import ROOT, alone
 
 SHARE = 1.0 if os.environ.get("LOCKSTEP_FUZZ") == "full" else 0.1
 
@@ -114,8 +114,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     )
     config = override_config(Config(), [*small, f"data.cache_dir={folder / 'cache'}"], where="test")
     corpus = prepare_corpus(config.data, task="classify")
-    state = TrainState.create(config, corpus, torch.device("cpu"))
-    content = serialize(state.state_dict() | describe_run(config, corpus) | {"ledger": {"compute": 1.0}})
+    with alone():
+        state = TrainState.create(config, corpus, torch.device("cpu")).state_dict()
+    content = serialize(state | describe_run(config, corpus) | {"ledger": {"compute": 1.0}})
     return Trained(config, corpus, content.getvalue())
 
 

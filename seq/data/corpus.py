@@ -23,6 +23,7 @@ from seq.data.sources import identify, load_splits
 from seq.data.targets import TARGETS
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import UserError
+from seq.progress import busy
 
 FORMAT = 9
 """Raise it when the same source and config would be prepared differently."""
@@ -145,11 +146,11 @@ def _note_new_labels(corpus: Corpus, like: Vocabulary) -> Corpus:
     return replace(corpus, notes=(*corpus.notes, note))
 
 
+@busy("preparing the data, once")
 def _write(
     folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | None, outputs: Outputs | None, need_train: bool
 ) -> None:
-    """From the source to flat files. They are written beside `folder`, which is renamed at the end: a preparation that
-    is killed leaves nothing that looks complete."""
+    """From the source to flat files, beside `folder` and then renamed: one that is killed leaves nothing that looks complete."""
     notes: list[str] = []
     loaded = load_splits(config, task, need_train=need_train)
     splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}

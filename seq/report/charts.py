@@ -78,7 +78,7 @@ def line_chart(title: str, xlabel: str, curves: Sequence[Curve], *, log: bool = 
 
 def _hints(figure: Figure, axes: Axes, xlabel: str, curves: Sequence[Curve]) -> str:
     """Points without colour, at which a browser says the values."""
-    figure.draw_without_rendering()
+    axes.autoscale_view()
     height, found = figure.get_size_inches()[1] * 72, []
     scale = 72 / figure.dpi
     for curve in curves:
@@ -112,8 +112,8 @@ def bar_chart(title: str, xlabel: str, edges: Sequence[float], heights: Sequence
 
 
 def _canvas(title: str, xlabel: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.4, 2.7), layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(4.4, 2.7))
+    axes = figure.add_axes((0.16, 0.17, 0.81, 0.72))  # matplotlib's own layout draws each chart twice
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_xlabel(xlabel)
     axes.grid(visible=True)

@@ -1,13 +1,17 @@
 """Evaluate a split: every example exactly once, and the same figures to the last bit at every world size."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 
 from launch.collectives import sum_over_ranks
 from seq.config import Config
 from seq.data.corpus import Split
+from seq.data.dataset import Batch
 from seq.data.loader import BatchLoader
 from seq.models import Model
+from seq.progress import tracked
 from seq.training.metrics import Evaluation
 from seq.training.precision import autocast
 from seq.training.scores import SCORES, TOKENS
@@ -17,8 +21,8 @@ ROWS = 256
 
 
 @torch.inference_mode()
-def evaluate(model: Model, split: Split, config: Config, device: torch.device) -> Evaluation:
-    """Called by every rank; every rank gets the result.
+def evaluate(model: Model, split: Split, config: Config, device: torch.device, *, progress: bool = False) -> Evaluation:
+    """Called by every rank; every rank gets the result. `progress`: show it on this rank's terminal.
 
     Each shard's sums have their own places in a table, and a rank leaves the places of the others at 0. So the sum over ranks is
     exact, and the sum of the table does not depend on which rank computed what.
@@ -29,7 +33,10 @@ def evaluate(model: Model, split: Split, config: Config, device: torch.device) -
     batches = BatchLoader(split, config.batch.model_copy(update=size), shuffle=False)
     table = torch.zeros(scores.sums, batches.steps_per_epoch, config.batch.shards, dtype=torch.float64, device=device)
     model.eval()
-    for batch in (shard.to(device) for shards in batches.steps(0, batches.steps_per_epoch) for shard in shards):
+    steps: Iterable[list[Batch]] = batches.steps(0, batches.steps_per_epoch)
+    if progress:
+        steps = tracked(steps, f"evaluating {len(split):,} sequences", total=batches.steps_per_epoch)
+    for batch in (shard.to(device) for shards in steps for shard in shards):
         with autocast(config.train.precision, device):
             table[:, batch.step, batch.shard] = scores.add(model, batch)
     model.train()

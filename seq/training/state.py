@@ -160,7 +160,7 @@ class MeanLoss:
     def __init__(self, shards: int, device: torch.device) -> None:
         self._sums = torch.zeros(shards + 1, dtype=torch.float64, device=device)
         self._own = torch.zeros(shards + 1, dtype=torch.bool, device=device)
-        own = shards_of(dist.get_rank(), dist.get_world_size(), shards) if dist.is_initialized() else range(shards)
+        own = shards_of(dist.get_rank(), dist.get_world_size(), shards)
         self._own[own.start : own.stop] = True
         self._own[-1] = 0 in own
 

@@ -93,12 +93,15 @@ class Trainer:
 
     def set_lr(self, step: int, total_steps: int) -> float:
         """Set the learning rate of `step` (from 0), by `optimizer.schedule`, and return it; also the model's teacher forcing."""
-        self._lr = lr_at(step, total_steps, self.config.optimizer)
-        for group in self.state.optimizer.param_groups:
-            group["lr"] = self._lr
+        self.use_lr(lr_at(step, total_steps, self.config.optimizer))
         if self.config.train.teacher_forcing_end is not None and not isinstance(self.model, Classifier | Tagger):
             self.model.teacher_forcing = teacher_forcing_at(step, total_steps, self.config.train)
         return self._lr
+
+    def use_lr(self, lr: float) -> None:
+        self._lr = lr
+        for group in self.state.optimizer.param_groups:
+            group["lr"] = lr
 
     def accumulate_gradients(self, shards: list[Batch]) -> Tensor:
         """Leave the gradient of the whole step in every `grad`, on every rank. Returns the shards' losses (V,).

@@ -91,7 +91,7 @@ def test_another_run_begins_with_its_weights_and_tokens(folder: Path, tmp_path: 
 def test_bad_input(folder: Path) -> None:
     model = seq.load(folder)
     assert isinstance(model, LoadedTransducer)
-    for text, reason in (("", "nothing to read"), ("1" * 9, "more than data.max_length=8")):
+    for text, reason in (("", "text 1 of 1 is empty"), ("1" * 9, "more than data.max_length=8")):
         with pytest.raises(UserError, match=reason):
             model.transduce([text])
     assert run("python", "-m", "seq.transduce", folder, "1", "--beam", "0").returncode == 2

@@ -25,7 +25,7 @@ from seq.run.checkpoint import (
     write_checkpoint,
 )
 from seq.training.state import TrainState
-from tests.helpers import run
+from tests.helpers import alone, run
 from tests.runs import result, words
 
 
@@ -60,9 +60,10 @@ def test_a_corpus_that_changed_since_the_checkpoint(tmp_path: Path, change: str)
     words = ("data.source=csv", f"data.files.train={rows}", f"data.cache_dir={tmp_path / 'cache'}")
     config = override_config(Config(), words, where="test")
     corpus = prepare_corpus(config.data, task="classify")
-    state = TrainState.create(config, corpus, torch.device("cpu"))
     path = tmp_path / "step-00000000.pt"
-    write_checkpoint(path, serialize(state.state_dict() | describe_run(config, corpus)))
+    with alone():
+        state = TrainState.create(config, corpus, torch.device("cpu")).state_dict()
+    write_checkpoint(path, serialize(state | describe_run(config, corpus)))
     assert load_for_resume([path], config, corpus) is not None
     rows.write_text(rows.read_text().replace(*(("ab7,", "ba7,") if change == "a row" else (",2", ",3"))))
     with pytest.raises(UserError, match=r"was trained on other data than data\.source holds now"):
@@ -149,7 +150,8 @@ def test_ranks_that_begin_with_other_weights_are_noticed(tmp_path: Path) -> None
     words = ("data.source=csv", f"data.files.train={rows}", f"data.cache_dir={tmp_path / 'cache'}")
     config = override_config(Config(), words, where="test")
     corpus = prepare_corpus(config.data, task="classify")
-    model = TrainState.create(config, corpus, torch.device("cpu")).model
+    with alone():
+        model = TrainState.create(config, corpus, torch.device("cpu")).model
     before = fingerprint(config, corpus, 0, model)
     assert before == fingerprint(config, corpus, 0, model) != fingerprint(config, corpus, 1, model)
     with torch.no_grad():
