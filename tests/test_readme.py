@@ -43,7 +43,7 @@ def test_every_command_works(tmp_path: Path) -> None:
         trains = "train_ddp.py" in command and "--help" not in command
         short = " ".join(SHORT) if trains else ""
         if "seq.doctor" in command:
-            short = "data.source=csv data.files.train=rows.csv data.text=name data.label=origin model.hidden_size=8"
+            short = "batch.shards=2 data.source=csv data.files.train=rows.csv data.text=name data.label=origin model.hidden_size=8"
         command = command.replace("--step 3360", "--step 6")
         done = run("bash", "-c", f"set -o pipefail; {command} {short}", cwd=tmp_path, timeout=200)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
