@@ -1,0 +1,15 @@
+# lockstep with the CUDA build of torch: docker build -t lockstep . && docker run --rm --gpus all --shm-size=2g -v "$PWD/runs:/work/runs" lockstep
+# Pyxis: srun --container-image=lockstep --container-mounts="$PWD":/work lockstep train CONFIG
+# Apptainer: apptainer build lockstep.sif docker-daemon://lockstep:latest
+FROM python:3.11-slim
+WORKDIR /opt/lockstep
+COPY pyproject.toml constraints.txt README.md train_ddp.py ./
+COPY launch launch
+COPY seq seq
+COPY configs configs
+COPY slurm slurm
+# PyPI's torch for Linux is the CUDA build, and brings CUDA's libraries with it; only the driver is the host's.
+RUN pip install --no-cache-dir --constraint constraints.txt ".[export,tensorboard,pronunciation]"
+WORKDIR /work
+ENTRYPOINT ["lockstep"]
+CMD ["train", "names"]
