@@ -79,3 +79,12 @@ def test_progress_colours_and_ctrl_c(tmp_path: Path) -> None:
     again = on_a_terminal(*shlex.split(found[1]), env=env | {"NO_COLOR": ""}, until=lambda text: b"loss" in text)
     assert f"resume     step {step:>6}".encode() in again
     assert COLOUR.search(again)
+
+
+def test_long_work_shows_what_is_left(names: Path) -> None:
+    env = {"TERM": "xterm-256color", "COLUMNS": "160"}
+    seen = on_a_terminal(sys.executable, "-m", "seq.evaluate", str(names), env=env, until=lambda text: False)
+    assert b"evaluating 5,696 sequences" in seen
+    assert b"accuracy" in seen
+    piped = run("python", "-m", "seq.evaluate", names)
+    assert "evaluating" not in piped.stdout + piped.stderr
