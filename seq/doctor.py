@@ -21,7 +21,7 @@ from seq.config import Config
 from seq.config.read import load_config
 from seq.diagnose.recorded import RecordedSteps
 from seq.errors import UserError
-from seq.progress import tracked
+from seq.terminal import tracked
 
 STEPS = 8
 MOST_PROCESSES = 8

@@ -26,9 +26,9 @@ from seq.errors import UserError
 from seq.inference.formats import SUFFIXES, export, write_label_states
 from seq.inference.model_files import export_model
 from seq.inference.trained import TrainedModel, load_run
-from seq.progress import busy
 from seq.run.directory import RunDirectory
 from seq.run.result import chosen_step
+from seq.terminal import busy
 
 
 def main(arguments: list[str]) -> None:

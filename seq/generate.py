@@ -13,6 +13,7 @@ from seq.errors import UserError
 from seq.inference.trained import advice, load_run
 from seq.inference.write import Writer
 from seq.models.language_model import LanguageModel
+from seq.terminal import printable
 
 GIVEN = ("length", "temperature", "top_k", "top_p", "repetition_penalty", "stop")
 """Options that set keys of the section `generation`."""
@@ -41,10 +42,10 @@ def main(arguments: list[str]) -> None:
     if options.num > 1:
         texts = writer.generate(prompt, config, seed=options.seed, num=options.num, label=label)
         separator = "\n" if label is not None else "\n" + "-" * 40 + "\n"
-        return print(separator.join(prompt + text for text in texts))
-    print(prompt, end="", flush=True)
+        return print(printable(separator.join(prompt + text for text in texts)))
+    print(printable(prompt), end="", flush=True)
     for piece in writer.stream(prompt, config, seed=options.seed, label=label):
-        print(piece, end="", flush=True)
+        print(printable(piece), end="", flush=True)
     print()
 
 
@@ -85,7 +86,7 @@ def _interact(writer: Writer, config: GenerationConfig, seed: int, label: int | 
         _warn_of_unknown(writer, line)
         text = (text + line.rstrip("\n"))[-TAIL:]
         for piece in writer.stream(text, config, seed=derive_seed(seed, number), label=label):
-            print(piece, end="", flush=True)
+            print(printable(piece), end="", flush=True)
             text += piece
         print(flush=True)
 

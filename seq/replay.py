@@ -17,9 +17,9 @@ from seq.diagnose.inspection import inspect_step
 from seq.diagnose.recorded import RecordedSteps
 from seq.errors import UserError
 from seq.inference.initial import InitialModel
-from seq.progress import tracked
 from seq.run.checkpoint import Checkpoint
 from seq.run.directory import Run, RunDirectory
+from seq.terminal import tracked
 from seq.training.precision import fix_arithmetic_of
 from seq.training.step import Trainer
 

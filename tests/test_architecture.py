@@ -7,13 +7,13 @@ import pytest
 
 from tests.helpers import ROOT
 
-BOTTOM = {"launch", "seq.config", "seq.errors", "seq.progress"}
+BOTTOM = {"launch", "seq.config", "seq.errors", "seq.terminal"}
 TRAINING = BOTTOM | {"seq.data", "seq.models", "seq.training"}
 EVERYTHING = TRAINING | {"seq.run", "seq.log", "seq.inference", "seq.diagnose", "seq.report", "seq.command_line"}
 MAY_IMPORT = {
     "launch": set[str](),
     "seq.errors": set[str](),
-    "seq.progress": set[str](),
+    "seq.terminal": set[str](),
     "seq.config": {"seq.errors"},
     "seq.command_line": BOTTOM,
     "seq.data": BOTTOM,

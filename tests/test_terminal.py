@@ -88,3 +88,17 @@ def test_long_work_shows_what_is_left(names: Path) -> None:
     assert b"accuracy" in seen
     piped = run("python", "-m", "seq.evaluate", names)
     assert "evaluating" not in piped.stdout + piped.stderr
+
+
+def test_texts_of_strangers_do_not_steer_the_terminal(names: Path) -> None:
+    env = {"TERM": "xterm-256color", "COLUMNS": "160"}
+    nasty = "a\x1b]0;title\x07b\x9b2J"
+    seen = on_a_terminal(
+        sys.executable, "-m", "seq.predict", str(names), nasty, env=env, until=lambda text: False
+    ).decode()
+    answer = next(line for line in seen.splitlines() if line.startswith("a"))
+    assert "\x1b" not in answer
+    assert "\x9b" not in answer
+    assert "title" in answer
+    piped = run("python", "-m", "seq.predict", names, nasty)
+    assert piped.stdout.startswith(nasty)

@@ -23,7 +23,7 @@ from seq.data.sources import identify, load_splits
 from seq.data.targets import TARGETS
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import UserError
-from seq.progress import busy
+from seq.terminal import busy
 
 FORMAT = 9
 """Raise it when the same source and config would be prepared differently."""

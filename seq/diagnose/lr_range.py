@@ -12,7 +12,7 @@ from rich.table import Table
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.loader import BatchLoader
-from seq.progress import tracked
+from seq.terminal import tracked
 from seq.training.step import Trainer
 
 LOWEST, HIGHEST, STEPS = 1e-5, 1.0, 120

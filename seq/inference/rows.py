@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TextIO
 from seq.data.examples import SEPARATOR, join_columns
 from seq.errors import UserError, warn
 from seq.inference.trained import TrainedModel
+from seq.terminal import printable
 
 ROWS = 256
 """Texts of a file or of a command line that go through the model together."""
@@ -168,7 +169,7 @@ def _writer(options: argparse.Namespace, fields: Sequence[str], separator: str) 
         print(json.dumps(row.cells | dict(zip(fields, values, strict=True)), ensure_ascii=False), flush=True)
 
     def write_text(row: Row, answer: Answer | None) -> None:
-        print(answer.shown if answer else row.text.replace(SEPARATOR, "\t"), flush=True)
+        print(printable(answer.shown if answer else row.text.replace(SEPARATOR, "\t")), flush=True)
 
     def write(row: Row, answer: Answer | None) -> None:
         if taken := set(row.cells) & set(fields):

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from launch.context import describe_launch, restart_command
+from seq.terminal import printable
 from seq.training.metrics import Evaluation, show
 
 MOST_CLASSES = 40
@@ -111,8 +112,8 @@ def _class_table(
     rows = sorted(enumerate(classes), key=lambda row: -row[1]["support"])
     for number, row in rows[:MOST_CLASSES]:
         scores = (f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
-        confused = [] if confusion is None else [escape(_confused_with(confusion[number], number, labels))]
-        table.add_row(escape(labels[number]), *scores, str(row["support"]), *confused)
+        confused = [] if confusion is None else [escape(printable(_confused_with(confusion[number], number, labels)))]
+        table.add_row(escape(printable(labels[number])), *scores, str(row["support"]), *confused)
     return table
 
 

@@ -11,7 +11,7 @@ from seq.data.corpus import Split
 from seq.data.dataset import Batch
 from seq.data.loader import BatchLoader
 from seq.models import Model
-from seq.progress import tracked
+from seq.terminal import tracked
 from seq.training.metrics import Evaluation
 from seq.training.precision import autocast
 from seq.training.scores import SCORES, TOKENS

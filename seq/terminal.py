@@ -1,0 +1,39 @@
+"""What a person sees on a terminal: progress of long work, and texts of others without what would steer the terminal."""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
+from rich.status import Status
+
+Item = TypeVar("Item")
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""All control characters but the tabulator and the line feed. They begin the sequences that move the cursor, rename the window, ..."""
+
+
+def printable(text: str) -> str:
+    """The text, as it may go to stdout: for a terminal, without control characters, since it may come from a stranger."""
+    return CONTROL.sub("\ufffd", text) if sys.stdout.isatty() else text
+
+
+def tracked(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
+    """The same items, with a bar while they are taken; none where stderr is a file or a pipe. `total`: how many there are, if they
+    have no length."""
+    if not sys.stderr.isatty():
+        return items
+    return track(items, what, total=total, console=Console(stderr=True), transient=True)
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """For work of unknown length."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Status(what, console=Console(stderr=True)):
+        yield
