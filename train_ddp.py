@@ -156,9 +156,9 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
     result = make_result(run, trainer.state, evaluation, split, epoch, stopped_by)
     logger.event("stop" if stopped_by else "finish", progress.step, params_sha256=result["params_sha256"])
     if run.is_main:
-        directory.write_result(result)
         if not stopped_by:
             export_at_end(run, selection.model, result)
+        directory.write_result(result)
     logger.close(result)
     trainer.close()
     preemption.close()

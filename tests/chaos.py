@@ -372,10 +372,102 @@ def size_changed_often(run: Run) -> None:
     run.finish()
 
 
+PLACES = {
+    "starting": "train_ddp.open_logger",
+    "resuming": "seq.run.directory.load_for_resume",
+    "evaluating": "train_ddp.evaluate",
+    "exporting": "seq.inference.model_files.write_model",
+    "reporting": "seq.report.write_report",
+    "recording": "seq.run.directory.RunDirectory.write_result",
+}
+"""What a process is doing when it is killed, and the function that does it."""
+
+
+def killed_at_a_bad_time(run: Run) -> None:
+    """kill -9 while a process starts, evaluates, exports, writes the report or the result; then again while it resumes."""
+    for place in (run.random.choice([name for name in PLACES if name != "resuming"]), "resuming"):
+        if (run.directory / "result.json").exists():
+            break  # it had finished; only its report is missing
+        assert run.start(fault=("die_in", PLACES[place])).wait(120) == 1, run.log[-2000:]
+    run.finish(size=run.random.choice([1, 2, 3]))
+
+
+def checkpoints_deleted(run: Run) -> None:
+    """Somebody has deleted the folder of checkpoints: the run begins anew."""
+    _kill_all_late(run)
+    shutil.rmtree(run.directory / "checkpoints")
+    run.finish()
+
+
+def config_edited(run: Run) -> None:
+    """`config.yaml` of the run is edited between two starts: refused, and goes on when the edit is taken back."""
+    _kill_all_late(run)
+    file = run.directory / "config.yaml"
+    before = file.read_text()
+    file.write_text(before.replace("seed: 1", "seed: 7"))
+    assert run.start(size=1).wait(60) == 1
+    assert "run.seed: 7 there, 1 here" in run.log
+    file.write_text(before)
+    run.finish()
+
+
+def corpus_damaged(run: Run) -> None:
+    """A bit of the prepared data flips while a run reads them; a later start notices, and prepares them again."""
+    own = f"data.cache_dir={run.folder / 'cache'}"
+    process = run.start(own)
+    run.wait_for_step(run.some_step(), process)
+    path = max((run.folder / "cache").glob("*/*"), key=lambda file: file.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[run.random.randrange(len(content))] ^= 1 << run.random.randrange(8)
+    path.write_bytes(content)
+    for victim in [psutil.Process(process.pid), *workers(process)]:
+        victim.kill()
+    process.wait()
+    run.finish(own)
+
+
+def wandb_killed(run: Run) -> None:
+    """kill -9 of W&B's service: the run goes on, and the history is written again at the end."""
+    process = run.start()
+    run.wait_for_step(run.some_step(), process)
+    services = [child for one in workers(process) for child in one.children(recursive=True) if "wandb" in child.name()]
+    assert services, "W&B has no process of its own"
+    for service in services:
+        service.kill()
+    assert process.wait(120) == 0, run.log[-2000:]
+
+
+def descriptors_run_out(run: Run) -> None:
+    """For a while a process has no file descriptor left when it saves: reported, and the run goes on."""
+    begin = run.random.choice([1, 2, 3])
+    process = run.start(fault=("no_descriptors", f"{begin * SAVE_EVERY}:{(begin + 2) * SAVE_EVERY}"))
+    assert process.wait(90) == 0, run.log[-2000:]
+    failed = [line["error"] for line in run.lines() if line["event"] == "checkpoint_failed"]
+    assert [error.rpartition(": ")[2] for error in failed] == ["Too many open files"] * 2, run.log[-2000:]
+
+
+def disk_is_slow(run: Run) -> None:
+    """Each checkpoint takes five seconds, and the run is stopped in the middle of one."""
+    process = run.start(fault=("slow_disk", "5"))
+    run.wait_for_step(run.some_step(), process)
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    assert result(run.directory)["status"] == "preempted"
+    run.finish()
+
+
+def clock_goes_back(run: Run) -> None:
+    """The machine's clock goes back by an hour, every few seconds."""
+    process = run.start(fault=("clock_back", "4"))
+    assert process.wait(120) == 0, run.log[-2000:]
+
+
 FAULTS: list[Callable[[Run], None]] = [
     *(worker_killed, terminated, checkpoint_flipped, disk_full, worker_stopped),  # these five are part of the tests
     *(torchrun_killed, all_killed, interrupted_twice, one_worker_warned, killed_inside_a_save, checkpoint_truncated),
     *(worker_killed_twice, killed_while_starting, node_lost, size_changed_often, started_twice, tmpfs_full),
+    *(killed_at_a_bad_time, checkpoints_deleted, config_edited, corpus_damaged, wandb_killed, descriptors_run_out),
+    *(disk_is_slow, clock_goes_back),
 ]
 
 

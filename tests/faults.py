@@ -6,6 +6,7 @@ Each fault replaces functions of the project with `patch.object`, which fails if
 import gc
 import json
 import os
+import pkgutil
 import resource
 import signal
 import sys
@@ -76,6 +77,52 @@ def little_space(argument: str, words: list[str]) -> None:
         write_checkpoint(path, content)
 
     with patch.object(saver, "write_checkpoint", write):
+        train_ddp.main(words)
+
+
+def die_in(argument: str, words: list[str]) -> None:
+    """`seq.report.write_report`: kill -9 of the process that calls this function."""
+    module, _, name = argument.rpartition(".")
+    with patch.object(pkgutil.resolve_name(module), name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)):
+        train_ddp.main(words)
+
+
+def no_descriptors(argument: str, words: list[str]) -> None:
+    """`30:90`: from the save of step 30 to the one of step 90, the process that saves has no file descriptor left."""
+    begin, end = map(int, argument.split(":"))
+
+    def write(path: Path, content: BytesIO) -> None:
+        taken: list[int] = []
+        if begin <= int(path.stem[5:]) < end:
+            with suppress(OSError):
+                while True:
+                    taken.append(os.dup(2))
+        try:
+            write_checkpoint(path, content)
+        finally:
+            for number in taken:
+                os.close(number)
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
+    with patch.object(saver, "write_checkpoint", write):
+        train_ddp.main(words)
+
+
+def slow_disk(argument: str, words: list[str]) -> None:
+    """Each checkpoint takes so many seconds."""
+
+    def write(path: Path, content: BytesIO) -> None:
+        time.sleep(float(argument))
+        write_checkpoint(path, content)
+
+    with patch.object(saver, "write_checkpoint", write):
+        train_ddp.main(words)
+
+
+def clock_back(argument: str, words: list[str]) -> None:
+    """The clock of the machine goes back by an hour, each time so many seconds after the last one."""
+    real, begin = time.time, time.time()
+    with patch.object(time, "time", lambda: real() - 3600 * int((real() - begin) / float(argument))):
         train_ddp.main(words)
 
 
@@ -168,7 +215,19 @@ def error_in_group(argument: str, words: list[str]) -> None:
         raise ValueError("planted")
 
 
-FAULTS = (die_in_save, die_after_save, little_space, flip_bit, bad_losses, many, error_in_group)
+FAULTS = (
+    die_in_save,
+    die_after_save,
+    die_in,
+    little_space,
+    no_descriptors,
+    slow_disk,
+    clock_back,
+    flip_bit,
+    bad_losses,
+    many,
+    error_in_group,
+)
 
 if __name__ == "__main__":
     name, argument, *words = sys.argv[1:]
