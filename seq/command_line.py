@@ -83,7 +83,7 @@ def config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     files = [word for word in words if "=" not in word]
     if len(files) > 1:
         raise UserError(f"one config at a time, not {' and '.join(files)}")
-    return _config_file(files[0] if files else "names"), [word for word in words if "=" in word]
+    return _config_file(files[0]) if files else SHIPPED / "names.yaml", [word for word in words if "=" in word]
 
 
 def _config_file(name: str) -> Path:
@@ -91,9 +91,8 @@ def _config_file(name: str) -> Path:
     if (Path(name) / "config.yaml").is_file():
         return Path(name) / "config.yaml"
     ours = SHIPPED / f"{Path(name).stem}.yaml"
-    if Path(name).exists() or not ours.exists() or Path(name).parent.name not in ("", "configs"):
-        return Path(name)
-    return ours
+    may_be_ours = Path(name).parent in (Path(), Path("configs")) and Path(name).suffix in ("", ".yaml")
+    return ours if may_be_ours and ours.exists() and not Path(name).is_file() else Path(name)
 
 
 def check_world_size(processes: int, shards: int) -> None:

@@ -37,8 +37,8 @@ def main() -> int:
         advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(PROGRAMS)}"
         print(f"error: lockstep {name}: no such command; {advice}", file=sys.stderr)
         return 2
-    if name == "train" and words[:1] == ["--processes"]:
-        return _on_several_processes(words[1:])
+    if name == "train" and (number := _take_processes(words)) is not None:
+        return _on_several_processes(number, words)
     from seq.command_line import exit_code  # imports torch, which takes a second
 
     module = importlib.import_module(PROGRAMS[name][0])
@@ -51,19 +51,35 @@ def _help() -> str:
     return "\n".join(["usage: lockstep COMMAND ...  (lockstep COMMAND --help says more)", "", *lines])
 
 
-def _on_several_processes(words: list[str]) -> int:
+def _take_processes(words: list[str]) -> str | None:
+    """Take `--processes N` or `--processes=N` out of the words, wherever it is; None if it is not there."""
+    for place, word in enumerate(words):
+        option, sign, number = word.partition("=")
+        if option == "--processes":
+            end = place + (1 if sign else 2)
+            number = number if sign else " ".join(words[place + 1 : end])
+            del words[place:end]
+            return number
+    return None
+
+
+def _on_several_processes(number: str, words: list[str]) -> int:
     """What `torchrun` does, without its report about a process that has failed and has said why."""
-    if not words or not words[0].isdigit():
+    if not number.isdigit():
         print("error: lockstep train --processes N: N is a number, such as 2", file=sys.stderr)
         return 2
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
     logging.disable(logging.ERROR)
     try:
-        torchrun(["--standalone", f"--nproc_per_node={words[0]}", "-m", "train_ddp", *words[1:]])
+        torchrun(["--standalone", f"--nproc_per_node={number}", "-m", "train_ddp", *words])
+    except SignalException:
+        return 1  # as torchrun; the run has saved itself
     except ChildFailedError as error:
-        return max(failure.exitcode for failure in error.failures.values())
+        codes = [failure.exitcode for failure in error.failures.values()]
+        return 2 if 2 in codes else 1
     return 0
 
 

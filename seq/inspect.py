@@ -7,6 +7,7 @@ with a rate that grows from step to step, the curve of the loss over it, and a r
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -27,7 +28,7 @@ from seq.data.loader import BatchLoader
 from seq.data.outputs import Coded
 from seq.data.plan import ShardSizes
 from seq.data.ragged import RaggedArray
-from seq.diagnose.lr_range import lr_range
+from seq.diagnose.lr_range import LrRange, lr_range
 from seq.diagnose.trial import Trial, try_steps
 from seq.errors import UserError
 from seq.inference.initial import InitialModel
@@ -61,7 +62,8 @@ def main(arguments: list[str]) -> None:
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
         batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
         if options.lr:
-            return _try_rates(config, corpus, batches, device, console)
+            begin = partial(initial.copy_weights_to, labels=corpus.labels)
+            return _say_rates(lr_range(config, corpus, batches, device, begin), config, console)
         for line in (*_about_text(corpus), *_about_batches(config, batches)):
             console.print(escape(line), soft_wrap=True)
         trial = try_steps(config, corpus, batches, device)
@@ -69,8 +71,7 @@ def main(arguments: list[str]) -> None:
         console.print(escape(line), soft_wrap=True)
 
 
-def _try_rates(config: Config, corpus: Corpus, batches: BatchLoader, device: torch.device, console: Console) -> None:
-    found = lr_range(config, corpus, batches, device)
+def _say_rates(found: LrRange, config: Config, console: Console) -> None:
     console.print(found.table())
     console.print(
         f"try optimizer.lr={found.suggestion:g} (now {config.optimizer.lr:g}); a test of {len(found.rates)} steps says"

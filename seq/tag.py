@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 
 from seq.command_line import exit_code, run_parser
+from seq.data.punctuation import restores
 from seq.data.tokenizer import split_tokens
 from seq.errors import UserError
 from seq.inference.rows import Answer, add_row_arguments, print_answers
@@ -22,16 +23,15 @@ def main(arguments: list[str]) -> None:
     trained = load_run(options.run, options.checkpoint)
     if trained.config.task != "tag":
         raise UserError(f"{options.run}: {advice(trained)}")
-    print_answers(
-        trained, options.text, options, lambda texts: _answers(trained, texts), fields=["tokens", "tags", "shown"]
-    )
+    fields = ["prediction", "restored"] if restores(trained.labels) else ["prediction"]
+    print_answers(trained, options.text, options, lambda texts: _answers(trained, texts), fields=fields)
 
 
 def _answers(trained: TrainedModel, texts: list[str]) -> Iterator[Answer]:
     tokens = [split_tokens(text) for text in texts]
     for own, tags in zip(tokens, tag(trained, tokens), strict=True):
         shown = show(trained, own, tags)
-        yield Answer(shown, [own, tags, shown])
+        yield Answer(shown, [tags, shown] if restores(trained.labels) else [tags])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.status import Status
 
@@ -26,7 +27,7 @@ def tracked(items: Iterable[Item], what: str, total: int | None = None) -> Itera
     have no length."""
     if not sys.stderr.isatty():
         return items
-    return track(items, what, total=total, console=Console(stderr=True), transient=True)
+    return track(items, escape(what), total=total, console=Console(stderr=True), transient=True)
 
 
 @contextmanager
@@ -35,5 +36,5 @@ def busy(what: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    with Status(what, console=Console(stderr=True)):
+    with Status(escape(what), console=Console(stderr=True)):
         yield

@@ -59,7 +59,7 @@ def test_lockstep(installed: Path, tmp_path: Path) -> None:
     wrong = lockstep("predikt")
     assert (wrong.returncode, wrong.stderr) == (2, "error: lockstep predikt: no such command; did you mean predict?\n")
     name, *overrides = words(tmp_path, "names", *few_rows(tmp_path), "run.name=a")
-    done = lockstep("train", "--processes", "2", name, *overrides)
+    done = lockstep("train", name, *overrides, "--processes=2")
     assert done.returncode == 0, done.stderr
     assert result(tmp_path / "a")["world_size"] == 2
     refused = lockstep("train", "--processes", "2", name, *overrides, "optimizer.lrr=1")

@@ -4,6 +4,7 @@ Smith, 2017 (arXiv:1506.01186): the loss falls fastest where the rate is good, a
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -12,6 +13,8 @@ from rich.table import Table
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.loader import BatchLoader
+from seq.errors import UserError
+from seq.models import Model
 from seq.terminal import tracked
 from seq.training.step import Trainer
 
@@ -46,9 +49,13 @@ class LrRange:
         return table
 
 
-def lr_range(config: Config, corpus: Corpus, batches: BatchLoader, device: torch.device) -> LrRange:
-    """On one process, over the first steps of the run."""
+def lr_range(
+    config: Config, corpus: Corpus, batches: BatchLoader, device: torch.device, begin: Callable[[Model], None]
+) -> LrRange:
+    """On one process, over the first steps of the run. `begin` may give the model its first weights. UserError if there is no finite
+    loss."""
     trainer, found, mean = Trainer(config, corpus, device), LrRange(), 0.0
+    begin(trainer.model)
     for number, shards in enumerate(tracked(batches.steps(0, STEPS), "learning rates", total=STEPS)):
         rate = LOWEST * (HIGHEST / LOWEST) ** (number / (STEPS - 1))
         trainer.use_lr(rate)
@@ -63,4 +70,6 @@ def lr_range(config: Config, corpus: Corpus, batches: BatchLoader, device: torch
         if found.losses[-1] > DIVERGED * min(found.losses):
             break
     trainer.close()
+    if not found.losses:
+        raise UserError("the loss of the first step is not finite; look at the data with python -m seq.inspect")
     return found

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import seq
 from seq.config import ClassifierConfig, Config, LanguageModelConfig, TaggerConfig, Task, TransducerConfig
 from seq.data.corpus import Vocabulary
-from seq.run.result import chosen_step
+from seq.run.result import chosen_step, without_folders
 from seq.training.metrics import METRICS, show
 
 
@@ -81,6 +81,7 @@ def model_card(config: Config, vocabulary: Vocabulary, result: dict[str, Any]) -
         .get_template("model_card.md")
         .render(
             config=config,
+            source=without_folders(config.data.source),
             task=config.task,
             about=ABOUT[config.task],
             architecture=list(architecture(config, vocabulary)),
@@ -122,14 +123,13 @@ def architecture(config: Config, vocabulary: Vocabulary) -> Iterator[str]:
     else:
         yield f"a linear layer from each state to {tokens if config.task.startswith('write') else size:,} outputs"
     if ngrams and isinstance(model, ClassifierConfig):
-        yield (
-            f"added to them, outputs of the n-grams of 1 to {ngrams} tokens, summed and divided by the root of the length, "
-            f"{_hashed(model.ngram_buckets)}"
-        )
+        yield "added to them, outputs of all n-grams of the text, summed and divided by the root of the length: one row for each token"
+        if ngrams > 1:
+            yield f"of the n-grams of 2 to {ngrams} tokens, {_hashed(model.ngram_buckets)}"
 
 
 def _hashed(buckets: int) -> str:
-    return f"hashed to {buckets:,} rows for each order (h = (1103515245 h + id) mod (2^31 - 1) over the tokens' ids, then mod the rows)"
+    return f"hashed to {buckets:,} rows for each order (h = (1103515245 h + id) mod (2^31 - 1) over the tokens' ids, from the first of a classifier's and from the position's own of other models, then mod the rows)"
 
 
 def _templates() -> Environment:

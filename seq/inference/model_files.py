@@ -14,7 +14,7 @@ from seq.inference.model_card import model_card
 from seq.models import Model
 from seq.run.checkpoint import params_sha256
 from seq.run.directory import Run
-from seq.run.result import chosen_step
+from seq.run.result import chosen_step, without_folders
 
 FORMAT = 1
 """Of `config.json`. Raise it when older folders can no longer be read."""
@@ -44,7 +44,7 @@ def write_model(folder: Path, model: Model, config: Config, vocabulary: Vocabula
     about = {
         "format": FORMAT,
         "lockstep": seq.__version__,
-        "config": config.model_dump(mode="json"),
+        "config": without_folders(config.model_dump(mode="json")),
         "outputs": vocabulary.outputs.to_dict(),
         "step": step,
         "params_sha256": params_sha256(model),  # safetensors has no checksum of its own

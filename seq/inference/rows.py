@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from seq.data.examples import SEPARATOR, join_columns
+from seq.data.tokenizer import join_tokens
 from seq.errors import UserError, warn
 from seq.inference.trained import TrainedModel
 from seq.terminal import printable
@@ -90,7 +91,7 @@ def _read(trained: TrainedModel, words: Sequence[str], options: argparse.Namespa
             raise UserError(f"{word} is a file, not a text; read it with --file {word}")
     if words and options.file:
         raise UserError("texts are given and --file too; give one of them")
-    if options.column and not (options.file and options.file.suffix in (".csv", ".tsv", ".jsonl")):
+    if options.column and not (options.file and options.file.suffix in TABLES):
         raise UserError("--column names columns of a --file that ends with .csv, .tsv or .jsonl")
     if options.file:
         return _rows_of_file(trained, options.file, options.column or trained.config.data.text_columns)
@@ -105,27 +106,51 @@ def _rows_of_lines(trained: TrainedModel, lines: Iterable[str]) -> Iterator[Row]
         yield Row(number, join_columns(line.split("\t")) if several else line, {"text": line})
 
 
+TABLES = (".csv", ".tsv", ".jsonl")
+
+
 def _rows_of_file(trained: TrainedModel, path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """In the encoding and with the delimiter of the training data."""
+    data = trained.config.data
+    encoding = "utf-8-sig" if data.encoding == "utf-8" else data.encoding
     try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            if path.suffix not in (".csv", ".tsv", ".jsonl"):
+        with path.open(encoding=encoding, newline="") as file:
+            if path.suffix not in TABLES:
                 yield from _rows_of_lines(trained, read_lines(file, _most_characters(trained)))
                 return
             table = (
-                _objects(file) if path.suffix == ".jsonl" else csv.DictReader(file, delimiter=DELIMITERS[path.suffix])
+                _objects(file)
+                if path.suffix == ".jsonl"
+                else _cells(file, "\t" if path.suffix == ".tsv" else data.delimiter)
             )
             for number, cells in enumerate(table, 1):
-                if None in cells:
-                    raise UserError(f"{path} row {number}: has more columns than the header")
                 if missing := [name for name in columns if cells.get(name) is None]:
-                    known = ", ".join(map(str, cells))
+                    known = ", ".join(cells)
                     raise UserError(f"{path} row {number}: no column {missing[0]!r}; it has {known}; see --column")
-                yield Row(number, join_columns([str(cells[name]) for name in columns]), cells)
+                yield Row(number, join_columns([_text(cells[name]) for name in columns]), cells)
     except (OSError, csv.Error) as error:
         raise UserError(f"--file {path}: {error}") from None
+    except UnicodeDecodeError:
+        raise UserError(
+            f"--file {path}: is not {data.encoding}, the encoding of the training data; convert it"
+        ) from None
 
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
+def _text(value: Any) -> str:
+    """A list is tokens, as a tagger reads them."""
+    return join_tokens(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _cells(file: TextIO, delimiter: str) -> Iterator[dict[str, Any]]:
+    """The rows of a CSV file. An empty line is a row of empty cells, so that answers stand beside their rows."""
+    table = csv.reader(file, delimiter=delimiter)
+    header = next(table, [])
+    if len(set(header)) < len(header):
+        raise UserError(f"{file.name}: two columns of the same name; rename one")
+    for number, row in enumerate(table, 1):
+        if len(row) > len(header):
+            raise UserError(f"{file.name} row {number}: has more columns than the header")
+        yield dict(zip(header, row + [""] * (len(header) - len(row)), strict=True))
 
 
 def _objects(file: TextIO) -> Iterator[dict[str, Any]]:
@@ -139,7 +164,10 @@ def _objects(file: TextIO) -> Iterator[dict[str, Any]]:
 
 
 def _most_characters(trained: TrainedModel) -> int:
-    """Of a line that is read whole: so many that a longer one has more than `data.max_length` tokens, nearly certainly."""
+    """Of a line that is read whole: so many that a longer one has more than `data.max_length` tokens, nearly certainly. Taggers read
+    texts of any length."""
+    if trained.config.task == "tag":
+        return sys.maxsize - 1
     one = trained.tokenizer.kind in ("characters", "bytes")
     return trained.config.data.max_length * (1 if one else LETTERS)
 
@@ -154,14 +182,18 @@ def read_lines(file: TextIO, max_length: int) -> Iterator[str]:
 
 
 def _writer(options: argparse.Namespace, fields: Sequence[str], separator: str) -> Callable[[Row, Answer | None], None]:
-    table = csv.writer(sys.stdout)
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    table, columns = csv.writer(sys.stdout, lineterminator="\n"), list[str]()
 
     def write_csv(row: Row, answer: Answer | None) -> None:
         if row.number == 1:
-            table.writerow([*row.cells, *fields])
+            columns.extend(row.cells)
+            table.writerow([*columns, *fields])
+        if new := set(row.cells) - set(columns):
+            raise UserError(f"row {row.number}: {new.pop()!r} is no column of the first row; use --json")
         values = answer.values if answer else [""] * len(fields)
         joined = (separator.join(map(str, value)) if isinstance(value, list) else value for value in values)
-        table.writerow([*row.cells.values(), *joined])
+        table.writerow([*(row.cells.get(name, "") for name in columns), *joined])
         sys.stdout.flush()
 
     def write_json(row: Row, answer: Answer | None) -> None:

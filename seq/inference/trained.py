@@ -84,10 +84,12 @@ def load_run(run: Path, checkpoint: str | None = None, device: torch.device | No
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if run.suffix == ".pt" and run.is_file():
         return load_trained(run, device)
+    if checkpoint is not None and Path(checkpoint).name != checkpoint:
+        return load_trained(Path(checkpoint), device)
     if checkpoint is not None and checkpoint.isdigit():
         checkpoint = RunDirectory(run).checkpoint_at(int(checkpoint)).name
     elif checkpoint is not None:
-        checkpoint = Path(checkpoint).name if Path(checkpoint).suffix else f"{checkpoint}.pt"
+        checkpoint = checkpoint if Path(checkpoint).suffix else f"{checkpoint}.pt"
     folder = RunDirectory(run).checkpoints
     best = RunDirectory(run).best
     names = [path.name for path in [*checkpoints_in(folder), *([best] if best.exists() else [])]]

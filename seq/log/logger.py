@@ -12,6 +12,9 @@ from seq.run.json_lines import JsonLines
 from seq.run.ledger import Ledger
 from seq.training.metrics import Evaluation
 
+WANDB_MODES = {"online": "online", "run": "online", "shared": "online", "disabled": "disabled"}
+"""What the variable WANDB_MODE may say; anything else, such as its older `dryrun`, is offline."""
+
 
 class Sink(Protocol):
     """Somewhere that the run is reported to."""
@@ -97,8 +100,8 @@ def open_logger(run: Run, start: int, total_steps: int) -> Logger:
     folder, logging = run.directory.path, run.config.logging
     console = ConsoleSink(folder, total_steps)
     sinks: list[Sink] = [MetricsFile(folder, run.ledger), console]
-    mode = logging.wandb or os.environ.get("WANDB_MODE", "offline")
-    if mode not in ("disabled", "dryrun"):
+    mode = logging.wandb or WANDB_MODES.get(os.environ.get("WANDB_MODE", "offline"), "offline")
+    if mode != "disabled":
         from seq.log.wandb import WandbSink  # its import takes a while, and only rank 0 needs it
 
         sinks.append(WandbSink(run, mode, start))

@@ -47,6 +47,7 @@ class WandbSink:
         self._best: dict[str, float] = {}
         for step, row in _history(self.folder / "metrics.jsonl", start).items():
             self._log(step, row)
+            self._bad_steps = max(self._bad_steps, row.get("train/bad_steps", 0))
         self._samples = _earlier_samples(self.folder / "samples.jsonl", start)
 
     def event(self, event: str, step: int, values: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from seq.report.charts import COLOURS, Curve, bar_chart, line_chart, reliability_chart
 from seq.report.record import AXES, RunRecord, differing_values
 from seq.report.uncertainty import standard_errors
+from seq.run.result import without_folders
 from seq.training.metrics import EVALUATION, METRICS, SAMPLES, TRAINING, show
 
 MOST_CLASSES = 25
@@ -114,7 +115,9 @@ def _run(record: RunRecord) -> dict[str, Any]:
     return {
         "record": record,
         "result": result,
-        "config": yaml.safe_dump(record.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        "config": yaml.safe_dump(
+            without_folders(record.config.model_dump(mode="json")), sort_keys=False, allow_unicode=True
+        ),
         "matrix": _matrix(record),
         "errors": standard_errors(result),
         "calibration": Markup(_calibration_chart(result)),

@@ -4,6 +4,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -30,6 +31,8 @@ BINS = 30
 """Bins of a histogram of lengths."""
 PACKAGES = ("torch", "numpy", "datasets", "wandb")
 ROOT = Path(__file__).parent.parent.parent
+ABSOLUTE = re.compile(r"(?<![\w./~:-])/(?:[^\s/,'\"{}\[\]]+/)*([^\s/,'\"{}\[\]]+)/?")
+"""An absolute path, as far as it has no spaces; the group is its last name."""
 
 
 def make_result(
@@ -131,11 +134,14 @@ def describe_environment(process: Launch, device: torch.device) -> dict[str, Any
 def describe_command(words: Sequence[str]) -> str:
     """The command of a run, without folders that are above this one, since they often hold a user's name."""
 
-    def shown(word: str) -> str:
-        key, sign, value = word.rpartition("=")
-        return f"{key}{sign}{Path(value).name if Path(value).is_absolute() else value}"
+    return shlex.join(["python", Path(words[0]).name, *(ABSOLUTE.sub(r"\1", word) for word in words[1:])])
 
-    return shlex.join(["python", Path(words[0]).name, *map(shown, words[1:])])
+
+def without_folders(tree: Any) -> Any:
+    """A config as nested dicts, with the last names of absolute paths alone: what is passed on to others."""
+    if isinstance(tree, dict):
+        return {key: without_folders(value) for key, value in tree.items()}
+    return ABSOLUTE.sub(r"\1", tree) if isinstance(tree, str) and tree.startswith("/") else tree
 
 
 def _device_name(device: torch.device) -> str:
@@ -152,6 +158,8 @@ def cpu_name() -> str:
 
 def _git_commit() -> str | None:
     """The commit of this code, with `-dirty` if files differ from it; None outside a repository."""
+    if not (ROOT / ".git").exists():  # an installed package, perhaps inside another repository
+        return None
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)

@@ -117,3 +117,25 @@ def test_which_checkpoint(names: Path) -> None:
     assert said[0] != run("python", "-m", "seq.predict", names, "Sloan").stdout
     none = run("python", "-m", "seq.predict", names, "--checkpoint", "7", "Sloan")
     assert "no checkpoint step-00000007.pt; it has step-00000008.pt, step-00000012.pt" in none.stderr
+
+
+def test_tables_as_they_are(names: Path, tmp_path: Path) -> None:
+    """Empty lines, columns in another order, another encoding, half an emoji."""
+
+    def answers(content: str | bytes, name: str, *more: str) -> str:
+        file = tmp_path / name
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        done = run("python", "-m", "seq.predict", names, "--file", file, *more)
+        return done.stdout if done.returncode == 0 else done.stderr
+
+    blank = list(csv.reader(answers("text\nAdylov\n\nSloan\n", "a.csv", "--csv").splitlines()))
+    assert [row[0] for row in blank] == ["text", "Adylov", "", "Sloan"]
+    lines = '{"text": "Sloan", "id": 1}\n{"id": 2, "text": "Harb"}\n{"text": "San"}\n'
+    mixed = list(csv.reader(answers(lines, "a.jsonl", "--csv").splitlines()))
+    assert [row[:2] for row in mixed] == [["text", "id"], ["Sloan", "1"], ["Harb", "2"], ["San", ""]]
+    assert "two columns of the same name" in answers("text,x,x\nSloan,1,2\n", "b.csv", "--csv")
+    assert "is not utf-8, the encoding of the training data" in answers(
+        "text\nM\u00fcller\n".encode("latin-1"), "c.csv"
+    )
+    half = answers('{"text": "hi \\ud83d"}\n', "d.jsonl", "--json")
+    assert json.loads(half)["prediction"]

@@ -1,5 +1,6 @@
 """Texts of any length are tagged: each token once, and the same whether alone or with others."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,12 @@ def test_from_training_to_use(tmp_path: Path) -> None:
     assert [label[0] for _, label in model.tag(["1 2 3"])[0]] == ["A", "a", "A"]
     done = run("python", "-m", "seq.tag", tmp_path / "t", "1 2 3")
     assert done.stdout.strip() == model.restore(["1 2 3"])[0]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": ["1", "2"]}\n{"text": "' + "3 " * 5000 + '"}\n')
+    table = run("python", "-m", "seq.tag", tmp_path / "t", "--file", rows, "--json")
+    assert [len(json.loads(line)["prediction"]) for line in table.stdout.splitlines()] == [2, 5000], table.stderr
+    endless = run("python", "-m", "seq.tag", tmp_path / "t", "--json", stdin="3 " * 5000 + "\n")
+    assert len(json.loads(endless.stdout)["prediction"]) == 5000
     done = run("python", "-m", "seq.tag", tmp_path / "t", stdin="1 2 3\n\n4\n")
     assert done.stdout.splitlines() == [model.restore(["1 2 3"])[0], "", model.restore(["4"])[0]]
     assert run("python", "-m", "seq.evaluate", tmp_path / "t").returncode == 0
