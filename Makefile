@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Two files of tests at a time: most wait for processes, which two cores have room for.
-PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile
+PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: train test lint check chaos fuzz slurm-test demo-report venv format
 .DEFAULT_GOAL := train

@@ -18,6 +18,22 @@ settings.register_profile("lockstep", deadline=None)
 settings.load_profile("lockstep")
 
 
+LONG = (
+    "test_same_bits",
+    "test_readme",
+    "test_pretend_gpu",
+    "test_chaos",
+    "test_train_ddp",
+    "test_package",
+    "test_doctor",
+)
+"""Files that take minutes. They come first, so that no process is left with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """The tests describe CPUs, and see no GPU where there is one, but for `pytest -m gpu`."""
     if config.option.markexpr != "gpu":
