@@ -58,12 +58,14 @@ def run(
     env: dict[str, str] | None = None,
     stdin: str | None = None,
     cwd: Path = ROOT,
+    forked: bool | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program, with this interpreter's `bin` first on the path. `python` and `torchrun` are forked from a process that has
-    imported torch, unless they need variables or a folder of their own; the ranks that torchrun starts are new processes."""
+    imported torch, unless they need variables or a folder of their own, or `forked` says otherwise; the ranks that torchrun starts are
+    new processes."""
     words = [str(word) for word in command]
-    if words[0] in ("python", "torchrun") and env is None and cwd == ROOT:
-        return _run_forked(words, timeout, stdin)
+    if words[0] in ("python", "torchrun") and (forked or (forked is None and env is None and cwd == ROOT)):
+        return _run_forked(words, timeout, stdin, cwd)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
         words,
@@ -77,12 +79,12 @@ def run(
     )
 
 
-def _run_forked(words: list[str], timeout: float, stdin: str | None) -> subprocess.CompletedProcess[str]:
+def _run_forked(words: list[str], timeout: float, stdin: str | None, cwd: Path) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as place:
         files = [Path(place) / name for name in ("stdin", "stdout", "stderr")]
         files[0].write_text(stdin or "")
         process = multiprocessing.get_context("forkserver").Process(
-            target=_program, args=(words, dict(os.environ), [str(file) for file in files])
+            target=_program, args=(words, dict(os.environ), [str(file) for file in files], cwd)
         )
         process.start()
         process.join(timeout)
@@ -93,14 +95,14 @@ def _run_forked(words: list[str], timeout: float, stdin: str | None) -> subproce
         return subprocess.CompletedProcess(words, process.exitcode, *texts)
 
 
-def _program(words: list[str], env: dict[str, str], files: list[str]) -> None:
+def _program(words: list[str], env: dict[str, str], files: list[str], cwd: Path) -> None:
     """Become the program."""
     for number, (name, mode) in enumerate(zip(files, (os.O_RDONLY, *[os.O_WRONLY | os.O_CREAT] * 2), strict=True)):
         os.dup2(os.open(name, mode), number)
     sys.stdin = os.fdopen(0)
     os.environ.clear()
     os.environ.update(env)
-    os.chdir(ROOT)
+    os.chdir(cwd)
     sys.path.insert(0, str(ROOT))
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     if words[0] == "torchrun":
