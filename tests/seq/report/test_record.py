@@ -27,7 +27,7 @@ def test_curves_are_over_steps_tokens_and_time(run: Path) -> None:
 
 def test_no_run_is_a_fault_with_advice(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no run .*train one first"):
-        RunRecord.read(tmp_path)
+        RunRecord.read(tmp_path / "none")
 
 
 def test_an_earlier_result_is_a_fault_with_advice(run: Path) -> None:
