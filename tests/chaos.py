@@ -463,7 +463,7 @@ def clock_goes_back(run: Run) -> None:
 
 
 FAULTS: list[Callable[[Run], None]] = [
-    *(worker_killed, terminated, checkpoint_flipped, disk_full, worker_stopped),  # the first four are part of the tests
+    *(worker_killed, terminated, checkpoint_flipped, disk_full, worker_stopped),  # these five are part of the tests
     *(torchrun_killed, all_killed, interrupted_twice, one_worker_warned, killed_inside_a_save, checkpoint_truncated),
     *(worker_killed_twice, killed_while_starting, node_lost, size_changed_often, started_twice, tmpfs_full),
     *(killed_at_a_bad_time, checkpoints_deleted, config_edited, corpus_damaged, wandb_killed, descriptors_run_out),

@@ -1,4 +1,4 @@
-"""Four of the faults of `make chaos`."""
+"""Five of the faults of `make chaos`."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Kind]:
     return folder, prepare(folder, "tagger")
 
 
-@pytest.mark.parametrize("number", range(4), ids=[fault.__name__ for fault in FAULTS[:4]])
+@pytest.mark.parametrize("number", range(5), ids=[fault.__name__ for fault in FAULTS[:5]])
 def test_the_run_ends_as_if_nothing_had_happened(undisturbed: tuple[Path, Kind], number: int) -> None:
     folder, kind = undisturbed
     disturb(number, FAULTS[number], 1, folder, kind)

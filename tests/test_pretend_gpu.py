@@ -125,12 +125,15 @@ def test_a_run_from_begin_to_use(kind: str, tmp_path: Path, capsys: pytest.Captu
     with pretend_gpu():
         train_ddp.main(arguments)
         whole = tmp_path / "whole"
-        resumed = tmp_path / "resumed"
-        shutil.copytree(whole, resumed, ignore=shutil.ignore_patterns("result.json", "model", "step-*[34].pt"))
-        train_ddp.main([*arguments, "run.name=resumed"])
-        assert result(resumed)["params_sha256"] == result(whole)["params_sha256"]
-        norms = [[line["grad_norm"] for line in metrics(folder, "train")] for folder in (whole, resumed)]
-        assert norms[1][4:] == norms[0][2:]
+        for step in (1, 3):
+            resumed = tmp_path / f"from-{step}"
+            shutil.copytree(
+                whole, resumed, ignore=shutil.ignore_patterns("result.json", "model", f"step-*[{step + 1}-4].pt")
+            )
+            train_ddp.main([*arguments, f"run.name={resumed.name}"])
+            assert result(resumed)["params_sha256"] == result(whole)["params_sha256"]
+            norms = [[line["grad_norm"] for line in metrics(folder, "train")] for folder in (whole, resumed)]
+            assert norms[1][4:] == norms[0][step:]
         assert seq.replay.main([str(whole), "--step", "4"]) == 0
         capsys.readouterr()
         seq.evaluate.main([str(whole)])

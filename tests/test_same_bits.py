@@ -13,13 +13,13 @@ from tests.runs import few_rows, invariant, metrics, result, words
 pytestmark = pytest.mark.slow
 
 
-SIZES = (1, 2, 3, 8)
+SIZES = (1, 2, 5, 8)
 CASES = {
     # Bidirectional, dropout of every kind, clipping that bites, rows that V does not divide.
     "names": ("names", "model.num_layers=2", "model.dropout=0.2", "train.max_norm=0.1", "batch.rows=5"),
     "names-bf16": (
         *("names", "train.precision=bf16", "model.dropout=0.2", "model.num_layers=2", "batch.tokens=64"),
-        "batch.shards=12",  # no power of two, and uneven at 8 processes
+        "batch.shards=12",  # no power of two, and uneven at 5 and 8 processes
     ),
     "labels": ("labels", "train.precision=bf16", "batch.rows=5", "logging.every_steps=5"),
     "tagger": ("tagger", "train.precision=bf16", "batch.rows=5", "model.num_layers=2"),
@@ -105,10 +105,10 @@ def test_killed_and_resumed_on_other_world_sizes(tmp_path: Path) -> None:
 
 
 def test_stopped_anywhere_and_resumed_on_another_world_size(tmp_path: Path) -> None:
-    """12 random cases of (step, processes before, processes after), in both orders and of both kinds that no order concerns, with
+    """20 random cases of (step, processes before, processes after), in both orders and of both kinds that no order concerns, with
     checkpoints every 3 steps."""
     random.seed(2)
-    cases = [(random.randint(3, 11), *random.sample([1, 2, 3, 4], 2)) for _ in range(12)]
+    cases = [(random.randint(3, 11), *random.sample([1, 2, 3, 4], 2)) for _ in range(20)]
     settings = ("checkpoint.every_steps=3", "logging.every_steps=5", "model.num_layers=2", "model.dropout=0.2")
     orders = {
         "bucketed": words(tmp_path, "names", *settings, *few_rows(tmp_path), "batch.rows=5"),
