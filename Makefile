@@ -27,7 +27,7 @@ check: lint
 	$(PYTEST) -m "not slow and not slurm"
 
 chaos: venv
-	$(BIN)/python -m tests.chaos --cases 34
+	$(BIN)/python -m tests.chaos
 
 fuzz: venv
 	LOCKSTEP_FUZZ=full $(BIN)/pytest -q tests/test_fuzz.py

@@ -48,6 +48,7 @@ def start(config: Config, directory: RunDirectory, ledger: Ledger) -> bool:
     config = with_earlier_recipe(config, directory.config_file, fresh=directory.fresh)
     directory.check(config)
     if say_if_finished(directory, process.is_main):
+        report_at_end(directory, wanted=process.is_main and config.logging.report)
         return True
     initial = InitialModel.load(config, directory)
     corpus = prepare_corpus(config.data, config.task, like=initial.trained)
@@ -58,8 +59,7 @@ def start(config: Config, directory: RunDirectory, ledger: Ledger) -> bool:
         fix_arithmetic_of(config, run.device)
         with process_group(process, timeout_seconds=config.run.timeout_seconds, position=run.ledger.position):
             finished = train(run, initial, resumed_from)
-        if finished and run.is_main and config.logging.report:
-            report_at_end(directory.path)
+        report_at_end(directory, wanted=finished and run.is_main and config.logging.report)
     return finished
 
 

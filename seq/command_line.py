@@ -14,6 +14,7 @@ from seq.config import Config
 from seq.config.read import SHIPPED, load_config
 from seq.config.section import describe_keys
 from seq.errors import RunError, UserError, warn
+from seq.terminal import printable
 
 
 class _TrainingParser(argparse.ArgumentParser):
@@ -123,13 +124,13 @@ def exit_code(program: Callable[[], int | None]) -> int:
         return program() or 0
     except UserError as error:
         if describe_launch().local_rank == 0:
-            print(f"error: {error}", file=sys.stderr)
+            print(printable(f"error: {error}", sys.stderr), file=sys.stderr)
         return 2
     except (RunError, RuntimeError) as error:
         message = str(error) if isinstance(error, RunError) else explain_lost_connection(error)
         if message is None:
             raise
-        print(f"error: rank {describe_launch().rank}: {message}", file=sys.stderr)
+        print(printable(f"error: rank {describe_launch().rank}: {message}", sys.stderr), file=sys.stderr)
         sys.stdout.flush()
         os._exit(1)  # threads may still wait for ranks that have gone
     except BrokenPipeError:

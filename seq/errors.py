@@ -3,6 +3,8 @@
 import sys
 from contextlib import suppress
 
+from seq.terminal import printable
+
 
 class UserError(Exception):
     """Invalid config, data or command line. Programs print only the message and exit with code 2.
@@ -19,4 +21,4 @@ class RunError(Exception):
 def warn(message: str) -> None:
     """Print one line on stderr. A full disk must not end the run here."""
     with suppress(OSError):
-        print(f"warning: {message}", file=sys.stderr, flush=True)
+        print(printable(f"warning: {message}", sys.stderr), file=sys.stderr, flush=True)

@@ -16,8 +16,9 @@ from seq.config import Config
 from seq.config.read import load_config
 from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
+from seq.files import write_atomically
 from seq.inference.initial import InitialModel
-from seq.run.directory import RunDirectory, write_atomically
+from seq.run.directory import RunDirectory
 from seq.training.recipe import with_earlier_recipe
 
 

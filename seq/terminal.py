@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,13 +13,15 @@ from rich.status import Status
 
 Item = TypeVar("Item")
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""All control characters but the tabulator and the line feed. They begin the sequences that move the cursor, rename the window, ..."""
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""All control characters but the tabulator and the line feed: they begin the sequences that move the cursor, rename the window, ...
+And those that turn the direction of writing, so that a line reads as another one."""
 
 
-def printable(text: str) -> str:
-    """The text, as it may go to stdout: for a terminal, without control characters, since it may come from a stranger."""
-    return CONTROL.sub("\ufffd", text) if sys.stdout.isatty() else text
+def printable(text: str, stream: TextIO | None = None) -> str:
+    """The text, as it may go to `stream` (by default stdout): for a terminal, without control characters, since it may come from a
+    stranger."""
+    return CONTROL.sub("\ufffd", text) if (stream or sys.stdout).isatty() else text
 
 
 def tracked(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:

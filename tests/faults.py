@@ -6,12 +6,8 @@ Each fault replaces functions of the project with `patch.object`, which fails if
 import gc
 import json
 import os
-import pkgutil
-import resource
-import signal
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from io import BytesIO
@@ -29,29 +25,10 @@ from launch.context import describe_launch
 from launch.group import process_group
 from launch.seeding import seed_shard
 from seq.errors import RunError
-from seq.run import checkpoint, saver
+from seq.run import saver
 from seq.run.checkpoint import write_checkpoint
 from seq.training import objective, step
 from seq.training.step import Trainer
-
-
-def die_in_save(argument: str, words: list[str]) -> None:
-    """`verify:2`: kill -9 in the second check of a written file, before its renaming; `fsync:2`: in the second fsync."""
-    where, number = argument.split(":")
-    calls: list[int] = []
-
-    def dying(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            calls.append(0)
-            if len(calls) == int(number):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return original(*arguments)
-
-        return call
-
-    owner, name = (checkpoint, "_verify") if where == "verify" else (os, "fsync")
-    with patch.object(owner, name, dying(getattr(owner, name))):
-        train_ddp.main(words)
 
 
 def die_after_save(argument: str, words: list[str]) -> None:
@@ -63,66 +40,6 @@ def die_after_save(argument: str, words: list[str]) -> None:
             os._exit(9)
 
     with patch.object(saver, "write_checkpoint", write):
-        train_ddp.main(words)
-
-
-def little_space(argument: str, words: list[str]) -> None:
-    """`30:90`: from the save of step 30 to the one of step 90, no file may grow beyond 5 kB."""
-    begin, end = map(int, argument.split(":"))
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    def write(path: Path, content: BytesIO) -> None:
-        full = begin <= int(path.stem[5:]) < end
-        resource.setrlimit(resource.RLIMIT_FSIZE, (5000 if full else resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        write_checkpoint(path, content)
-
-    with patch.object(saver, "write_checkpoint", write):
-        train_ddp.main(words)
-
-
-def die_in(argument: str, words: list[str]) -> None:
-    """`seq.report.write_report`: kill -9 of the process that calls this function."""
-    module, _, name = argument.rpartition(".")
-    with patch.object(pkgutil.resolve_name(module), name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)):
-        train_ddp.main(words)
-
-
-def no_descriptors(argument: str, words: list[str]) -> None:
-    """`30:90`: from the save of step 30 to the one of step 90, the process that saves has no file descriptor left."""
-    begin, end = map(int, argument.split(":"))
-
-    def write(path: Path, content: BytesIO) -> None:
-        taken: list[int] = []
-        if begin <= int(path.stem[5:]) < end:
-            with suppress(OSError):
-                while True:
-                    taken.append(os.dup(2))
-        try:
-            write_checkpoint(path, content)
-        finally:
-            for number in taken:
-                os.close(number)
-
-    resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
-    with patch.object(saver, "write_checkpoint", write):
-        train_ddp.main(words)
-
-
-def slow_disk(argument: str, words: list[str]) -> None:
-    """Each checkpoint takes so many seconds."""
-
-    def write(path: Path, content: BytesIO) -> None:
-        time.sleep(float(argument))
-        write_checkpoint(path, content)
-
-    with patch.object(saver, "write_checkpoint", write):
-        train_ddp.main(words)
-
-
-def clock_back(argument: str, words: list[str]) -> None:
-    """The clock of the machine goes back by an hour, each time so many seconds after the last one."""
-    real, begin = time.time, time.time()
-    with patch.object(time, "time", lambda: real() - 3600 * int((real() - begin) / float(argument))):
         train_ddp.main(words)
 
 
@@ -216,13 +133,7 @@ def error_in_group(argument: str, words: list[str]) -> None:
 
 
 FAULTS = (
-    die_in_save,
     die_after_save,
-    die_in,
-    little_space,
-    no_descriptors,
-    slow_disk,
-    clock_back,
     flip_bit,
     bad_losses,
     many,

@@ -7,14 +7,15 @@ import pytest
 
 from tests.helpers import ROOT
 
-BOTTOM = {"launch", "seq.config", "seq.errors", "seq.terminal"}
+BOTTOM = {"launch", "seq.config", "seq.errors", "seq.files", "seq.terminal"}
 TRAINING = BOTTOM | {"seq.data", "seq.models", "seq.training"}
 EVERYTHING = TRAINING | {"seq.run", "seq.log", "seq.inference", "seq.diagnose", "seq.report", "seq.command_line"}
 MAY_IMPORT = {
     "launch": set[str](),
-    "seq.errors": set[str](),
+    "seq.errors": {"seq.terminal"},
+    "seq.files": {"seq.errors"},
     "seq.terminal": set[str](),
-    "seq.config": {"seq.errors"},
+    "seq.config": {"seq.errors", "seq.files"},
     "seq.command_line": BOTTOM,
     "seq.data": BOTTOM,
     "seq.models": BOTTOM,
@@ -23,7 +24,7 @@ MAY_IMPORT = {
     "seq.log": TRAINING | {"seq.run"},
     "seq.inference": TRAINING | {"seq.run"},
     "seq.diagnose": TRAINING | {"seq.run"},
-    "seq.report": {"seq.config", "seq.errors", "seq.training", "seq.run", "seq.command_line"},
+    "seq.report": {"seq.config", "seq.errors", "seq.files", "seq.training", "seq.run", "seq.command_line"},
     "seq": EVERYTHING,  # the programs
     "benchmarks": EVERYTHING,
     "train_ddp": EVERYTHING,

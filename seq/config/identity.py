@@ -17,6 +17,7 @@ NOT_IDENTITY = (
     "checkpoint.every_steps",
     "checkpoint.keep",
     "checkpoint.background",
+    "checkpoint.copy_to",
     "checkpoint.required",
     "logging.",
 )

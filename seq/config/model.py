@@ -21,7 +21,7 @@ class GRUConfig(Section):
     """Size of a token's embedding."""
     hidden_size: Positive = 128
     """Size of the GRU's state, per direction."""
-    num_layers: Positive = 1
+    num_layers: Annotated[int, Field(gt=0, le=64)] = 1
     """Stacked GRU layers."""
     dropout: Dropout = 0.0
     """Dropout between stacked layers."""

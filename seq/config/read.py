@@ -13,13 +13,25 @@ from pydantic import ValidationError
 from seq.config import Config
 from seq.config.section import describe_keys
 from seq.errors import UserError
+from seq.files import read_text
 
 SHIPPED = Path(__file__).parents[2] / "configs"
 """The configs that come with lockstep."""
 
 
+LARGEST = 1 << 20
+"""Bytes of a config file."""
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 without its traps: `1e-3` is a float, a date stays text, a key given twice is refused."""
+    """YAML 1.1 without its traps: `1e-3` is a float, a date stays text, a key given twice is refused, and so is an alias: ten of
+    them inside each other stand for a million values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
+            raise UserError(f"line {line}: is a YAML alias (`*name`); write out what it stands for")
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -68,7 +80,7 @@ def parse_config(tree: dict[str, Any], where: str) -> Config:
     try:
         text = json.dumps(tree, default=str)
     except (ValueError, TypeError, RecursionError):
-        raise UserError(f"{where}: a YAML alias refers to itself, or a key is not text") from None
+        raise UserError(f"{where}: a key is not text") from None
     try:
         return Config.model_validate_json(text)
     except ValidationError as error:
@@ -79,7 +91,7 @@ def parse_config(tree: dict[str, Any], where: str) -> Config:
 def read_tree(path: Path) -> dict[str, Any]:
     """The YAML file as nested dicts."""
     try:
-        tree = yaml.load(path.read_text("utf-8"), _Loader)
+        tree = yaml.load(read_text(path, LARGEST), _Loader)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such config file{_neighbours(path)}") from None
     except (OSError, UnicodeDecodeError) as error:

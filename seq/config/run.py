@@ -79,6 +79,9 @@ class CheckpointConfig(Section):
     best: str | None = None
     """Keep the weights of the evaluation on the validation split that is best by this figure, such as `loss`, `accuracy` or
     `bits_per_char`; export and test those. None: the last weights."""
+    copy_to: str | None = None
+    """A folder on another disk. `<copy_to>/<run.name>/` keeps the newest checkpoints and `metrics.jsonl` once more; a run whose own
+    directory is gone or damaged goes on from there."""
     required: bool = False
     """End the run if a checkpoint cannot be saved. Otherwise the failure is reported and the run goes on."""
 

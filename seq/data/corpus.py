@@ -10,16 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from filelock import FileLock
 
 from seq.config import DataConfig, Task
-from seq.data.encode import Encoded, encode_splits
+from seq.data.encode import encode_splits
 from seq.data.examples import drop_empty, split_validation
-from seq.data.order import LengthOrder
-from seq.data.outputs import Coded, Outputs
-from seq.data.ragged import Ints, RaggedArray
+from seq.data.outputs import Outputs
+from seq.data.prepared import Marks, digest, mark, open_split, save_files
 from seq.data.sources import identify, load_splits
+from seq.data.split import Split
 from seq.data.targets import TARGETS
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import UserError
@@ -27,46 +26,6 @@ from seq.terminal import busy
 
 FORMAT = 9
 """Raise it when the same source and config would be prepared differently."""
-
-
-NO_OUTPUTS = Outputs()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """The sequences of one split with their targets, prepared for a task."""
-
-    sequences: RaggedArray
-    targets: Coded
-    by_length: LengthOrder
-    num_characters: int
-    """Characters of text in a language model's targets. With the byte tokenizer, fewer than the tokens."""
-    task: Task
-    outputs: Outputs
-
-    @classmethod
-    def of(
-        cls, sequences: RaggedArray, targets: Coded, num_characters: int, task: Task, outputs: Outputs = NO_OUTPUTS
-    ) -> "Split":
-        """Sorts the sequences by length."""
-        by_length = LengthOrder.of(TARGETS[task].time_steps(sequences, targets))
-        return cls(
-            sequences=sequences,
-            targets=targets,
-            by_length=by_length,
-            num_characters=num_characters,
-            task=task,
-            outputs=outputs,
-        )
-
-    def __len__(self) -> int:
-        return len(self.sequences)
-
-    @property
-    def lengths(self) -> Ints:
-        """Time steps of each sequence; of pairs, those of source and target together."""
-        steps = TARGETS[self.task].time_steps(self.sequences, self.targets)
-        return steps if steps.ndim == 1 else np.asarray(steps.sum(1))
 
 
 class Vocabulary(Protocol):
@@ -87,6 +46,8 @@ class Corpus:
     """Messages about what was dropped or cut."""
     fingerprint: str
     """SHA-256 of the prepared files: the data's part of a run's identity."""
+    marks: Marks
+    """Of the files that are mapped, for `check_unchanged`."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -172,43 +133,11 @@ def _write(
             )
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))
     try:
-        _save(temporary, encoded, tokenizer, outputs, notes, task)
+        save_files(temporary, encoded, tokenizer, outputs, notes, task)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _save(
-    folder: Path,
-    encoded: Mapping[str, Encoded],
-    tokenizer: Tokenizer,
-    outputs: Outputs,
-    notes: list[str],
-    task: Task,
-) -> None:
-    characters: dict[str, int] = {}
-    for name, (sequences, targets) in encoded.items():
-        characters[name] = tokenizer.count_characters(np.delete(sequences.values, sequences.offsets[:-1]))
-        sequences.save(folder / name)
-        Split.of(sequences, targets, characters[name], task).by_length.save(folder / name)
-        if isinstance(targets, RaggedArray):
-            targets.save(folder / f"{name}.targets")
-        elif targets is not None:
-            np.save(folder / f"{name}.targets.npy", targets)
-    about: dict[str, Any] = {"task": task, "tokenizer": tokenizer.to_dict(), "outputs": outputs.to_dict()}
-    about |= {"characters": characters, "notes": notes}
-    (folder / "corpus.json").write_text(json.dumps(about | {"fingerprint": _digest(folder, about)}))
-
-
-def _digest(folder: Path, about: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for path in sorted(folder.glob("*.npy")):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _open(folder: Path) -> Corpus | None:
@@ -217,34 +146,18 @@ def _open(folder: Path) -> Corpus | None:
     try:
         about = json.loads((folder / "corpus.json").read_text())
         fingerprint = about.pop("fingerprint")
-        if _digest(folder, about) != fingerprint:
+        marks = mark(folder.glob("*.npy"))
+        if digest(folder, about) != fingerprint:
             return None
         task, outputs = about["task"], Outputs.from_dict(about["outputs"])
-        splits = {name: _open_split(folder / name, count, task, outputs) for name, count in about["characters"].items()}
+        splits = {name: open_split(folder / name, count, task, outputs) for name, count in about["characters"].items()}
         return Corpus(
             tokenizer=Tokenizer(**about["tokenizer"]),
             outputs=outputs,
             splits=splits,
             notes=tuple(about["notes"]),
             fingerprint=fingerprint,
+            marks=marks,
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-
-
-def _open_split(stem: Path, num_characters: int, task: Task, outputs: Outputs) -> Split:
-    return Split(
-        sequences=RaggedArray.open(stem),
-        targets=_open_targets(stem.with_name(f"{stem.name}.targets")),
-        by_length=LengthOrder.open(stem),
-        num_characters=num_characters,
-        task=task,
-        outputs=outputs,
-    )
-
-
-def _open_targets(stem: Path) -> Coded:
-    if Path(f"{stem}.values.npy").exists():
-        return RaggedArray.open(stem)
-    single = Path(f"{stem}.npy")
-    return np.asarray(np.load(single, mmap_mode="r")) if single.exists() else None

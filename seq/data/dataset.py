@@ -10,11 +10,12 @@ from torch.utils.data import Dataset
 
 from launch.device import to_device
 from seq.config import MAX_NGRAM
-from seq.data.corpus import Corpus, Split
+from seq.data.corpus import Corpus
 from seq.data.examples import SEPARATOR
 from seq.data.outputs import Coded
 from seq.data.plan import Shard, ShardSizes
 from seq.data.ragged import Ints, RaggedArray, pad_slices
+from seq.data.split import Split
 from seq.data.targets import TARGETS
 from seq.data.tokenizer import PAD
 

@@ -6,9 +6,9 @@ from itertools import islice
 from torch.utils.data import DataLoader
 
 from seq.config import BatchConfig, TrainConfig
-from seq.data.corpus import Split
 from seq.data.dataset import Batch, SequenceDataset
 from seq.data.sampler import BucketedDistributedSampler, ShardSampler, StreamDistributedSampler
+from seq.data.split import Split
 
 
 class BatchLoader:

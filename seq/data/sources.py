@@ -4,12 +4,13 @@ import codecs
 import glob
 import hashlib
 import importlib.metadata
+import itertools
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from seq.config import DataConfig, Task
 from seq.data import names, pronunciation, punctuation, speeches
@@ -23,6 +24,8 @@ BUILT_IN = {"names": names, "speeches": speeches, "punctuation": punctuation, "p
 """Each is a module with `load`, and PACKAGE, whose release decides the content."""
 FORMATS = ("csv", "text", "json", "parquet")
 SUFFIXES = {".csv": "csv", ".txt": "text", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+LONGEST_LINE = 16 << 20
+"""Characters of a row of a table, of a JSON object, or of a line of CoNLL."""
 SPLITS = ("train", "validation", "test")
 
 
@@ -39,7 +42,7 @@ def load_splits(config: DataConfig, task: Task, *, need_train: bool = True) -> d
         raise UserError(f"data.source={config.source}: no train split; it has {', '.join(splits) or 'nothing'}")
     if lines:
         for path in (path for paths in splits.values() for path in paths):
-            _check_encoding(path, config.encoding)
+            _check_lines(path, config)
         return {split: read_conll(split, paths, _codec(config.encoding)) for split, paths in splits.items()}
     return {name: _examples(name, splits[name], config, task) for name in SPLITS if name in splits}
 
@@ -103,7 +106,7 @@ def _load_with_datasets(config: DataConfig) -> Mapping[str, Any]:
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # faults are reported below, in one line
     files = local_files(config)
     for path in (path for paths in files.values() for path in paths if path.suffix != ".parquet"):
-        _check_encoding(path, config.encoding)
+        _check_lines(path, config)
     arguments = _arguments(config, files)
     try:
         loaded = datasets.load_dataset(**arguments)
@@ -147,17 +150,32 @@ def _codec(encoding: str) -> str:
     return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
-def _check_encoding(path: Path, encoding: str) -> None:
+def _check_lines(path: Path, config: DataConfig) -> None:
+    """UserError for another encoding, and for a row that would fill the memory; a text and a JSON array may be one long line."""
     try:
-        with path.open(encoding=encoding, newline="") as lines:
-            deque(lines, maxlen=0)
+        with path.open(encoding=config.encoding, newline="") as lines:
+            rows = lines.read(1) != "[" and (config.source != "text" or config.tokenizer == "tokens")
+            deque(bounded_lines(lines) if rows else iter(lambda: lines.readline(LONGEST_LINE), ""), maxlen=0)
     except UnicodeError:
         with path.open("rb") as file:
-            place = next((number for number, line in enumerate(file, 1) if not _decodes(line, encoding)), 1)
+            place = next((number for number, line in enumerate(file, 1) if not _decodes(line, config.encoding)), 1)
             file.seek(0)
             utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         likely = "utf-16" if utf16 else "cp1252 (Windows) or latin-1"
-        raise UserError(f"{path}: line {place} is not {encoding}; set data.encoding, such as {likely}") from None
+        raise UserError(f"{path}: line {place} is not {config.encoding}; set data.encoding, such as {likely}") from None
+
+
+def bounded_lines(file: TextIO) -> Iterator[str]:
+    """The lines. UserError for one of more than LONGEST_LINE characters, before it is in memory."""
+    for number in itertools.count(1):
+        line = file.readline(LONGEST_LINE + 1)
+        if len(line) > LONGEST_LINE:
+            raise UserError(
+                f"{file.name}: line {number} has more than {LONGEST_LINE:,} characters; a row is a line: is this the right file?"
+            )
+        if not line:
+            return
+        yield line
 
 
 def _decodes(line: bytes, encoding: str) -> bool:

@@ -17,11 +17,11 @@ class RecordedSteps:
     @classmethod
     def read(cls, folder: Path) -> "RecordedSteps":
         """From `metrics.jsonl` and `digests.jsonl`. Of a step that a resumed run did again, the later line counts."""
-        train = [line for line in read_lines(folder / "metrics.jsonl") if line.get("event") == "train"]
+        train = (line for line in read_lines(folder / "metrics.jsonl") if line.get("event") == "train")
         figures: dict[int, dict[str, float | None]] = {
             line["step"]: {name: line[name] for name in ("step_loss", "grad_norm") if name in line} for line in train
         }
-        digests = [line for line in read_lines(folder / "digests.jsonl") if isinstance(line.get("gradients"), dict)]
+        digests = (line for line in read_lines(folder / "digests.jsonl") if isinstance(line.get("gradients"), dict))
         return cls(figures, {line["step"]: line["gradients"] for line in digests})
 
     @property

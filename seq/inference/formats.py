@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import seq
 from seq.data.tokenizer import BOS, EOS, PAD, RESERVED, UNKNOWN
 from seq.errors import UserError
+from seq.files import write_bytes
 from seq.inference.model_files import FORMAT, save_weights
 from seq.inference.trained import TrainedModel
 from seq.models import Classifier, LanguageModel, Model, Tagger, Transducer
@@ -157,7 +158,7 @@ def _to_torchscript(part: Part, path: Path, about: str) -> None:
     buffer = io.BytesIO()  # torch's own writer ends the process on a full disk
     traced = torch.jit.trace(part.module, tuple(part.inputs.values()), check_trace=False)  # type: ignore[no-untyped-call]
     torch.jit.save(traced, buffer, _extra_files={"lockstep": about})
-    path.write_bytes(buffer.getvalue())
+    write_bytes(path, buffer.getvalue())
 
 
 def _to_onnx(part: Part, path: Path, about: str) -> None:
@@ -183,7 +184,7 @@ def _to_onnx(part: Part, path: Path, about: str) -> None:
     )
     model = onnx.load_from_string(buffer.getvalue())
     onnx.helper.set_model_props(model, {"lockstep": about})
-    path.write_bytes(model.SerializeToString())
+    write_bytes(path, model.SerializeToString())
 
 
 def write_label_states(trained: TrainedModel, path: Path) -> Path:
@@ -191,5 +192,5 @@ def write_label_states(trained: TrainedModel, path: Path) -> Path:
     assert isinstance(trained.model, LanguageModel)
     states = trained.model.label_states(torch.arange(len(trained.labels))).transpose(0, 1).contiguous()
     beside = path.with_suffix(".labels.safetensors")
-    beside.write_bytes(save({"states": states.detach()}))
+    write_bytes(beside, save({"states": states.detach()}))
     return beside

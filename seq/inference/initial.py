@@ -9,10 +9,11 @@ import torch
 
 from seq.config import Config
 from seq.errors import UserError
+from seq.files import explaining
 from seq.inference.model_files import write_model
 from seq.inference.trained import TrainedModel, load_run
 from seq.models import Model
-from seq.run.directory import RunDirectory, explaining
+from seq.run.directory import RunDirectory
 
 MAY_DIFFER = {
     "dropout",

@@ -1,5 +1,7 @@
 """The model card: what the model is, was trained on and can do, and how to run it, as the Hub of models expects it."""
 
+import html
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,10 +134,16 @@ def _hashed(buckets: int) -> str:
     return f"hashed to {buckets:,} rows for each order (h = (1103515245 h + id) mod (2^31 - 1) over the tokens' ids, from the first of a classifier's and from the position's own of other models, then mod the rows)"
 
 
+def _plain(text: str) -> str:
+    """A text of the data, such as a label, as one line of Markdown that shows it and is nothing else: no HTML, link or table."""
+    return re.sub(r"([|\\`\[\]])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
+
+
 def _templates() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["zip"] = lambda first, second: zip(first, second, strict=True)
-    environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
+    environment.filters["plain"] = _plain
+    environment.filters["code"] = lambda text: " ".join(str(text).replace("`", "'").split())
     return environment

@@ -10,6 +10,7 @@ import seq
 from seq.config import Config
 from seq.data.corpus import Vocabulary
 from seq.errors import warn
+from seq.files import refuse_links, write_atomically, write_bytes
 from seq.inference.model_card import model_card
 from seq.models import Model
 from seq.run.checkpoint import params_sha256
@@ -34,8 +35,9 @@ def export_model(run: Path, model: Model, config: Config, vocabulary: Vocabulary
     `run`. `result`: see `seq.run.result.make_result`. OSError if that fails."""
     folder = run / "model"
     folder.mkdir(exist_ok=True)
+    refuse_links(run)
+    write_atomically(folder / "README.md", model_card(config, vocabulary, result))
     write_model(folder, model, config, vocabulary, chosen_step(result))
-    (folder / "README.md").write_text(model_card(config, vocabulary, result), encoding="utf-8")
     return folder
 
 
@@ -50,12 +52,12 @@ def write_model(folder: Path, model: Model, config: Config, vocabulary: Vocabula
         "params_sha256": params_sha256(model),  # safetensors has no checksum of its own
     }
     save_weights(model, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(about, indent=1))
-    (folder / "tokenizer.json").write_text(json.dumps(vocabulary.tokenizer.to_dict(), indent=1))
+    write_atomically(folder / "config.json", json.dumps(about, indent=1))
+    write_atomically(folder / "tokenizer.json", json.dumps(vocabulary.tokenizer.to_dict(), indent=1))
 
 
 def save_weights(model: Model, path: Path) -> None:
     """Write the weights as safetensors, a shared weight once. OSError if that fails."""
     # Copies: on a GPU, cuDNN keeps all weights of a GRU in one block, and safetensors refuses to write slices of a block.
     weights = {name: weight.detach().to("cpu", copy=True).contiguous() for name, weight in model.named_parameters()}
-    path.write_bytes(save(weights))  # the library's `save_file` lets nobody else read the file
+    write_bytes(path, save(weights))  # the library's `save_file` lets nobody else read the file

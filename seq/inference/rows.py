@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from seq.data.examples import SEPARATOR, join_columns
+from seq.data.sources import bounded_lines
 from seq.data.tokenizer import join_tokens
 from seq.errors import UserError, warn
 from seq.inference.trained import TrainedModel
@@ -49,7 +50,11 @@ def add_row_arguments(parser: argparse.ArgumentParser) -> None:
         "--column", action="append", metavar="NAME", help="column of the text in --file (default: as in training)"
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="print CSV: the columns of --file, then the answers'")
+    form.add_argument(
+        "--csv",
+        action="store_true",
+        help="print CSV: the columns of --file, then the answers'; an apostrophe before what a spreadsheet would run",
+    )
     form.add_argument("--json", action="store_true", help="print JSON, an object for each text")
 
 
@@ -143,7 +148,7 @@ def _text(value: Any) -> str:
 
 def _cells(file: TextIO, delimiter: str) -> Iterator[dict[str, Any]]:
     """The rows of a CSV file. An empty line is a row of empty cells, so that answers stand beside their rows."""
-    table = csv.reader(file, delimiter=delimiter)
+    table = csv.reader(bounded_lines(file), delimiter=delimiter)
     header = next(table, [])
     if len(set(header)) < len(header):
         raise UserError(f"{file.name}: two columns of the same name; rename one")
@@ -154,8 +159,8 @@ def _cells(file: TextIO, delimiter: str) -> Iterator[dict[str, Any]]:
 
 
 def _objects(file: TextIO) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(file, 1):
-        with suppress(ValueError):
+    for number, line in enumerate(bounded_lines(file), 1):
+        with suppress(ValueError, RecursionError):
             cells = json.loads(line)
             if isinstance(cells, dict):
                 yield cells
@@ -181,6 +186,19 @@ def read_lines(file: TextIO, max_length: int) -> Iterator[str]:
         yield line.rstrip("\r\n")
 
 
+def harmless(cell: Any) -> Any:
+    """For CSV: a spreadsheet would run a text that begins as a formula, and labels and texts may come from strangers. An apostrophe
+    before it keeps it a text. Numbers stay."""
+    if isinstance(cell, str):
+        cell = printable(cell)
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        try:
+            float(cell)
+        except ValueError:
+            return f"'{cell}"
+    return cell
+
+
 def _writer(options: argparse.Namespace, fields: Sequence[str], separator: str) -> Callable[[Row, Answer | None], None]:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     table, columns = csv.writer(sys.stdout, lineterminator="\n"), list[str]()
@@ -188,17 +206,17 @@ def _writer(options: argparse.Namespace, fields: Sequence[str], separator: str) 
     def write_csv(row: Row, answer: Answer | None) -> None:
         if row.number == 1:
             columns.extend(row.cells)
-            table.writerow([*columns, *fields])
+            table.writerow([harmless(name) for name in (*columns, *fields)])
         if new := set(row.cells) - set(columns):
             raise UserError(f"row {row.number}: {new.pop()!r} is no column of the first row; use --json")
         values = answer.values if answer else [""] * len(fields)
         joined = (separator.join(map(str, value)) if isinstance(value, list) else value for value in values)
-        table.writerow([*(row.cells.get(name, "") for name in columns), *joined])
+        table.writerow([harmless(cell) for cell in (*(row.cells.get(name, "") for name in columns), *joined)])
         sys.stdout.flush()
 
     def write_json(row: Row, answer: Answer | None) -> None:
         values = answer.values if answer else [None] * len(fields)
-        print(json.dumps(row.cells | dict(zip(fields, values, strict=True)), ensure_ascii=False), flush=True)
+        print(printable(json.dumps(row.cells | dict(zip(fields, values, strict=True)), ensure_ascii=False)), flush=True)
 
     def write_text(row: Row, answer: Answer | None) -> None:
         print(printable(answer.shown if answer else row.text.replace(SEPARATOR, "\t")), flush=True)

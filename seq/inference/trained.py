@@ -16,6 +16,7 @@ from seq.data.outputs import Outputs
 from seq.data.ragged import RaggedArray
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import UserError, warn
+from seq.files import read_text
 from seq.models import Model, build_model
 from seq.models.classifier import MEANS, Classifier, Ensemble
 from seq.run.checkpoint import DamagedError, checkpoints_in, complaining_about, load_checkpoint, params_sha256
@@ -140,9 +141,7 @@ def load_trained(path: Path, device: torch.device) -> TrainedModel:
 def load_exported(folder: Path, device: torch.device) -> TrainedModel:
     """The model of a folder that `export_model` wrote."""
     try:
-        about, tokenizer = (
-            json.loads((folder / name).read_text("utf-8")) for name in ("config.json", "tokenizer.json")
-        )
+        about, tokenizer = (json.loads(read_text(folder / name)) for name in ("config.json", "tokenizer.json"))
         weights = load_file(folder / "model.safetensors")
     except Exception as error:  # safetensors and json raise their own errors
         raise DamagedError(f"{folder}: damaged or no exported model ({' '.join(str(error).split())[:120]})") from None
@@ -161,6 +160,9 @@ def _build(
 ) -> TrainedModel:
     config, known = parse_config(about["config"], where=str(path)), Tokenizer(**tokenizer)
     outputs = Outputs.from_dict(about["outputs"])
+    with torch.device("meta"):  # sizes without memory: a stranger's config may claim any
+        claimed = build_model(config, vocab_size=known.vocab_size, num_outputs=outputs.size)
+    claimed.load_state_dict(weights)
     model = build_model(config, vocab_size=known.vocab_size, num_outputs=outputs.size)
     model.load_state_dict(weights)
     return TrainedModel(model.to(device).eval(), config, known, outputs, step)

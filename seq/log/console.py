@@ -2,6 +2,7 @@
 
 import atexit
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -87,19 +88,21 @@ def print_evaluation(title: str, result: Evaluation, labels: tuple[str, ...]) ->
 
 def print_result(folder: Path, result: dict[str, Any], *, already: bool = False) -> None:
     """Where the run is, its figures, and how to continue it if a signal stopped it."""
+    print(printable("\n".join(_lines_of_result(folder, result, already))))
+
+
+def _lines_of_result(folder: Path, result: dict[str, Any], already: bool) -> Iterator[str]:
     figures = f"{result['split']} {_figures(result['eval'])}" if result["eval"] else "not yet evaluated"
-    print(f"{folder}: {'already ' * already}{result['status']} at step {result['step']}: {figures}")
+    yield f"{folder}: {'already ' * already}{result['status']} at step {result['step']}: {figures}"
     if result.get("best"):
-        print(
-            "weights of step {step}, the best by {figure} on the validation split ({value:.4f})".format(
-                **result["best"]
-            )
+        yield "weights of step {step}, the best by {figure} on the validation split ({value:.4f})".format(
+            **result["best"]
         )
     if result["status"] == "preempted":
         words = [word for word in sys.argv if word != "--fresh"]
-        print(f"stopped by {result['stopped_by']}; go on: {restart_command(describe_launch(), words)}")
-    print(f"goodput {result.get('goodput', 0):.0%}: {_figures(result.get('ledger', {}))} (seconds)")
-    print(f"params_sha256 {result['params_sha256']}")
+        yield f"stopped by {result['stopped_by']}; go on: {restart_command(describe_launch(), words)}"
+    yield f"goodput {result.get('goodput', 0):.0%}: {_figures(result.get('ledger', {}))} (seconds)"
+    yield f"params_sha256 {result['params_sha256']}"
 
 
 def _class_table(

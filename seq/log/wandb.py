@@ -20,6 +20,8 @@ CURVES = ("train", "judge")
 """Events whose figures are curves over the steps."""
 COLUMNS = ("step", "label", "prompt", "text", "truth")
 """Columns of the table of samples; `label` and `truth` are empty where a task has none."""
+MOST_SAMPLES = 200
+"""Rows of that table, the newest: each evaluation sends it again, and a long run has thousands."""
 
 
 class WandbSink:
@@ -89,7 +91,7 @@ class WandbSink:
         self._log(step, logged)
 
     def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
-        self._samples += [_row({"step": step} | sample) for sample in samples]
+        self._samples = [*self._samples, *(_row({"step": step} | sample) for sample in samples)][-MOST_SAMPLES:]
         table = wandb.Table(columns=list(COLUMNS), data=self._samples)
         pictures = [attention_picture(sample) for sample in samples if "attention" in sample]
         self._log(step, {"samples": table} | ({"attention": pictures} if pictures else {}))
@@ -161,9 +163,8 @@ def _history(path: Path, start: int) -> dict[int, dict[str, Any]]:
 
 def _earlier_samples(path: Path, start: int) -> list[list[Any]]:
     """Samples of earlier starts, because W&B shows only the newest table."""
-    lines = [line for line in read_lines(path) if line["step"] <= start]
-    rows = {tuple(_row(line)): None for line in lines}
-    return [list(row) for row in sorted(rows, key=lambda row: row[0])]
+    rows = {tuple(_row(line)): None for line in read_lines(path) if line["step"] <= start}
+    return [list(row) for row in sorted(rows, key=lambda row: row[0])[-MOST_SAMPLES:]]
 
 
 def _row(sample: dict[str, Any]) -> list[Any]:

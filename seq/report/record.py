@@ -1,5 +1,6 @@
 """Everything that the report reads from a run directory."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -50,18 +51,19 @@ class RunRecord:
         """UserError if there is no run. Of two lines about a step (a resumed run repeats some) the later counts."""
         directory = RunDirectory(path)
         directory.require()
-        lines, written = read_lines(path / "metrics.jsonl"), read_lines(path / "samples.jsonl")
+        lines = _later(read_lines(path / "metrics.jsonl"))
         # A step that is done again writes the same texts again.
-        samples = {tuple(str(line.get(key)) for key in SAMPLE): line for line in written if "text" in line}
+        written = (line for line in read_lines(path / "samples.jsonl") if "text" in line)
+        samples = {tuple(str(line.get(key)) for key in SAMPLE): line for line in written}
         return cls(
             name=path.resolve().name,
             has_card=(path / "model" / "README.md").is_file(),
             wandb=_address(path / "wandb-url"),
             config=load_config(directory.config_file),
             result=_complete(directory.result_file, directory.read_result()),
-            train=_later(lines, "train"),
-            evaluations=_later(lines, "eval"),
-            sample_scores=_later(lines, "judge"),
+            train=lines["train"],
+            evaluations=lines["eval"],
+            sample_scores=lines["judge"],
             samples=sorted(samples.values(), key=lambda line: -line["step"]),
             bad_steps=sorted(file.name for file in directory.bad_steps.glob("*.json")),
         )
@@ -125,9 +127,13 @@ def _complete(path: Path, result: Any) -> dict[str, Any]:
     return result or {}
 
 
-def _later(lines: list[JsonLine], event: str) -> list[JsonLine]:
-    newest = {(line["step"], str(line.get("split"))): line for line in lines if line.get("event") == event}
-    return sorted(newest.values(), key=lambda line: line["step"])
+def _later(lines: Iterable[JsonLine]) -> dict[str, list[JsonLine]]:
+    """By event, one line for a step and split: the later one."""
+    newest: dict[str, dict[tuple[int, str], JsonLine]] = {event: {} for event in ("train", "eval", "judge")}
+    for line in lines:
+        if (of_event := newest.get(str(line.get("event")))) is not None:
+            of_event[line["step"], str(line.get("split"))] = line
+    return {event: sorted(found.values(), key=lambda line: line["step"]) for event, found in newest.items()}
 
 
 def differing_values(records: list[RunRecord]) -> dict[str, list[Any]]:

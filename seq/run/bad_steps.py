@@ -11,7 +11,8 @@ from launch.collectives import sum_over_ranks
 from seq.data.dataset import decode_rows
 from seq.data.loader import BatchLoader
 from seq.errors import RunError
-from seq.run.directory import Run, explaining, write_atomically
+from seq.files import explaining, write_atomically
+from seq.run.directory import Run
 from seq.training.state import TrainState
 from seq.training.step import StepResult
 

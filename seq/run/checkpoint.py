@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,9 @@ from seq.config import Config
 from seq.config.identity import differing_keys, identity
 from seq.config.read import parse_config
 from seq.data.corpus import Corpus
+from seq.data.prepared import check_unchanged
 from seq.errors import UserError
+from seq.files import replacing, sync
 from seq.training.state import Progress
 
 FORMAT = 8
@@ -41,22 +42,13 @@ def write_checkpoint(path: Path, content: io.BytesIO) -> None:
     """Write to a temporary file, flush it to the disk, read it back, rename it, flush the directory. OSError if the disk is
     full, read-only or damaged; `path` is then unchanged."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".part-{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
+        sync(temporary)
         try:
             _verify(temporary)
         except zipfile.BadZipFile as error:
             raise OSError(f"the bytes read back differ from those written ({error})") from None
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -77,7 +69,7 @@ def complaining_about(path: Path) -> Iterator[None]:
     """DamagedError instead of the many errors that a foreign checkpoint causes."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
         raise DamagedError(f"{path}: not a checkpoint of this version of lockstep ({str(error)[:100]})") from None
 
 
@@ -88,6 +80,12 @@ def _verify(path: Path) -> None:
         if file.read(4) != b"PK\x03\x04":
             raise zipfile.BadZipFile("it does not begin as a checkpoint")
     with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+        if packed or sum(member.file_size for member in members) > path.stat().st_size:
+            raise zipfile.BadZipFile(
+                "it is compressed, which torch.save never does"
+            )  # a megabyte may unpack to gigabytes
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
@@ -113,7 +111,9 @@ def params_sha256(model: nn.Module) -> str:
 
 
 def describe_run(config: Config, corpus: Corpus) -> dict[str, Any]:
-    """The part of a checkpoint that says what its weights mean."""
+    """The part of a checkpoint that says what its weights mean. RunError if somebody has written to the data that they were
+    trained on."""
+    check_unchanged(corpus.marks)
     return {
         "config": config.model_dump(mode="json"),
         "tokenizer": corpus.tokenizer.to_dict(),

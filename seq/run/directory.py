@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,13 +18,16 @@ from seq.config import Config
 from seq.config.identity import differing_keys, flatten
 from seq.config.read import dump_config, load_config
 from seq.data.corpus import Corpus
-from seq.errors import RunError, UserError, warn
+from seq.errors import UserError, warn
+from seq.files import append_what_is_new, explaining, read_text, refuse_links, sync, write_atomically
 from seq.run.checkpoint import Checkpoint, checkpoints_in, load_for_resume
 from seq.run.json_lines import read_lines
 from seq.run.ledger import Ledger
 
 MOST_NAMES = 12
 """Runs to name in a message."""
+RECORDS = ("metrics.jsonl", "samples.jsonl", "digests.jsonl")
+"""Files to which a run only adds lines."""
 LOCK_SECONDS = 5
 """A run that was just killed may hold the lock this long."""
 
@@ -48,8 +52,8 @@ class Run:
 class RunDirectory:
     """`<run.output_dir>/<run.name>/`. Every rank may read it; only rank 0 writes."""
 
-    def __init__(self, path: Path, *, fresh: bool = False) -> None:
-        self.path, self.fresh = path, fresh
+    def __init__(self, path: Path, *, fresh: bool = False, copies: Path | None = None) -> None:
+        self.path, self.fresh, self.copies = path, fresh, copies
         self.config_file = path / "config.yaml"
         self.result_file = path / "result.json"
         self.best = path / "checkpoints" / "best.pt"
@@ -58,7 +62,8 @@ class RunDirectory:
     @classmethod
     def of(cls, config: Config, *, fresh: bool = False) -> "RunDirectory":
         """`fresh`: ignore what is in it, and set it aside when the run begins."""
-        return cls(Path(config.run.output_dir).expanduser() / config.run.name, fresh=fresh)
+        copies = Path(config.checkpoint.copy_to).expanduser() / config.run.name if config.checkpoint.copy_to else None
+        return cls(Path(config.run.output_dir).expanduser() / config.run.name, fresh=fresh, copies=copies)
 
     def require(self) -> None:
         """UserError, with the nearest run or those that there are, unless it holds a run."""
@@ -70,7 +75,10 @@ class RunDirectory:
         existing = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK):
             raise UserError(f"{self.path}: {existing} cannot be written; choose another run.output_dir")
-        if self.fresh or not self.path.exists() or not any(_counts(entry) for entry in self.path.iterdir()):
+        if self.fresh:
+            return
+        refuse_links(self.path)
+        if not self.path.exists() or not any(_counts(entry) for entry in self.path.iterdir()):
             return
         if not self.config_file.is_file():
             raise UserError(f"{self.path}: holds files, but no run (no config.yaml); choose another run.name")
@@ -110,11 +118,13 @@ class RunDirectory:
     def begin(self, config: Config, resumed_from: Path | None) -> None:
         """Make the directory and write the resolved config; a `fresh` run first renames an older one."""
         self._set_aside_damaged(resumed_from)
-        if self.fresh and self.path.exists():
-            numbers = (self.path.with_name(f"{self.path.name}.old-{number}") for number in range(1, 10**6))
-            self.path.rename(next(path for path in numbers if not path.exists()))
+        for folder in (self.path, self.copies):
+            if self.fresh and folder is not None and folder.exists():
+                folder.rename(_unused(folder))
         with explaining(self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+            sync(self.path.parent)
+            self._bring_back()
             write_atomically(self.config_file, dump_config(config))
             self.result_file.unlink(missing_ok=True)  # of a start that was preempted
 
@@ -123,18 +133,19 @@ class RunDirectory:
         run. UserError as `load_for_resume`."""
         paths = self.to_resume_from()
         if before is not None:
-            paths = [path for path in paths if path < self.checkpoint_at(before)]
+            paths = [path for path in paths if path.name < self.checkpoint_at(before).name]
         return load_for_resume(paths, config, corpus)
 
     def to_resume_from(self) -> list[Path]:
-        """Checkpoints, the newest first; none for a fresh run."""
-        return [] if self.fresh else checkpoints_in(self.checkpoints)[::-1]
+        """Checkpoints, the newest first, and of two of one step the run's own; none for a fresh run."""
+        copied = checkpoints_in(self.copies) if self.copies else []
+        found = [] if self.fresh else [*copied, *checkpoints_in(self.checkpoints)]
+        return sorted(found, key=lambda path: path.name)[::-1]
 
     def wall_seconds(self) -> float:
         """How long earlier starts lasted, as far as `metrics.jsonl` says."""
-        lines = [] if self.fresh else read_lines(self.path / "metrics.jsonl")
-        seen = [line.get("wall_seconds") for line in lines]
-        return max((seconds for seconds in seen if isinstance(seconds, float)), default=0.0)
+        seen = (line.get("wall_seconds") for line in read_lines(self.path / "metrics.jsonl"))
+        return 0.0 if self.fresh else max((seconds for seconds in seen if isinstance(seconds, float)), default=0.0)
 
     def checkpoint_at(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:08d}.pt"
@@ -144,9 +155,9 @@ class RunDirectory:
         if self.fresh or not self.result_file.exists():
             return None
         try:
-            result: dict[str, Any] = json.loads(self.result_file.read_text("utf-8"))
+            result: dict[str, Any] = json.loads(read_text(self.result_file))
             result["status"], result["eval"], result["step"]
-        except (ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise UserError(f"{self.result_file}: damaged; delete it, and the next start writes it again") from None
         return result
 
@@ -154,10 +165,36 @@ class RunDirectory:
         with explaining(self.result_file):
             write_atomically(self.result_file, json.dumps(result, indent=1))
 
+    def copy_of(self, checkpoint: Path) -> Path | None:
+        """Where `checkpoint.copy_to` wants this checkpoint too."""
+        return self.copies / checkpoint.name if self.copies else None
+
+    def sync_records(self) -> None:
+        """Wait until the disk has all lines that were written."""
+        for path in (self.path / name for name in RECORDS):
+            if path.exists():
+                sync(path)
+                sync(path.parent)
+
+    def copy_records(self) -> None:
+        """Bring the copies of what the run has written up to date."""
+        for name in RECORDS:
+            if self.copies and (self.path / name).exists():
+                append_what_is_new(self.path / name, self.copies / name)
+
+    def _bring_back(self) -> None:
+        """What the copies have and the directory has lost."""
+        wanted = [*(self.path / name for name in RECORDS), self.best]
+        for path in wanted:
+            if self.copies and not path.exists() and (self.copies / path.name).exists():
+                shutil.copyfile(self.copies / path.name, path)
+
     def _set_aside_damaged(self, resumed_from: Path | None) -> None:
-        """Rename the checkpoints that are newer than the one that could be read. They keep their bytes."""
+        """Rename the checkpoints that come before the one that could be read. They keep their bytes."""
         for path in self.to_resume_from():
-            if resumed_from is not None and path > resumed_from:
+            if path == resumed_from:
+                break
+            if resumed_from is not None:
                 path.rename(path.with_name(f"{path.name}.damaged"))
                 warn(f"{path} is damaged, and set aside; going on from {resumed_from.name}")
 
@@ -172,26 +209,12 @@ def runs_beside(path: Path) -> str:
     return f"; did you mean {found}?" if len(near) == 1 else f"; there are {found}{', ...' * (len(near) > MOST_NAMES)}"
 
 
+def _unused(folder: Path) -> Path:
+    """A name for a folder that is set aside."""
+    names = (folder.with_name(f"{folder.name}.old-{number}") for number in range(1, 10**6))
+    return next(path for path in names if not path.exists())
+
+
 def _counts(entry: Path) -> bool:
     """False for what a killed start left half-written, and for a batch script and its log, which exist before the run."""
     return ".part-" not in entry.name and not entry.name.startswith(("job.", "job-"))
-
-
-@contextmanager
-def explaining(path: Path) -> Iterator[None]:
-    """RunError instead of OSError."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise RunError(f"{path}: {reason}; fix this, and start the same command again to go on") from None
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Whatever happens meanwhile, the file has the old text or the whole new text."""
-    temporary = path.with_name(f"{path.name}.part-{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

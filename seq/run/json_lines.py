@@ -3,10 +3,16 @@
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from seq.errors import warn
+
+LONGEST_LINE = 16 << 20
+"""Bytes; no line that a run writes is longer."""
+MOST_STEPS = 2**53
+"""A larger number is no step: figures are drawn with floats."""
 
 
 class JsonLines:
@@ -39,16 +45,20 @@ class JsonLines:
             self._warned = True
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All complete lines that are an object with a `step`. Empty if there is no such file."""
-    lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
-    parsed = (_parse(line) for line in lines)
-    return [line for line in parsed if isinstance(line, dict) and isinstance(line.get("step"), int)]
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """All complete lines that are an object with a `step`, one by one: a long run has a million. None if there is no such file."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        while line := file.readline(LONGEST_LINE):
+            parsed = _parse(line)
+            if isinstance(parsed, dict) and type(step := parsed.get("step")) is int and 0 <= step < MOST_STEPS:
+                yield parsed
 
 
-def _parse(line: str) -> Any:
+def _parse(line: bytes) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line.decode("utf-8", errors="replace"))
     except (ValueError, RecursionError):
         return None
 

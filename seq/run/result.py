@@ -19,7 +19,7 @@ import seq
 from launch.context import Launch
 from seq.config import Config
 from seq.config.read import load_config, override_config
-from seq.data.corpus import Split
+from seq.data.split import Split
 from seq.run.checkpoint import params_sha256
 from seq.run.directory import Run, RunDirectory
 from seq.training.figures import calibration

@@ -1,8 +1,9 @@
 """Saving checkpoints: in the background, only the newest few, and without ending the run if a save fails."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,27 @@ class CheckpointSaver:
         selection.use(best["model"])
 
     def _write(self, path: Path, content: io.BytesIO) -> Path:
+        """What the run has written down until now is on the disk before a checkpoint says that this was done. The copy is
+        written even if `path` cannot be."""
+        try:
+            self._directory.sync_records()
+            self._keep(path, content)
+        finally:
+            if copy := self._directory.copy_of(path):
+                with _naming(copy.parent):
+                    self._keep(copy, content)
+                    self._directory.copy_records()
+        return path
+
+    def _keep(self, path: Path, content: io.BytesIO) -> None:
         write_checkpoint(path, content)
         delete_old(path.parent, self._config.keep)
-        return path
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Say in an error that it is about the copies."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"no copy in {folder}: {error.strerror or error}") from None

@@ -7,9 +7,9 @@ import torch
 
 from launch.collectives import sum_over_ranks
 from seq.config import Config
-from seq.data.corpus import Split
 from seq.data.dataset import Batch
 from seq.data.loader import BatchLoader
+from seq.data.split import Split
 from seq.models import Model
 from seq.terminal import tracked
 from seq.training.metrics import Evaluation

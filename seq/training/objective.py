@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seq.config import Config, Task
-from seq.data.corpus import Split
 from seq.data.dataset import Batch
 from seq.data.outputs import IGNORE_INDEX
 from seq.data.ragged import Ints
+from seq.data.split import Split
 from seq.training.precision import Precision, autocast
 
 LossSum = Callable[[Tensor, Tensor], Tensor]

@@ -9,9 +9,9 @@ from rapidfuzz.distance import Levenshtein
 from torch import Tensor
 
 from seq.config import Config
-from seq.data.corpus import Split
 from seq.data.dataset import Batch
 from seq.data.ragged import Ints, RaggedArray
+from seq.data.split import Split
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.models import Model, Transducer
 from seq.models.search import search

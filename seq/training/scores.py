@@ -15,9 +15,9 @@ from torch import Tensor
 
 from launch.device import to_device
 from seq.config import MAX_NGRAM, Config, Task
-from seq.data.corpus import Split
 from seq.data.dataset import Batch
 from seq.data.outputs import IGNORE_INDEX
+from seq.data.split import Split
 from seq.models import Model
 from seq.training.figures import (
     Tally,

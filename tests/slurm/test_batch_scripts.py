@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import Kind, Run, check, prepare
+from tests.chaos.check import check, prepare
+from tests.chaos.run import Kind, Run
 from tests.slurm.cluster import Cluster, why_not
 
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
@@ -21,7 +22,7 @@ TWO_BY_TWO = ("--nodes=2", "--gpus-per-node=2")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Kind]:
     """The run that nobody disturbs, without SLURM."""
     folder = tmp_path_factory.mktemp("runs")
-    return folder, prepare(folder, "names")
+    return folder, prepare(folder, "names", "train.steps=180")
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +35,11 @@ def cluster() -> Iterator[Cluster]:
 def run(reference: tuple[Path, Kind], request: pytest.FixtureRequest) -> Run:
     home = reference[0] / request.node.name
     home.mkdir()
-    return Run("run", home, random.Random(1), reference[1].words)
+    return Run("run", home, random.Random(1), reference[1])
 
 
 def words(run: Run, *more: str) -> list[str]:
-    return [*run.words, f"run.output_dir={run.folder}", f"run.name={run.name}", *more]
+    return [*run.kind.words, f"run.output_dir={run.folder}", f"run.name={run.name}", *more]
 
 
 def submit(cluster: Cluster, run: Run, *options: str, script: str = "train") -> int:
@@ -63,7 +64,7 @@ def finished(cluster: Cluster, run: Run, job: int, reference: tuple[Path, Kind])
         restarts = cluster.wait(job, "COMPLETED")
     except AssertionError as error:
         raise AssertionError(f"{error}\n{log(run)}") from None
-    check(run, reference[1].reference)
+    check(run)
     assert len(list((run.directory / "wandb").glob("offline-run-*"))) == 1
     return restarts
 

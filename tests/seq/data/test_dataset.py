@@ -1,11 +1,11 @@
 import numpy as np
 import torch
 
-from seq.data.corpus import Split
 from seq.data.dataset import SequenceDataset
 from seq.data.outputs import IGNORE_INDEX
 from seq.data.plan import Shard, ShardSizes
 from seq.data.ragged import RaggedArray
+from seq.data.split import Split
 
 SEQUENCES = RaggedArray(np.array([1, 5, 6, 7, 1, 8], np.uint8), np.array([0, 4, 6]))
 PIECES = ShardSizes(np.array([1, 1]), *[np.array([3, 1])] * 3)

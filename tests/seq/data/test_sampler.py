@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq.config import BatchConfig
-from seq.data.corpus import Split
 from seq.data.dataset import SequenceDataset
 from seq.data.plan import Shard
 from seq.data.ragged import RaggedArray
 from seq.data.sampler import BucketedDistributedSampler
+from seq.data.split import Split
 
 Lengths = st.lists(st.integers(1, 40), min_size=1, max_size=300)
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq.config import BatchConfig
-from seq.data.corpus import Split
 from seq.data.dataset import Batch, SequenceDataset
 from seq.data.ragged import RaggedArray
 from seq.data.sampler import StreamDistributedSampler
+from seq.data.split import Split
 
 Lengths = st.lists(st.integers(1, 30), min_size=1, max_size=8)
 

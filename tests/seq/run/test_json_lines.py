@@ -32,4 +32,4 @@ def test_a_torn_line_is_ended_and_left_out(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n{"step": 2, "lo')
     JsonLines(path).write({"step": 2, "loss": float("nan")})
-    assert read_lines(path) == [{"step": 1}, {"step": 2, "loss": None}]
+    assert list(read_lines(path)) == [{"step": 1}, {"step": 2, "loss": None}]

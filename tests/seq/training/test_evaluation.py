@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from seq.config.read import override_config
-from seq.data.corpus import Split
 from seq.data.outputs import Outputs
 from seq.data.ragged import RaggedArray
+from seq.data.split import Split
 from seq.models import build_model
 from seq.training import evaluation, scores
 from seq.training.objective import cross_entropy

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq.data.corpus import Split
 from seq.data.cut import frame
 from seq.data.outputs import Outputs
+from seq.data.split import Split
 from seq.data.tokenizer import Tokenizer
 from seq.training.pairs import References, tokens_of
 

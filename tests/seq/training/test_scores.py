@@ -12,13 +12,13 @@ from torchmetrics.functional.regression import mean_absolute_error, mean_squared
 
 from seq.config import Config
 from seq.config.read import parse_config
-from seq.data.corpus import Split
 from seq.data.dataset import SequenceDataset
 from seq.data.examples import make_examples
 from seq.data.outputs import Outputs
 from seq.data.plan import Shard, ShardSizes
 from seq.data.ragged import RaggedArray
 from seq.data.row_targets import Number
+from seq.data.split import Split
 from seq.models import Model, build_model
 from seq.training.evaluation import evaluate
 from seq.training.metrics import Evaluation

@@ -14,10 +14,10 @@ from launch.allreduce import PlainReduction
 from launch.lockstep import OrderedReduction
 from seq.config import Config
 from seq.config.read import parse_config
-from seq.data.corpus import Split
 from seq.data.dataset import SequenceDataset
 from seq.data.ragged import RaggedArray
 from seq.data.sampler import BucketedDistributedSampler
+from seq.data.split import Split
 from seq.models import build_model
 from seq.training.objective import cross_entropy
 from tests.helpers import run_ranks

@@ -1,0 +1,50 @@
+"""One split of a corpus: its sequences with their targets, sorted by length."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from seq.config import Task
+from seq.data.order import LengthOrder
+from seq.data.outputs import Coded, Outputs
+from seq.data.ragged import Ints, RaggedArray
+from seq.data.targets import TARGETS
+
+NO_OUTPUTS = Outputs()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The sequences of one split with their targets, prepared for a task."""
+
+    sequences: RaggedArray
+    targets: Coded
+    by_length: LengthOrder
+    num_characters: int
+    """Characters of text in a language model's targets. With the byte tokenizer, fewer than the tokens."""
+    task: Task
+    outputs: Outputs
+
+    @classmethod
+    def of(
+        cls, sequences: RaggedArray, targets: Coded, num_characters: int, task: Task, outputs: Outputs = NO_OUTPUTS
+    ) -> "Split":
+        """Sorts the sequences by length."""
+        by_length = LengthOrder.of(TARGETS[task].time_steps(sequences, targets))
+        return cls(
+            sequences=sequences,
+            targets=targets,
+            by_length=by_length,
+            num_characters=num_characters,
+            task=task,
+            outputs=outputs,
+        )
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    @property
+    def lengths(self) -> Ints:
+        """Time steps of each sequence; of pairs, those of source and target together."""
+        steps = TARGETS[self.task].time_steps(self.sequences, self.targets)
+        return steps if steps.ndim == 1 else np.asarray(steps.sum(1))

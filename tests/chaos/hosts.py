@@ -1,0 +1,191 @@
+"""Two hosts, the network between them, and another user."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from tests.chaos.run import LIMIT, Run, workers
+
+NOBODY = 65534
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where a torchrun runs: by itself a process of this machine, or in a network namespace of its own."""
+
+    address: str = "127.0.0.1"
+    namespace: str | None = None
+
+    @property
+    def before(self) -> list[str]:
+        return ["ip", "netns", "exec", self.namespace] if self.namespace else []
+
+    def link(self, state: str) -> None:
+        """Take the cable out (`down`), or put it in again (`up`)."""
+        subprocess.run([*self.before, "ip", "link", "set", "cable", state], check=True)
+
+
+HERE = Host()
+
+
+def _two_hosts(run: Run, *more: str, first: Host = HERE, second: Host = HERE) -> subprocess.Popen[str]:
+    """Two torchruns, `--nnodes=1:2`, with a process each, and no memory that both share. `run.process` is the first, which
+    keeps the store; returns the second."""
+    port = _free_port()
+    where = ["--rdzv-backend=c10d", f"--rdzv-endpoint={first.address}:{port}", "--rdzv-conf=last_call_timeout=8"]
+    launcher = ["--nnodes=1:2", f"--rdzv-id={run.folder.name}", *where]
+    fault = ("no_shared_memory", "")
+    here = [*launcher, f"--local-addr={first.address}"]
+    run.begin(*more, size=1, fault=fault, launcher=here, before=first.before)
+    probe = [*first.before, "grep", "-qi", f":{port:04X} [0-9A-F:]* 0A", "/proc/net/tcp", "/proc/net/tcp6"]
+    run.wait_until(lambda: not subprocess.run(probe, check=False, stderr=subprocess.DEVNULL).returncode, "store")
+    there = [*launcher, f"--local-addr={second.address}"]
+    return run.start(*more, size=1, fault=fault, launcher=there, before=second.before)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _kill_host(second: subprocess.Popen[str]) -> None:
+    for victim in [psutil.Process(second.pid), *psutil.Process(second.pid).children(recursive=True)]:
+        victim.kill()
+    second.wait()
+
+
+def _wait_for_both(run: Run) -> None:
+    run.wait_until(lambda: run.position() and _size(run) == 2, "step on both hosts")
+    run.at_some_step()
+
+
+def _size(run: Run) -> int:
+    sizes: list[int] = [line["world_size"] for line in run.lines() if line["event"] in ("start", "resume")]
+    return sizes[-1]
+
+
+def host_lost(run: Run) -> None:
+    """One of two hosts is lost, and the other goes on alone."""
+    second = _two_hosts(run)
+    _wait_for_both(run)
+    _kill_host(second)
+    run.wait_until(lambda: run.recovered, "step without the lost host")
+    assert _size(run) == 1
+
+
+def host_lost_while_preparing(run: Run) -> None:
+    """One of two hosts is lost while one prepares the data in a cache that both use; the other waits no longer than it must."""
+    cache = run.folder / "shared-cache"
+    second = _two_hosts(run, f"data.cache_dir={cache}")
+    run.wait_until(lambda: list(cache.glob("*.lock")), "preparation")
+    run.struck()
+    _kill_host(second)
+
+
+def host_warned(run: Run) -> None:
+    """SIGTERM to one of two torchruns, as for a host that is taken away: all ranks of both save and end."""
+    second = _two_hosts(run)
+    _wait_for_both(run)
+    family = workers(second) + (workers(run.process) if run.process else [])
+    second.send_signal(signal.SIGTERM)
+    second.wait(LIMIT)
+    psutil.wait_procs(family, timeout=LIMIT)
+    if run.process and run.alive():
+        run.process.kill()  # torchrun waits up to five minutes for the other one
+        run.process.wait()
+    assert "preempted" in (run.directory / "result.json").read_text()
+
+
+def _two_namespaces(run: Run) -> tuple[Host, Host] | None:
+    """Two hosts with a cable between them. They are gone when their last process has ended. None if that is not allowed here."""
+    name = f"lockstep-{os.getpid()}-{run.folder.name}"
+    first, second = Host("10.99.0.1", f"{name}-a"), Host("10.99.0.2", f"{name}-b")
+    if os.geteuid() or subprocess.run(["ip", "netns", "add", first.namespace or ""], check=False).returncode:
+        return None
+    cable = f"ip -n {first.namespace} link add cable type veth peer name cable netns {second.namespace}"
+    for command in (f"ip netns add {second.namespace}", cable):
+        subprocess.run(command.split(), check=True)
+    for host in (first, second):
+        for command in (f"addr add {host.address}/24 dev cable", "link set lo up", "link set cable up"):
+            subprocess.run([*host.before, "ip", *command.split()], check=True)
+    return first, second
+
+
+def _forget(hosts: tuple[Host, Host]) -> None:
+    for host in hosts:
+        subprocess.run(["ip", "netns", "del", host.namespace or ""], check=True)
+
+
+def network_away(run: Run) -> None:
+    """The network between two hosts is gone for four seconds: the ranks wait, and go on."""
+    hosts = _two_namespaces(run)
+    if hosts is None:
+        return
+    second = _two_hosts(run, first=hosts[0], second=hosts[1])
+    try:
+        _wait_for_both(run)
+        hosts[1].link("down")
+        time.sleep(4)
+        hosts[1].link("up")
+        run.wait_until(lambda: run.recovered, "step after the network is back")
+        assert _size(run) == 2
+        run.stop()
+        second.wait(LIMIT)
+    finally:
+        _forget(hosts)
+
+
+def network_cut(run: Run) -> None:
+    """The network between two hosts is cut for good: the first goes on alone, the second ends with an error."""
+    hosts = _two_namespaces(run)
+    if hosts is None:
+        return
+    second = _two_hosts(run, "run.timeout_seconds=12", first=hosts[0], second=hosts[1])
+    try:
+        _wait_for_both(run)
+        hosts[1].link("down")
+        run.wait_until(lambda: run.recovered, "step without the other host")
+        assert _size(run) == 1
+        assert second.wait(LIMIT) != 0
+    finally:
+        if second.poll() is None:
+            _kill_host(second)
+        _forget(hosts)
+
+
+def started_twice(run: Run) -> None:
+    """A second start in the same run directory is refused, and disturbs nothing."""
+    _start_beside(run, "another process is running there")
+
+
+def started_by_another_user(run: Run) -> None:
+    """The same by somebody who may read the directory, but not write there (needs root)."""
+    if os.geteuid() == 0:
+        _start_beside(run, "cannot be written", user=NOBODY, group=NOBODY, extra_groups=[])
+
+
+def _start_beside(run: Run, message: str, **options: Any) -> None:
+    process = run.at_some_step()
+    family = [psutil.Process(process.pid), *workers(process)]
+    for one in family:
+        one.suspend()  # so that it has not ended by itself before the second start is refused
+    before = run.said(message)
+    assert run.start(size=1, restarts=0, **options).wait(LIMIT) == 1
+    for one in family:
+        one.resume()
+    assert run.said(message) > before, run.log[-2000:]
+
+
+HOST_FAULTS: tuple[Callable[[Run], None], ...] = (
+    *(host_lost, host_lost_while_preparing, host_warned, network_away, network_cut),
+    *(started_twice, started_by_another_user),
+)
