@@ -1,21 +1,19 @@
 """Where text comes from: the built-in sets, or anything that `datasets.load_dataset` reads."""
 
-import codecs
 import glob
 import hashlib
 import importlib.metadata
-import itertools
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from seq.config import DataConfig, Task
 from seq.data import names, pronunciation, punctuation, speeches
 from seq.data.conll import read_conll
 from seq.data.examples import Examples, Target, join_columns, make_examples
+from seq.data.lines import check_lines, codec, refuse_archive
 from seq.data.targets import TARGETS
 from seq.data.tokenizer import join_tokens, split_tokens
 from seq.errors import UserError
@@ -24,8 +22,6 @@ BUILT_IN = {"names": names, "speeches": speeches, "punctuation": punctuation, "p
 """Each is a module with `load`, and PACKAGE, whose release decides the content."""
 FORMATS = ("csv", "text", "json", "parquet")
 SUFFIXES = {".csv": "csv", ".txt": "text", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-LONGEST_LINE = 16 << 20
-"""Characters of a row of a table, of a JSON object, or of a line of CoNLL."""
 SPLITS = ("train", "validation", "test")
 
 
@@ -42,8 +38,8 @@ def load_splits(config: DataConfig, task: Task, *, need_train: bool = True) -> d
         raise UserError(f"data.source={config.source}: no train split; it has {', '.join(splits) or 'nothing'}")
     if lines:
         for path in (path for paths in splits.values() for path in paths):
-            _check_lines(path, config)
-        return {split: read_conll(split, paths, _codec(config.encoding)) for split, paths in splits.items()}
+            check_lines(path, config)
+        return {split: read_conll(split, paths, codec(config.encoding)) for split, paths in splits.items()}
     return {name: _examples(name, splits[name], config, task) for name in SPLITS if name in splits}
 
 
@@ -105,8 +101,10 @@ def _load_with_datasets(config: DataConfig) -> Mapping[str, Any]:
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # faults are reported below, in one line
     files = local_files(config)
-    for path in (path for paths in files.values() for path in paths if path.suffix != ".parquet"):
-        _check_lines(path, config)
+    for path in (path for paths in files.values() for path in paths):
+        refuse_archive(path)
+        if path.suffix != ".parquet":
+            check_lines(path, config)
     arguments = _arguments(config, files)
     try:
         loaded = datasets.load_dataset(**arguments)
@@ -141,49 +139,8 @@ def _arguments(config: DataConfig, files: dict[str, list[Path]]) -> dict[str, An
     if kind == "text":
         arguments |= {"sample_by": "document"}
     if kind != "parquet":
-        arguments |= {"encoding": _codec(config.encoding)}
+        arguments |= {"encoding": codec(config.encoding)}
     return {"path": kind} | arguments
-
-
-def _codec(encoding: str) -> str:
-    """Spreadsheets put a byte order mark before UTF-8; it must not become part of the first column's name."""
-    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-
-
-def _check_lines(path: Path, config: DataConfig) -> None:
-    """UserError for another encoding, and for a row that would fill the memory; a text and a JSON array may be one long line."""
-    try:
-        with path.open(encoding=config.encoding, newline="") as lines:
-            rows = lines.read(1) != "[" and (config.source != "text" or config.tokenizer == "tokens")
-            deque(bounded_lines(lines) if rows else iter(lambda: lines.readline(LONGEST_LINE), ""), maxlen=0)
-    except UnicodeError:
-        with path.open("rb") as file:
-            place = next((number for number, line in enumerate(file, 1) if not _decodes(line, config.encoding)), 1)
-            file.seek(0)
-            utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        likely = "utf-16" if utf16 else "cp1252 (Windows) or latin-1"
-        raise UserError(f"{path}: line {place} is not {config.encoding}; set data.encoding, such as {likely}") from None
-
-
-def bounded_lines(file: TextIO) -> Iterator[str]:
-    """The lines. UserError for one of more than LONGEST_LINE characters, before it is in memory."""
-    for number in itertools.count(1):
-        line = file.readline(LONGEST_LINE + 1)
-        if len(line) > LONGEST_LINE:
-            raise UserError(
-                f"{file.name}: line {number} has more than {LONGEST_LINE:,} characters; a row is a line: is this the right file?"
-            )
-        if not line:
-            return
-        yield line
-
-
-def _decodes(line: bytes, encoding: str) -> bool:
-    try:
-        line.decode(encoding)
-    except UnicodeError:
-        return False
-    return True
 
 
 def _examples(split: str, table: Any, config: DataConfig, task: Task) -> Examples:

@@ -34,8 +34,8 @@ def export_model(run: Path, model: Model, config: Config, vocabulary: Vocabulary
     """Write `model.safetensors`, `config.json`, `tokenizer.json` and a model card, `README.md`, into `model/` of the directory
     `run`. `result`: see `seq.run.result.make_result`. OSError if that fails."""
     folder = run / "model"
-    folder.mkdir(exist_ok=True)
     refuse_links(run)
+    folder.mkdir(exist_ok=True)
     write_atomically(folder / "README.md", model_card(config, vocabulary, result))
     write_model(folder, model, config, vocabulary, chosen_step(result))
     return folder

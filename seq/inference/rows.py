@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from seq.data.examples import SEPARATOR, join_columns
-from seq.data.sources import bounded_lines
+from seq.data.lines import bounded_lines
 from seq.data.tokenizer import join_tokens
 from seq.errors import UserError, warn
 from seq.inference.trained import TrainedModel

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from jinja2 import TemplateError
+
 from seq.errors import UserError, warn
 from seq.files import write_atomically
 from seq.run.directory import RunDirectory
@@ -16,7 +18,7 @@ def write_report(runs: list[Path], output: Path | None = None) -> Path:
     path = output or runs[0] / ("report.html" if len(runs) == 1 else "comparison.html")
     try:
         page = render(records)
-    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, TemplateError) as error:
         names = ", ".join(map(str, runs))
         raise UserError(f"{names}: metrics.jsonl, samples.jsonl or result.json is damaged: {error}") from error
     try:
