@@ -30,7 +30,7 @@ chaos: venv
 	$(BIN)/python -m tests.chaos
 
 fuzz: venv
-	LOCKSTEP_FUZZ=full $(BIN)/pytest -q tests/test_fuzz.py
+	LOCKSTEP_FUZZ=full $(BIN)/pytest -q -n 2 --dist worksteal tests/test_fuzz.py
 
 demo-report: venv
 	$(BIN)/python train_ddp.py run.name=demo train.steps=400 evaluation.every_steps=50 logging.wandb=disabled

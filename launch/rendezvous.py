@@ -7,7 +7,13 @@ import time
 from datetime import timedelta
 
 import torch.distributed as dist
-from torch.distributed import HashStore, PrefixStore, Store, rendezvous  # type: ignore[attr-defined]
+from torch.distributed import (  # type: ignore[attr-defined]
+    FileStore,
+    HashStore,
+    PrefixStore,
+    Store,
+    rendezvous,
+)
 
 from launch.context import Launch
 
@@ -53,6 +59,8 @@ def _ask_for_token(store: Store, process: Launch) -> str:
 def _launcher_store(process: Launch, timeout: timedelta) -> Store:
     if process.launcher == "python":
         return HashStore()
+    if file := os.environ.get("LOCKSTEP_STORE"):  # `lockstep train --processes` opens no port
+        return FileStore(file, process.world_size)
     if process.launcher == "srun":
         _set_srun_rendezvous()
     store: Store

@@ -5,8 +5,13 @@ In a clone the same programs are `python train_ddp.py`, and `python -m seq.COMMA
 
 import importlib
 import logging
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 import seq
 
@@ -74,13 +79,25 @@ def _on_several_processes(number: str, words: list[str]) -> int:
 
     logging.disable(logging.ERROR)
     try:
-        torchrun(["--standalone", f"--nproc_per_node={number}", "-m", "train_ddp", *words])
+        with _private_store() as store:
+            torchrun([*store, f"--nproc_per_node={number}", "-m", "train_ddp", *words])
     except SignalException:
         return 1  # as torchrun; the run has saved itself
     except ChildFailedError as error:
         codes = [failure.exitcode for failure in error.failures.values()]
         return 2 if 2 in codes else 1
     return 0
+
+
+@contextmanager
+def _private_store() -> Iterator[list[str]]:
+    """torchrun's options for processes that meet in a folder which only this user may open. `--standalone` would listen on every
+    network interface, without a password, and run what it is sent."""
+    with tempfile.TemporaryDirectory(prefix="lockstep-") as folder:
+        os.environ |= {"LOCKSTEP_STORE": f"{folder}/ranks", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+        if Path("/sys/class/net/lo").exists():
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        yield ["--rdzv-backend=c10d", f"--rdzv-endpoint={folder}/agent", "--rdzv-conf=store_type=file", "--nnodes=1"]
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def _read(trained: TrainedModel, words: Sequence[str], options: argparse.Namespa
     if options.column and not (options.file and options.file.suffix in TABLES):
         raise UserError("--column names columns of a --file that ends with .csv, .tsv or .jsonl")
     if options.file:
-        return _rows_of_file(trained, options.file, options.column or trained.config.data.text_columns)
+        return rows_of_file(trained, options.file, options.column or trained.config.data.text_columns)
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     return _rows_of_lines(trained, words or read_lines(sys.stdin, _most_characters(trained)))
 
@@ -114,7 +114,7 @@ def _rows_of_lines(trained: TrainedModel, lines: Iterable[str]) -> Iterator[Row]
 TABLES = (".csv", ".tsv", ".jsonl")
 
 
-def _rows_of_file(trained: TrainedModel, path: Path, columns: Sequence[str]) -> Iterator[Row]:
+def rows_of_file(trained: TrainedModel, path: Path, columns: Sequence[str]) -> Iterator[Row]:
     """In the encoding and with the delimiter of the training data."""
     data = trained.config.data
     encoding = "utf-8-sig" if data.encoding == "utf-8" else data.encoding
