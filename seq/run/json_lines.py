@@ -51,12 +51,13 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open("rb") as file:
         while line := file.readline(LONGEST_LINE):
-            parsed = _parse(line)
+            parsed = parse_line(line)
             if isinstance(parsed, dict) and type(step := parsed.get("step")) is int and 0 <= step < MOST_STEPS:
                 yield parsed
 
 
-def _parse(line: bytes) -> Any:
+def parse_line(line: bytes) -> Any:
+    """None if it is not JSON."""
     try:
         return json.loads(line.decode("utf-8", errors="replace"))
     except (ValueError, RecursionError):
