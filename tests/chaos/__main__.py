@@ -16,13 +16,14 @@ from random import Random
 
 from tests.chaos.check import KINDS, check, prepare
 from tests.chaos.files import FILE_FAULTS, killed_while_preparing, run_directory_lost, tmpfs_full
-from tests.chaos.hosts import HOST_FAULTS, host_lost_while_preparing
+from tests.chaos.hosts import HOST_FAULTS, host_comes_back, host_lost_while_preparing
 from tests.chaos.processes import PROCESS_FAULTS, killed_at_the_end
 from tests.chaos.run import SAVE_EVERY, Kind, Run
 
 Fault = Callable[[Run], None]
 FAULTS: tuple[Fault, ...] = (*PROCESS_FAULTS, *FILE_FAULTS, *HOST_FAULTS)
-FIRST: tuple[Fault, ...] = (killed_while_preparing, host_lost_while_preparing, tmpfs_full)
+FIRST: tuple[Fault, ...] = (killed_while_preparing, host_lost_while_preparing, host_comes_back, tmpfs_full)
+"""These need data that nobody has prepared, or most of the run."""
 LAST: tuple[Fault, ...] = (killed_at_the_end,)
 
 

@@ -5,9 +5,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import psutil
 
@@ -36,20 +37,22 @@ class Host:
 HERE = Host()
 
 
-def _two_hosts(run: Run, *more: str, first: Host = HERE, second: Host = HERE) -> subprocess.Popen[str]:
+def _two_hosts(
+    run: Run, *more: str, first: Host = HERE, second: Host = HERE, slow: float = 0.0
+) -> Callable[[], subprocess.Popen[str]]:
     """Two torchruns, `--nnodes=1:2`, with a process each, and no memory that both share. `run.process` is the first, which
-    keeps the store; returns the second."""
+    keeps the store; what is returned starts the second, as often as it is called. `slow`: seconds more for each step."""
     port = _free_port()
     where = ["--rdzv-backend=c10d", f"--rdzv-endpoint={first.address}:{port}"]
     launcher = ["--nnodes=1:2", f"--rdzv-id={run.folder.name}", *where]
     conf = "--rdzv-conf=last_call_timeout=8,is_host="
-    fault = ("no_shared_memory", "")
+    fault = ("other_hosts", str(slow))
     here = [*launcher, f"{conf}1", f"--local-addr={first.address}"]
     run.begin(*more, size=1, fault=fault, launcher=here, before=first.before)
     probe = [*first.before, "grep", "-qi", f":{port:04X} [0-9A-F:]* 0A", "/proc/net/tcp", "/proc/net/tcp6"]
     run.wait_until(lambda: not subprocess.run(probe, check=False, stderr=subprocess.DEVNULL).returncode, "store")
     there = [*launcher, f"{conf}0", f"--local-addr={second.address}"]
-    return run.start(*more, size=1, fault=fault, launcher=there, before=second.before)
+    return lambda: run.start(*more, size=1, fault=fault, launcher=there, before=second.before)
 
 
 def _free_port() -> int:
@@ -77,18 +80,34 @@ def _size(run: Run) -> int:
 
 def host_lost(run: Run) -> None:
     """One of two hosts is lost, and the other goes on alone."""
-    second = _two_hosts(run)
+    second = _two_hosts(run)()
     _wait_for_both(run)
     _kill_host(second)
     run.wait_until(lambda: run.recovered, "step without the lost host")
     assert _size(run) == 1
 
 
+def host_comes_back(run: Run) -> None:
+    """One of two hosts is lost, the other goes on alone, and a new one joins it. With torch 2.13 the two torchruns may not find
+    each other again (pytorch#147064): then they end after a minute, and the run is saved."""
+    start_second = _two_hosts(run, slow=0.4)
+    second = start_second()
+    _wait_for_both(run)
+    _kill_host(second)
+    run.wait_until(lambda: run.recovered, "step without the lost host")
+    again = start_second()
+    while run.alive() and _size(run) != 2:
+        time.sleep(0.1)
+    if run.alive():
+        run.stop()
+    again.wait(LIMIT)
+
+
 def host_lost_while_preparing(run: Run) -> None:
     """One of two hosts is lost while one prepares the data in a cache that both use. The other one waits for it as long as
     `run.timeout_seconds` and a minute say."""
     cache = run.folder / "shared-cache"
-    second = _two_hosts(run, f"data.cache_dir={cache}", "run.timeout_seconds=12")
+    second = _two_hosts(run, f"data.cache_dir={cache}", "run.timeout_seconds=12")()
     run.wait_until(lambda: list(cache.glob("*.lock")), "preparation")
     run.struck()
     _kill_host(second)
@@ -96,7 +115,7 @@ def host_lost_while_preparing(run: Run) -> None:
 
 def host_warned(run: Run) -> None:
     """SIGTERM to one of two torchruns, as for a host that is taken away: all ranks of both save and end."""
-    second = _two_hosts(run)
+    second = _two_hosts(run)()
     _wait_for_both(run)
     family = workers(second) + (workers(run.process) if run.process else [])
     second.send_signal(signal.SIGTERM)
@@ -133,7 +152,7 @@ def network_away(run: Run) -> None:
     hosts = _two_namespaces(run)
     if hosts is None:
         return
-    second = _two_hosts(run, first=hosts[0], second=hosts[1])
+    second = _two_hosts(run, first=hosts[0], second=hosts[1])()
     try:
         _wait_for_both(run)
         hosts[1].link("down")
@@ -152,7 +171,7 @@ def network_cut(run: Run) -> None:
     hosts = _two_namespaces(run)
     if hosts is None:
         return
-    second = _two_hosts(run, "run.timeout_seconds=12", first=hosts[0], second=hosts[1])
+    second = _two_hosts(run, "run.timeout_seconds=12", first=hosts[0], second=hosts[1])()
     try:
         _wait_for_both(run)
         cut_off = workers(second)
@@ -167,28 +186,47 @@ def network_cut(run: Run) -> None:
 
 def started_twice(run: Run) -> None:
     """A second start in the same run directory is refused, and disturbs nothing."""
-    _start_beside(run, "another process is running there")
+    with _suspended(run):
+        _refused(run, "another process is running there")
 
 
 def started_by_another_user(run: Run) -> None:
     """The same by somebody who may read the directory, but not write there (needs root)."""
-    if os.geteuid() == 0:
-        _start_beside(run, "cannot be written", user=NOBODY, group=NOBODY, extra_groups=[])
+    if os.geteuid():
+        return
+    with _suspended(run):
+        _give(run.folder, NOBODY)
+        # Root without its privileges: it owns Python's files, but not the run's any more.
+        _refused(run, "cannot be written", before=["setpriv", "--bounding-set=-all", "--inh-caps=-all"])
+        _give(run.folder, os.geteuid())
 
 
-def _start_beside(run: Run, message: str, **options: Any) -> None:
+def _give(folder: Path, user: int) -> None:
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, user, -1, follow_symlinks=False)
+
+
+@contextmanager
+def _suspended(run: Run) -> Iterator[None]:
+    """The run trains, and must not end before something else has been tried."""
     process = run.at_some_step()
     family = [psutil.Process(process.pid), *workers(process)]
     for one in family:
-        one.suspend()  # so that it has not ended by itself before the second start is refused
-    before = run.said(message)
-    assert run.start(size=1, restarts=0, **options).wait(LIMIT) == 1
-    for one in family:
-        one.resume()
-    assert run.said(message) > before, run.log[-2000:]
+        one.suspend()
+    try:
+        yield
+    finally:
+        for one in family:
+            one.resume()
+
+
+def _refused(run: Run, message: str, before: Sequence[str] = ()) -> None:
+    earlier = run.said(message)
+    assert run.start(size=1, restarts=0, before=before).wait(LIMIT) == 1
+    assert run.said(message) > earlier, run.log[-2000:]
 
 
 HOST_FAULTS: tuple[Callable[[Run], None], ...] = (
-    *(host_lost, host_lost_while_preparing, host_warned, network_away, network_cut),
+    *(host_lost, host_comes_back, host_lost_while_preparing, host_warned, network_away, network_cut),
     *(started_twice, started_by_another_user),
 )

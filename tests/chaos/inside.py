@@ -185,19 +185,19 @@ def stale_keys(argument: str, words: list[str]) -> None:
     _at_step(argument, strike, words)
 
 
-def no_shared_memory(argument: str, words: list[str]) -> None:
-    """The ranks are on different hosts."""
+def other_hosts(argument: str, words: list[str]) -> None:
+    """The ranks are on different hosts and share no memory; each step takes so many seconds more. Of all starts."""
     with patch.object(HostExchange, "open", lambda *_, **__: None):
-        train_ddp.main(words)
+        _at_step("0", lambda: time.sleep(float(argument)), words)
 
 
 FAULTS = (
     *(die_in, die_in_save, little_space, no_descriptors, slow_disk, slow_evaluation, clock_back, no_memory),
-    *(stale_keys, no_shared_memory),
+    *(stale_keys, other_hosts),
 )
 
 if __name__ == "__main__":
     name, argument, *words = sys.argv[1:]
     fault = {fault.__name__: partial(fault, argument) for fault in FAULTS}[name]
     once = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
-    (fault if once or name == "no_shared_memory" else train_ddp.main)(words)
+    (fault if once or name == "other_hosts" else train_ddp.main)(words)

@@ -79,7 +79,6 @@ class Run:
         restarts: int = 20,
         launcher: Sequence[str] = ("--standalone",),
         before: Sequence[str] = (),
-        **options: Any,
     ) -> subprocess.Popen[str]:
         """torchrun. `size`: by default, any; `fault`: one of `inside.py`, with its argument; `before`: a program that runs it."""
         size = size or self.random.choice(self.kind.sizes)
@@ -89,7 +88,7 @@ class Run:
         words = [*self.kind.words, f"run.output_dir={self.folder}", f"run.name={self.name}", *self.more, *more]
         env = os.environ | {"PYTHONPATH": str(ROOT)}
         with (self.folder / f"{self.name}.log").open("a") as log:
-            return subprocess.Popen([*command, *words], cwd=ROOT, env=env, stdout=log, stderr=log, text=True, **options)
+            return subprocess.Popen([*command, *words], cwd=ROOT, env=env, stdout=log, stderr=log, text=True)
 
     def begin(self, *more: str, **options: Any) -> subprocess.Popen[str]:
         """Start it in another way than before; one that is still at it is asked to stop first."""
@@ -208,5 +207,15 @@ def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def wait_until_gone(processes: list[psutil.Process]) -> None:
-    _, alive = psutil.wait_procs(processes, timeout=60)
-    assert not alive, f"orphans: {alive}"
+    """Until they have ended, seen or not by the torchrun that started them."""
+    limit = time.monotonic() + 60
+    while alive := [process for process in processes if _is_alive(process)]:
+        assert time.monotonic() < limit, f"orphans: {alive}"
+        time.sleep(0.05)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
