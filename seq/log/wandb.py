@@ -20,6 +20,8 @@ CURVES = ("train", "judge")
 """Events whose figures are curves over the steps."""
 COLUMNS = ("step", "label", "prompt", "text", "truth")
 """Columns of the table of samples; `label` and `truth` are empty where a task has none."""
+MOST_HISTORY = 10_000
+"""Steps of earlier starts that are logged again, evenly chosen: a thousand take a second, and W&B draws 1,500 points of a curve."""
 MOST_SAMPLES = 200
 """Rows of that table, the newest: each evaluation sends it again, and a long run has thousands."""
 
@@ -28,7 +30,7 @@ class WandbSink:
     """One W&B run for one run directory; a resumed run continues it.
 
     Each start logs the history up to its step `start` again, from `metrics.jsonl`. So an offline run is complete in its
-    newest folder, with each step once, however often it was killed. A server ignores steps that it already has. The same
+    newest folder, with each step once (of long runs, `MOST_HISTORY` steps), however often it was killed. A server ignores steps that it already has. The same
     is done at the end of a run whose disk was full for a while, because W&B's own file is then damaged.
     """
 
@@ -154,7 +156,7 @@ def _prefixed(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
 def _history(path: Path, start: int) -> dict[int, dict[str, Any]]:
     """What earlier starts logged up to step `start`, by step. Of a step done twice, the later line counts."""
     rows: dict[int, dict[str, Any]] = defaultdict(dict)
-    for line in read_lines(path):
+    for line in read_lines(path, most=MOST_HISTORY):
         values = {name: value for name, value in line.items() if name not in ("event", "step", "split", "wall_seconds")}
         if line["step"] <= start and line["event"] in (*CURVES, "eval"):
             rows[line["step"]] |= _prefixed(line.get("split", line["event"]), values)

@@ -19,6 +19,8 @@ JsonLine = dict[str, Any]
 AXES = {"step": "step", "tokens": "tokens seen", "time": "minutes"}
 """The x axes that a curve can have."""
 
+MOST_LINES = 5000
+"""Lines about training steps to read; a curve has far fewer points."""
 SAMPLE = ("step", "prompt", "label", "text")
 """Samples that agree in these keys are the same sample."""
 
@@ -51,7 +53,7 @@ class RunRecord:
         """UserError if there is no run. Of two lines about a step (a resumed run repeats some) the later counts."""
         directory = RunDirectory(path)
         directory.require()
-        lines = _later(read_lines(path / "metrics.jsonl"))
+        lines = _later(read_lines(path / "metrics.jsonl", most=MOST_LINES))
         # A step that is done again writes the same texts again.
         written = (line for line in read_lines(path / "samples.jsonl") if "text" in line)
         samples = {tuple(str(line.get(key)) for key in SAMPLE): line for line in written}

@@ -21,13 +21,13 @@ from seq.data.corpus import Corpus
 from seq.errors import UserError, warn
 from seq.files import append_what_is_new, explaining, read_text, refuse_links, sync, write_atomically
 from seq.run.checkpoint import Checkpoint, checkpoints_in, load_for_resume
-from seq.run.json_lines import read_lines
+from seq.run.json_lines import last_lines
 from seq.run.ledger import Ledger
 
 MOST_NAMES = 12
 """Runs to name in a message."""
-RECORDS = ("metrics.jsonl", "samples.jsonl", "digests.jsonl")
-"""Files to which a run only adds lines."""
+RECORDS = ("metrics.jsonl", "samples.jsonl", "digests.jsonl", "wandb-id")
+"""Files to which a run only adds lines, if anything."""
 LOCK_SECONDS = 5
 """A run that was just killed may hold the lock this long."""
 
@@ -143,8 +143,8 @@ class RunDirectory:
         return sorted(found, key=lambda path: path.name)[::-1]
 
     def wall_seconds(self) -> float:
-        """How long earlier starts lasted, as far as `metrics.jsonl` says."""
-        seen = (line.get("wall_seconds") for line in read_lines(self.path / "metrics.jsonl"))
+        """How long earlier starts lasted, as far as the end of `metrics.jsonl` says."""
+        seen = (line.get("wall_seconds") for line in last_lines(self.path / "metrics.jsonl"))
         return 0.0 if self.fresh else max((seconds for seconds in seen if isinstance(seconds, float)), default=0.0)
 
     def checkpoint_at(self, step: int) -> Path:

@@ -13,6 +13,8 @@ LONGEST_LINE = 16 << 20
 """Bytes; no line that a run writes is longer."""
 MOST_STEPS = 2**53
 """A larger number is no step: figures are drawn with floats."""
+TRAIN = b'{"event": "train"'
+"""How lines about training steps begin."""
 
 
 class JsonLines:
@@ -45,15 +47,41 @@ class JsonLines:
             self._warned = True
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """All complete lines that are an object with a `step`, one by one: a long run has a million. None if there is no such file."""
+def read_lines(path: Path, most: int | None = None) -> Iterator[dict[str, Any]]:
+    """All complete lines that are an object with a `step`, one by one: a long run has a million. None if there is no such file.
+    `most`: of the lines about training steps, so many at most, evenly chosen, with the last."""
+    left = _count_train(path) if most else 0
+    every = max(1, -(-left // most)) if most else 1
+    for line in _lines(path):
+        if every > 1 and line.startswith(TRAIN):
+            left -= 1
+            if left % every:
+                continue
+        if _is_line(parsed := parse_line(line)):
+            yield parsed
+
+
+def last_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Those in the last 64 KiB."""
+    return filter(_is_line, map(parse_line, _lines(path, end=1 << 16)))
+
+
+def _lines(path: Path, end: int | None = None) -> Iterator[bytes]:
     if not path.exists():
         return
     with path.open("rb") as file:
+        if end is not None:
+            file.seek(max(0, path.stat().st_size - end))
         while line := file.readline(LONGEST_LINE):
-            parsed = parse_line(line)
-            if isinstance(parsed, dict) and type(step := parsed.get("step")) is int and 0 <= step < MOST_STEPS:
-                yield parsed
+            yield line
+
+
+def _count_train(path: Path) -> int:
+    return sum(line.startswith(TRAIN) for line in _lines(path))
+
+
+def _is_line(parsed: Any) -> bool:
+    return isinstance(parsed, dict) and type(step := parsed.get("step")) is int and 0 <= step < MOST_STEPS
 
 
 def parse_line(line: bytes) -> Any:

@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import wandb
 
+from seq.config import Config
 from seq.log.wandb import _history
+from seq.log.wandb_run import open_wandb_run
 from seq.run.json_lines import JsonLines
 from tests.helpers import train
 from tests.runs import few_rows, metrics, result, words
@@ -26,6 +30,17 @@ def test_history_for_wandb_has_each_step_once(tmp_path: Path) -> None:
         3: {"train/loss": 3.2, "validation/loss": 9.0},
         4: {"train/loss": 4.2},
     }
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_resumed_run_is_the_same_wandb_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(wandb, "init", lambda **options: calls.append(options))
+    for _ in range(2):
+        open_wandb_run(tmp_path, Config(), mode)
+    first, again = ((call["id"], call["resume"], call["mode"]) for call in calls)
+    assert first == again
+    assert first[1:] == ("allow", mode)
 
 
 @pytest.mark.slow
