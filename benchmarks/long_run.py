@@ -25,6 +25,8 @@ SMALL = (
 )
 POINTS = 100
 COLUMNS = ("trainer MB", "W&B MB", "threads", "descriptors", "checkpoints MB", "logs MB", "W&B files MB")
+RECORDS = ("logs MB", "W&B files MB")
+"""They grow with what they record; the curve has the others."""
 
 
 def main(arguments: list[str]) -> int:
@@ -101,12 +103,12 @@ def growth(rows: list[list[float]]) -> str:
 
 
 def curves(rows: list[list[float]]) -> str:
-    """Each column as a multiple of its value after a tenth, over the steps."""
-    steps, base = [row[0] for row in rows], rows[len(rows) // 10]
+    """What must not grow, as a multiple of its value after a tenth, over the steps from there on."""
+    rows = rows[len(rows) // 10 :]
     lines = [
-        Curve(label=name, x=steps, y=[row[column] / base[column] for row in rows], colour=COLOURS[column - 1])
-        for column, name in enumerate(COLUMNS, 1)
-        if base[column]
+        Curve(label=name, x=[row[0] for row in rows], y=[row[column] / rows[0][column] for row in rows], colour=colour)
+        for column, (name, colour) in enumerate(zip(COLUMNS, COLOURS, strict=False), 1)
+        if name not in RECORDS and rows[0][column]
     ]
     return line_chart("as a multiple of the value after a tenth of the run", "step", lines)
 
