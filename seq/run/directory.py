@@ -19,7 +19,7 @@ from seq.config.identity import differing_keys, flatten
 from seq.config.read import dump_config, load_config
 from seq.data.corpus import Corpus
 from seq.errors import UserError, warn
-from seq.files import append_what_is_new, explaining, read_text, refuse_links, sync, write_atomically
+from seq.files import append_what_is_new, explaining, read_text, refuse_links, replacing, sync, write_atomically
 from seq.run.checkpoint import Checkpoint, checkpoints_in, load_for_resume
 from seq.run.json_lines import last_lines
 from seq.run.ledger import Ledger
@@ -72,9 +72,11 @@ class RunDirectory:
 
     def check(self, config: Config) -> None:
         """UserError unless the directory is empty, or holds a run with the same identity, and can be written."""
-        existing = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise UserError(f"{self.path}: {existing} cannot be written; choose another run.output_dir")
+        _check_writable(self.path, "run.output_dir")
+        if self.copies is not None:
+            _check_writable(self.copies, "checkpoint.copy_to")
+            if self.copies.resolve() == self.path.resolve():
+                raise UserError(f"checkpoint.copy_to: {self.copies} is the run itself; choose a folder on another disk")
         if self.fresh:
             return
         refuse_links(self.path)
@@ -184,10 +186,11 @@ class RunDirectory:
 
     def _bring_back(self) -> None:
         """What the copies have and the directory has lost."""
-        wanted = [*(self.path / name for name in RECORDS), self.best]
-        for path in wanted:
-            if self.copies and not path.exists() and (self.copies / path.name).exists():
-                shutil.copyfile(self.copies / path.name, path)
+        for path in [*(self.path / name for name in RECORDS), self.best]:
+            if self.copies and not path.exists() and (copy := self.copies / path.name).exists():
+                with replacing(path) as temporary:
+                    shutil.copyfile(copy, temporary)
+                warn(f"{path} was lost, and is brought back from {self.copies}; --fresh would start over")
 
     def _set_aside_damaged(self, resumed_from: Path | None) -> None:
         """Rename the checkpoints that come before the one that could be read. They keep their bytes."""
@@ -207,6 +210,12 @@ def runs_beside(path: Path) -> str:
         return "; train one first: python train_ddp.py CONFIG"
     found = ", ".join(str(path.parent / name) for name in near[:MOST_NAMES])
     return f"; did you mean {found}?" if len(near) == 1 else f"; there are {found}{', ...' * (len(near) > MOST_NAMES)}"
+
+
+def _check_writable(folder: Path, key: str) -> None:
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UserError(f"{folder}: {existing} cannot be written; choose another {key}")
 
 
 def _unused(folder: Path) -> Path:

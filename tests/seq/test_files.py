@@ -125,3 +125,11 @@ def test_fresh_sets_the_copies_aside(tmp_path: Path) -> None:
     train_ddp.main([*command, "--fresh", "run.seed=2"])
     assert sorted(path.name for path in (tmp_path / "copies").iterdir()) == ["run", "run.old-1"]
     assert len(checkpoints_in(tmp_path / "copies" / "run")) == 2
+
+
+def test_copies_need_a_place_of_their_own(tmp_path: Path) -> None:
+    runs, file = tmp_path / "runs", tmp_path / "file"
+    file.touch()
+    for place, message in ((runs, "is the run itself"), (file / "copies", r"choose another checkpoint\.copy_to")):
+        with pytest.raises(UserError, match=message):
+            train_ddp.main(small(tmp_path, f"run.output_dir={runs}", f"checkpoint.copy_to={place}"))
