@@ -86,12 +86,15 @@ def config_edited(run: Run) -> None:
 
 
 def corpus_damaged(run: Run) -> None:
-    """A bit of the prepared data flips while a run reads them: it notices before it saves, and prepares them again."""
+    """A bit of the prepared data flips while a run reads them: it notices before it saves, or fails at a token that does not exist, and
+    prepares them again."""
     run.begin(f"data.cache_dir={run.folder / 'cache'}")
     run.at_some_step()
     (tokens,) = (run.folder / "cache").glob("*/train.values.npy")
     _flip_bit(run, tokens)
-    run.wait_until(lambda: run.said("prepared data have changed"), "notice of the changed data")
+    run.had_wrong_data = True
+    noticed = ("prepared data have changed", "index out of range")
+    run.wait_until(lambda: any(map(run.said, noticed)), "notice of the changed data")
 
 
 def killed_while_preparing(run: Run) -> None:

@@ -30,6 +30,8 @@ class Kind:
     sizes: tuple[int, ...]
     """Numbers of processes to start it with."""
     reference: dict[str, Any] = field(default_factory=dict)
+    losses: dict[int, float] = field(default_factory=dict)
+    """By step, of that run."""
 
     @property
     def logs_to_wandb(self) -> bool:
@@ -52,6 +54,8 @@ class Run:
     fault: str = ""
     """The name of the fault that strikes now, and by fault the seconds to a step that the run had not done before."""
     recoveries: dict[str, float] = field(default_factory=dict)
+    had_wrong_data: bool = False
+    """It has trained on data that somebody had damaged, and has done those steps again."""
     _metrics_from: int = 0
     _log_from: int = 0
 
