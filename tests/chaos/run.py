@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from tests.helpers import ROOT
+from tests.runs import result
 
 SAVE_EVERY = 15
 LIMIT = 240
@@ -120,8 +121,14 @@ class Run:
 
     def finish(self, *more: str, size: int | None = None) -> None:
         """Let it end by itself, started again if need be."""
+        if self.is_finished():
+            return
         process = self.process if self.process is not None and self.alive() else self.begin(*more, size=size)
         assert process.wait(LIMIT) == 0, f"the last start failed, see {self.log[-2000:]}"
+
+    def is_finished(self) -> bool:
+        ended = not self.alive() and (self.directory / "result.json").exists()
+        return ended and result(self.directory)["status"] == "finished"
 
     def kill_all(self) -> None:
         """As a host that loses its power."""

@@ -1,6 +1,12 @@
 """The messages of the watchdog, and its end."""
 
-from launch.watchdog import describe_hang
+import json
+import os
+
+from torch.distributed import HashStore  # type: ignore[attr-defined]
+
+from launch.context import Launch
+from launch.watchdog import Watchdog, describe_hang
 from tests.helpers import run
 
 
@@ -19,6 +25,13 @@ def test_the_stuck_rank_is_named() -> None:
     assert "rank 2 (pid 102 on node7) is stuck; the others wait at step 8, compute" in message
     assert message.endswith("rank 2: step 8, data\n  rank 3: step 8, compute")
     assert "rank 1 (pid None on None) does not answer" in describe_hang({0: _about("step 1, data", 0), 1: {}}, [1], 60)
+
+
+def test_a_rank_can_be_named_from_its_first_moment() -> None:
+    """It may be stopped before its thread has come to anything."""
+    store, process = HashStore(), Launch(launcher="torchrun", rank=3, local_rank=0, world_size=4)
+    with Watchdog(store, process, lambda: "step 0, startup", 1000):
+        assert json.loads(store.get("alive/3"))["pid"] == os.getpid()
 
 
 def test_an_error_ends_the_process_in_order_while_the_watchdog_is_in_the_store() -> None:
