@@ -22,7 +22,7 @@ TWO_BY_TWO = ("--nodes=2", "--gpus-per-node=2")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Kind]:
     """The run that nobody disturbs, without SLURM."""
     folder = tmp_path_factory.mktemp("runs")
-    return folder, prepare(folder, "names", "train.steps=180")
+    return folder, prepare(folder, "names", "train.steps=180", "batch.shards=4")
 
 
 @pytest.fixture(scope="module")
