@@ -15,7 +15,7 @@ import psutil
 from benchmarks.timing import Report
 from seq.command_line import exit_code
 from seq.report.charts import COLOURS, Curve, line_chart
-from seq.run.json_lines import LONGEST_LINE, parse_line
+from seq.run.json_lines import last_lines
 from seq.terminal import tracked
 
 TRAINER = Path(__file__).parent.parent / "train_ddp.py"
@@ -66,13 +66,7 @@ def watch(process: subprocess.Popen[bytes], run: Path, steps: int) -> list[list[
 
 
 def last_step(metrics: Path) -> int:
-    if not metrics.exists():
-        return 0
-    with metrics.open("rb") as file:
-        file.seek(max(0, metrics.stat().st_size - 4096))
-        whole = file.read(LONGEST_LINE).rpartition(b"\n")[0].splitlines()
-    last = parse_line(whole[-1]) if whole else None
-    return int(last["step"]) if isinstance(last, dict) else 0
+    return max((line["step"] for line in last_lines(metrics)), default=0)
 
 
 def look(trainer: psutil.Process, run: Path) -> list[float]:

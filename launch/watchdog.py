@@ -35,9 +35,8 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def __enter__(self) -> Self:
-        self._tell(
-            self._position()
-        )  # the others must know whom to name, even if this process is stopped in its first second
+        # The others must know whom to name, even if this process is stopped in its first second.
+        self._tell(self._position())
         self._thread.start()
         return self
 

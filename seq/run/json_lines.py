@@ -48,7 +48,7 @@ class JsonLines:
 
 
 def read_lines(path: Path, most: int | None = None) -> Iterator[dict[str, Any]]:
-    """All complete lines that are an object with a `step`, one by one: a long run has a million. None if there is no such file.
+    """All complete lines that are an object with a `step`, one by one: a long run has a million. There are none if there is no such file.
     `most`: of the lines about training steps, so many at most, evenly chosen, with the last."""
     left = _count_train(path) if most else 0
     every = max(1, -(-left // most)) if most else 1
@@ -57,13 +57,13 @@ def read_lines(path: Path, most: int | None = None) -> Iterator[dict[str, Any]]:
             left -= 1
             if left % every:
                 continue
-        if _is_line(parsed := parse_line(line)):
+        if _is_line(parsed := _parse(line)):
             yield parsed
 
 
 def last_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Those in the last 64 KiB."""
-    return filter(_is_line, map(parse_line, _lines(path, end=1 << 16)))
+    return filter(_is_line, map(_parse, _lines(path, end=1 << 16)))
 
 
 def _lines(path: Path, end: int | None = None) -> Iterator[bytes]:
@@ -84,7 +84,7 @@ def _is_line(parsed: Any) -> bool:
     return isinstance(parsed, dict) and type(step := parsed.get("step")) is int and 0 <= step < MOST_STEPS
 
 
-def parse_line(line: bytes) -> Any:
+def _parse(line: bytes) -> Any:
     """None if it is not JSON."""
     try:
         return json.loads(line.decode("utf-8", errors="replace"))

@@ -111,7 +111,9 @@ def worker_stopped(run: Run) -> None:
     family = workers(process)
     rank = run.random.randrange(len(family))
     family[rank].suspend()
+    begin = time.monotonic()
     wait_until_gone(family)
+    assert time.monotonic() - begin < 16, "the watchdog took longer than the limit of 12 s"
     assert f"rank {rank} (pid {family[rank].pid}" in run.log, run.log[-2000:]
 
 
@@ -141,7 +143,7 @@ ENDS = {
 def killed_at_the_end(run: Run) -> None:
     """kill -9 of a process that exports, or writes the result or the report: the next start makes up for it."""
     place = run.random.choice(list(ENDS))
-    process = run.begin("logging.report=true", fault=("die_in", ENDS[place]))
+    process = run.begin(fault=("die_in", ENDS[place]))
     assert process.wait(LIMIT) == 0, run.log[-2000:]
     assert run.said("killed in ")
     assert (run.directory / "report.html").exists(), "no report"
@@ -161,11 +163,17 @@ def descriptors_run_out(run: Run) -> None:
 
 
 def fail_saves(run: Run, fault: str, message: str) -> None:
-    """Two saves after another fail, and nothing else does."""
+    """Two saves after another fail and are recorded, and those after them do not."""
     begin = (run.window[0] // SAVE_EVERY + 1) * SAVE_EVERY
-    run.begin(fault=(fault, f"{begin}:{begin + 2 * SAVE_EVERY}"))
+    end = begin + 2 * SAVE_EVERY
+    run.begin(fault=(fault, f"{begin}:{end}"))
     run.wait_until(lambda: run.said(f"could not be saved: {message}") == 2, "failed saves")
     run.struck()
+    run.wait_until(
+        lambda: [line for line in run.lines_of_start("checkpoint") if line["step"] >= end], "save after them"
+    )
+    failed = [line["error"].rpartition(": ")[2] for line in run.lines_of_start("checkpoint_failed")]
+    assert failed == [message] * 2, failed
 
 
 def clock_goes_back(run: Run) -> None:
@@ -176,8 +184,6 @@ def clock_goes_back(run: Run) -> None:
 
 def wandb_killed(run: Run) -> None:
     """kill -9 of W&B's service: the run goes on, and the history is written again at the end."""
-    if not run.kind.logs_to_wandb:
-        run.begin("logging.wandb=offline")
     process = run.at_some_step()
     services = [child for one in workers(process) for child in one.children(recursive=True) if "wandb" in child.name()]
     assert services, "W&B has no process of its own"

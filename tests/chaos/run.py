@@ -34,10 +34,6 @@ class Kind:
     losses: dict[int, float] = field(default_factory=dict)
     """By step, of that run."""
 
-    @property
-    def logs_to_wandb(self) -> bool:
-        return "logging.wandb=offline" in self.words
-
 
 @dataclass
 class Run:
@@ -141,9 +137,16 @@ class Run:
 
     def lines(self) -> list[dict[str, Any]]:
         """The complete lines of metrics.jsonl."""
+        return self._lines_from(0)
+
+    def lines_of_start(self, event: str) -> list[dict[str, Any]]:
+        """Those of the last start, about `event`."""
+        return [line for line in self._lines_from(self._metrics_from) if line["event"] == event]
+
+    def _lines_from(self, place: int) -> list[dict[str, Any]]:
         path = self.directory / "metrics.jsonl"
-        whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
-        return [json.loads(line) for line in whole.splitlines() if line]
+        whole = path.read_bytes()[place:].rpartition(b"\n")[0] if path.exists() else b""
+        return [found for line in whole.splitlines() if (found := _parse(line))]
 
     def position(self) -> int:
         """The last step of this start, 0 before its first."""
