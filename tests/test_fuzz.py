@@ -317,14 +317,17 @@ def test_pages(tmp_path: Path, data: st.DataObject) -> None:
 @given(data=st.data())
 def test_tokenizers(data: st.DataObject) -> None:
     """The vocabulary of a checkpoint or an exported model, with a part of it replaced."""
-    kind: Any = data.draw(st.sampled_from(["characters", "bytes", "subwords"]))
+    kind: Any = data.draw(st.sampled_from(["characters", "bytes", "words", "subwords", "tokens"]))
     saved = Tokenizer.train(kind, ["abc abd", "abe"], lowercase=False, min_count=1, vocab_size=300).to_dict()
-    saved[data.draw(st.sampled_from(sorted(saved)))] = data.draw(Anything)
+    part = data.draw(st.sampled_from(sorted(saved)))
+    bits = damaged(saved.get("model", "").encode()).map(lambda content: content.decode("utf-8", "replace"))
+    saved[part] = data.draw(bits | Anything if part == "model" else Anything)
 
     def read() -> list[int]:
         with complaining_about(Path("model")):
             tokenizer = Tokenizer(**saved)
-            return [tokenizer.vocab_size, *tokenizer.encode(["abc x"]).values.tolist()]
+            ids = tokenizer.encode(["abc x"]).values.tolist()
+            return [tokenizer.vocab_size, len(tokenizer.decode(ids)), *ids]
 
     documented(read, "model")
 

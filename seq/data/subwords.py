@@ -4,6 +4,7 @@ Both kinds are byte-level BPE models, so nothing is unknown and every text comes
 merging the most frequent neighbours (Sennrich, Haddow and Birch, 2016); `words` are the most frequent words themselves.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -23,10 +24,11 @@ BLOCK = 1 << 20
 
 
 class Subwords:
-    """A vocabulary; `model` is the library's JSON. Ids begin at 0."""
+    """A vocabulary; `model` is the library's JSON. Ids begin at 0. KeyError, TypeError, ValueError or AttributeError where
+    `model` is not what this class wrote."""
 
     def __init__(self, model: str) -> None:
-        self.model, self._library = model, Library.from_str(model)
+        self.model, self._library = model, _new(_pieces_and_merges(model))
 
     @classmethod
     def train_subwords(cls, texts: Iterable[str], *, size: int, min_count: int) -> "Subwords":
@@ -76,6 +78,20 @@ class Subwords:
     def characters_of(self) -> Ints:
         """Of each id, the characters that begin in it."""
         return np.array([sum(byte & 0xC0 != 0x80 for byte in piece) for piece in self.bytes_of])
+
+
+def _pieces_and_merges(model: str) -> BPE:
+    """Nothing else of the JSON is read: it may be a stranger's, whose patterns could take for ever and name other files."""
+    about = json.loads(model)["model"]
+    pieces, merges = about["vocab"], [tuple(pair) for pair in about["merges"]]
+    if sorted(pieces.values()) != list(range(len(pieces))):
+        raise ValueError("the ids of its subwords are not 0, 1, 2 and so on")
+    if set("".join(pieces)) != set(_BYTES) or not set(_BYTES) <= set(pieces):
+        raise ValueError("its subwords are not spelled in bytes")
+    try:
+        return BPE(vocab=pieces, merges=merges, ignore_merges=about["ignore_merges"])
+    except Exception as error:  # the library has no kind of its own
+        raise ValueError(str(error)) from None
 
 
 def _new(model: BPE) -> Library:

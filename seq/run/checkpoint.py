@@ -69,7 +69,7 @@ def complaining_about(path: Path) -> Iterator[None]:
     """DamagedError instead of the many errors that a foreign checkpoint causes."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
         raise DamagedError(f"{path}: not a checkpoint of this version of lockstep ({str(error)[:100]})") from None
 
 

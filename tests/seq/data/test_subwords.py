@@ -1,11 +1,14 @@
 """Words and subwords: exact, and spelled where they are not known."""
 
+import json
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as Library
 
 from seq.data import subwords
 from seq.data.cut import newline_id
@@ -64,3 +67,40 @@ def test_a_line_feed_is_always_a_token_of_its_own(kind: str) -> None:
     assert ids.count(feed) == 3
     assert tokenizer.decode([feed]) == "\n"
     assert tokenizer.count_characters(tokenizer.encode(["\u00fc\n\U0001f600"]).values) == 3
+
+
+@pytest.mark.parametrize("kind", LEARN)
+@given(text=st.text(max_size=80) | st.text("We must rk.\n ", max_size=80))
+def test_a_vocabulary_that_was_read_is_the_one_that_was_written(kind: str, text: str) -> None:
+    vocabulary = LEARN[kind]([TEXT], size=400, min_count=1)
+    again, library = Subwords(vocabulary.model), Library.from_str(vocabulary.model)
+    assert again.encode([text]).values.tolist() == library.encode(text, add_special_tokens=False).ids
+    assert again.bytes_of == vocabulary.bytes_of
+
+
+def of_a_stranger(**parts: Any) -> str:
+    whole = json.loads(Subwords.train_subwords([TEXT], size=300, min_count=1).model)
+    return json.dumps(whole | {"model": whole["model"] | parts})
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "",
+        of_a_stranger(vocab="/etc/hostname", merges="/etc/hostname"),
+        of_a_stranger(vocab={"a": 0}, merges=[]),
+        of_a_stranger(vocab={"a": 0, "b": 0}, merges=[]),
+        of_a_stranger(merges=[["a", "?!"]]),
+        of_a_stranger(merges=[["a"]]),
+    ],
+)
+def test_what_is_no_vocabulary_is_refused(model: str) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
+        Subwords(model)
+
+
+def test_nothing_but_pieces_and_merges_is_read() -> None:
+    """A stranger's pattern could take for ever, and another normalisation would be another model."""
+    whole = json.loads(Subwords.train_subwords([TEXT], size=300, min_count=1).model)
+    vocabulary = Subwords(json.dumps(whole | {"normalizer": {"type": "Lowercase"}, "pre_tokenizer": None}))
+    assert pieces(vocabulary, "WE\n") == ["W", "E", "\n"]
