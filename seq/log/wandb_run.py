@@ -1,15 +1,20 @@
 """Begin or go on with the W&B run of a run directory."""
 
 import os
+import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import wandb
 
 from seq.config import Config
+from seq.errors import warn
+from seq.files import read_text, write_atomically
 
 ONLINE_TIMEOUT_SECONDS = 10
+ALLOWED_ID = re.compile(r"[^\x00-\x1f:;,#?/\\]{1,128}")
 
 
 def open_wandb_run(folder: Path, config: Config, mode: str) -> Any:
@@ -59,8 +64,12 @@ def _start(mode: Any, folder: Path, config: Config) -> Any:
 
 
 def _run_id(folder: Path) -> str:
-    """Kept with the run; the id that a sweep's agent gives, if there is one."""
+    """Kept with the run; at first, the id that a sweep's agent gives, if there is one. An id that W&B would refuse is replaced."""
     file = folder / "wandb-id"
-    if not file.exists():
-        file.write_text(os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4))
-    return file.read_text().strip()
+    if file.exists():
+        with suppress(OSError, ValueError):  # not a file, too long, not text
+            if ALLOWED_ID.fullmatch(kept := read_text(file, most=1000).strip()):
+                return kept
+        warn(f"{file}: not an id of W&B; there, the run goes on under a new one")
+    write_atomically(file, new := os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4))
+    return new

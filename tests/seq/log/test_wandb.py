@@ -44,6 +44,18 @@ def test_a_resumed_run_is_the_same_wandb_run(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kept", ["", "../../elsewhere", "x" * 2000, "two\nlines", b"\xff\xfe"])
+def test_an_id_that_wandb_would_refuse_is_replaced(
+    tmp_path: Path, kept: str | bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wandb-id").write_bytes(kept if isinstance(kept, bytes) else kept.encode())
+    run = open_wandb_run(tmp_path, Config(), "offline")
+    assert "not an id of W&B" in capsys.readouterr().err
+    assert run.id == (tmp_path / "wandb-id").read_text() != kept
+    assert Path(run.dir).is_relative_to(tmp_path)
+    run.finish()
+
+
 def test_wandb_has_what_metrics_jsonl_has(names: Path, speeches: Path) -> None:
     for folder, split in ((names, "test"), (speeches, "validation")):
         records = list(wandb_records(folder))
