@@ -1,11 +1,12 @@
 """The page: figures, curves and tables of the runs, put into the template, which escapes all text."""
 
 import itertools
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from seq.report.charts import COLOURS, Curve, bar_chart, line_chart, reliability_chart
@@ -36,17 +37,9 @@ CAUSES = ("compute", "data", "sync", "evaluation", "sampling", "checkpoint", "st
 
 def render(records: list[RunRecord]) -> str:
     """One self-contained HTML page."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "share": lambda value: f"{value:.1%}"}
     several = len(records) > 1
     headlines = [metric.name for metric in EVALUATION if any(metric.name in record.final for record in records)]
-    return environment.get_template("page.html").render(
+    return _template().render(
         title=" / ".join(record.name for record in records),
         records=records,
         runs=[_run(record) for record in records],
@@ -61,6 +54,19 @@ def render(records: list[RunRecord]) -> str:
         sample_figures=[metric.name for metric in SAMPLES],
         show=show,
     )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "share": lambda value: f"{value:.1%}"}
+    return environment.get_template("page.html")
 
 
 def charts(records: list[RunRecord], axis: str) -> list[str]:
