@@ -24,6 +24,9 @@ SMALL = (
     *("generation.length=12", "logging.wandb=offline", "logging.report=false"),
 )
 POINTS = 100
+EVENTS = 1000
+"""Evaluations, samples and checkpoints. W&B keeps its last 100 tables in memory, some 35 kB each, and those are all there after a
+tenth."""
 COLUMNS = ("trainer MB", "W&B MB", "threads", "descriptors", "checkpoints MB", "logs MB", "W&B files MB")
 RECORDS = ("logs MB", "W&B files MB")
 """They grow with what they record; the curve has the others."""
@@ -44,7 +47,7 @@ def main(arguments: list[str]) -> int:
 
 
 def start(words: list[str], steps: int, folder: Path) -> subprocess.Popen[bytes]:
-    often = max(1, steps // POINTS)
+    often = max(1, steps // EVENTS)
     every = [f"evaluation.every_steps={often}", f"checkpoint.every_steps={often}", f"train.steps={steps}"]
     place = [f"run.output_dir={folder}", "run.name=run"]
     command = [sys.executable, str(TRAINER), *words, *SMALL, *every, *place]

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch.distributed import run as torchrun
 
 from launch.context import describe_launch
 from launch.group import process_group
@@ -61,16 +63,25 @@ def run(
     forked: bool | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program, with this interpreter's `bin` first on the path. `python` and `torchrun` are forked from a process that has
-    imported torch, unless they need variables or a folder of their own, or `forked` says otherwise; the ranks that torchrun starts are
-    new processes."""
+    imported torch, and torchrun's ranks from torchrun, unless they need variables or a folder of their own, or `forked` says otherwise.
+    No program of ours shows its user a warning of Python's."""
     words = [str(word) for word in command]
     if words[0] in ("python", "torchrun") and (forked or (forked is None and env is None and cwd == ROOT)):
-        return _run_forked(words, timeout, stdin, cwd)
+        done = _run_forked(words, timeout, stdin, cwd)
+    else:
+        done = _run_new(words, timeout, env or {}, stdin, cwd)
+    assert "Warning: " not in done.stderr, done.stderr
+    return done
+
+
+def _run_new(
+    words: list[str], timeout: float, env: dict[str, str], stdin: str | None, cwd: Path
+) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
         words,
         cwd=cwd,
-        env=os.environ | {"PATH": path} | (env or {}),
+        env=os.environ | {"PATH": path} | env,
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -106,13 +117,31 @@ def _program(words: list[str], env: dict[str, str], files: list[str], cwd: Path)
     sys.path.insert(0, str(ROOT))
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     if words[0] == "torchrun":
-        words = ["python", "-m", "torch.distributed.run", *words[1:]]
-    if words[1] == "-m":
-        sys.argv = words[2:]
-        runpy.run_module(words[2], run_name="__main__", alter_sys=True)
+        with patch.object(torchrun, "config_from_args", _with_forked_ranks):
+            torchrun.main(words[1:])
     else:
-        sys.argv = words[1:]
-        runpy.run_path(words[1], run_name="__main__")
+        _python(*words[1:])
+
+
+def _with_forked_ranks(options: Any, read: Any = torchrun.config_from_args) -> tuple[Any, Any, list[str]]:
+    """torchrun can start a function instead of a script, and fork instead of starting Python anew."""
+    config, _, words = read(options)
+    config.start_method = "fork"
+    return config, _rank_of_torchrun, words
+
+
+def _rank_of_torchrun(*words: str) -> None:
+    _python(*(word for word in words if word != "-u"))
+
+
+def _python(*words: str) -> None:
+    """What `python` does with these words."""
+    if words[0] == "-m":
+        sys.argv = list(words[1:])
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = list(words)
+        runpy.run_path(words[0], run_name="__main__")
 
 
 def train(*words: str | Path, world_size: int = 1, **options: Any) -> subprocess.CompletedProcess[str]:

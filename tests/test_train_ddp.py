@@ -17,9 +17,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("kind", ["names", "speeches"])
 def test_one_two_and_four_processes(tmp_path: Path, kind: str) -> None:
+    """In new processes: forks would share the order of their sets of strings."""
     runs = {}
     for world_size in (1, 2, 4):
-        done = train(*words(tmp_path, kind, f"run.name=w{world_size}"), world_size=world_size)
+        done = train(*words(tmp_path, kind, f"run.name=w{world_size}"), world_size=world_size, forked=False)
         assert done.returncode == 0, done.stderr
         runs[world_size] = tmp_path / f"w{world_size}"
     first = result(runs[1])
@@ -36,10 +37,10 @@ def test_one_two_and_four_processes(tmp_path: Path, kind: str) -> None:
         assert other["world_size"] == world_size
         for key in ("tokens_seen", "examples_seen", "padding_fraction", "imbalance"):
             assert other[key] == first[key]
-        assert other["eval"]["loss"] == pytest.approx(first["eval"]["loss"], rel=1e-3)
+        assert (other["eval"], other["params_sha256"]) == (first["eval"], first["params_sha256"])
         losses = [[line["loss"] for line in metrics(run_, "train")] for run_ in (folder, runs[1])]
         assert len(losses[0]) == 12
-        assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+        assert losses[0] == losses[1]
         events = [line["event"] for line in metrics(folder)]
         assert (events[0], events[-1]) == ("start", "finish")
         assert {"train", "eval", "checkpoint"} <= set(events)

@@ -162,7 +162,7 @@ def _build(
     outputs = Outputs.from_dict(about["outputs"])
     with torch.device("meta"):  # sizes without memory: a stranger's config may claim any
         claimed = build_model(config, vocab_size=known.vocab_size, num_outputs=outputs.size)
-    claimed.load_state_dict(weights)
+    claimed.load_state_dict(weights, assign=True)  # compares the sizes; without `assign`, torch warns of each weight
     model = build_model(config, vocab_size=known.vocab_size, num_outputs=outputs.size)
     model.load_state_dict(weights)
     return TrainedModel(model.to(device).eval(), config, known, outputs, step)
