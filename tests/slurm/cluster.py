@@ -116,9 +116,11 @@ class Cluster:
         return ["nsenter", "-t", str(self._namespaces[name]), "-n", "-u", "-m"]
 
     def _start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
-        log = (self.folder / "log" / f"{name}.out").open("ab")
         nothing = subprocess.DEVNULL
-        return subprocess.Popen(command, env=self._env, stdin=nothing, stdout=log, stderr=log, start_new_session=True)
+        with (self.folder / "log" / f"{name}.out").open("ab") as log:
+            return subprocess.Popen(
+                command, env=self._env, stdin=nothing, stdout=log, stderr=log, start_new_session=True
+            )
 
     def _until(self, condition: Callable[[], bool], seconds: float, complaint: str, job: int | str = "") -> None:
         limit = time.monotonic() + seconds
