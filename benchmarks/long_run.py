@@ -25,8 +25,7 @@ SMALL = (
 )
 POINTS = 100
 EVENTS = 1000
-"""Evaluations, samples and checkpoints. W&B keeps its last 100 tables in memory, some 35 kB each, and those are all there after a
-tenth."""
+"""Evaluations, samples and checkpoints: W&B keeps its last 100 tables in memory, and those are all there after a tenth."""
 COLUMNS = ("trainer MB", "W&B MB", "threads", "descriptors", "checkpoints MB", "logs MB", "W&B files MB")
 RECORDS = ("logs MB", "W&B files MB")
 """They grow with what they record; the curve has the others."""
