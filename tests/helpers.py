@@ -150,12 +150,12 @@ def train(*words: str | Path, world_size: int = 1, **options: Any) -> subprocess
     return run(*launcher, "train_ddp.py", *words, **options)
 
 
-def run_many(world_size: int, commands: list[tuple[int | None, list[str]]]) -> None:
+def run_many(world_size: int, commands: list[tuple[int | None, list[str]]], *, forked: bool | None = None) -> None:
     """One torchrun for many runs, since most of a small run's time is the start of its processes. Each run is
     abandoned on all ranks in the step after `stop`, if that is given."""
     if commands:
         launcher = ("torchrun", "--standalone", f"--nproc_per_node={world_size}")
-        done = run(*launcher, "-m", "tests.faults", "many", json.dumps(commands))
+        done = run(*launcher, "-m", "tests.faults", "many", json.dumps(commands), forked=forked)
         assert done.returncode == 0, done.stderr
 
 

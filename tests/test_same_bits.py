@@ -1,4 +1,7 @@
-"""The promise, on real torchrun processes: the same bits at any number of processes, killed, resumed and replayed."""
+"""The promise, on real torchrun processes: the same bits at any number of processes, killed, resumed and replayed.
+
+All processes are new ones: forks would share the order of their sets of strings.
+"""
 
 import json
 import random
@@ -60,7 +63,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict
             words(folder, kind, "batch.shards=8", "logging.digests=true", *settings, f"run.name={named(case)}-{size}")
             for case, (kind, *settings) in CASES.items()
         ]
-        run_many(size, [(None, command) for command in commands])
+        run_many(size, [(None, command) for command in commands], forked=False)
         found |= {(case, size): invariant(folder / f"{named(case)}-{size}") for case in CASES}
     return found
 
@@ -77,7 +80,9 @@ def test_plain_allreduce_does_not_keep_it_but_trains(tmp_path: Path) -> None:
     digests = set()
     for world_size in (1, 4):
         command = words(tmp_path, "names", "sync.reduction=allreduce", f"run.name=w{world_size}")
-        done = train(*command, "sync.compress=bf16" if world_size == 4 else "run.seed=1", world_size=world_size)
+        done = train(
+            *command, "sync.compress=bf16" if world_size == 4 else "run.seed=1", world_size=world_size, forked=False
+        )
         assert done.returncode == 0, done.stderr
         digests.add(result(tmp_path / f"w{world_size}")["params_sha256"])
     assert len(digests) == 2
@@ -88,17 +93,19 @@ def test_killed_and_resumed_on_other_world_sizes(tmp_path: Path) -> None:
     command = words(
         tmp_path, "names", *few_rows(tmp_path), "checkpoint.every_steps=1", "model.num_layers=2", "model.dropout=0.2"
     )
-    whole = train(*command, "run.name=whole")
+    whole = train(*command, "run.name=whole", forked=False)
     assert whole.returncode == 0, whole.stderr
     expected = invariant(tmp_path / "whole")["result"]
     random.seed(1)
     sizes = [1, 3, 4, 2, 1, 3, 1]
     for stop, world_size in zip(sorted(random.sample(range(1, 12), len(sizes))), sizes, strict=True):
         launcher = ["torchrun", "--standalone", f"--nproc_per_node={world_size}"] if world_size > 1 else ["python"]
-        killed = run(*launcher, "-m", "tests.faults", "die_after_save", str(stop), *command, "run.name=chain")
+        killed = run(
+            *launcher, "-m", "tests.faults", "die_after_save", str(stop), *command, "run.name=chain", forked=False
+        )
         assert killed.returncode in (1, 9), killed.stderr
         assert sorted((tmp_path / "chain" / "checkpoints").iterdir())[-1].name == f"step-{stop:08d}.pt"
-    assert train(*command, "run.name=chain", world_size=2).returncode == 0
+    assert train(*command, "run.name=chain", world_size=2, forked=False).returncode == 0
     assert invariant(tmp_path / "chain")["result"] == expected
     losses = [{line["step"]: line["loss"] for line in metrics(tmp_path / name, "train")} for name in ("whole", "chain")]
     assert losses[0] == losses[1]
@@ -118,13 +125,16 @@ def test_stopped_anywhere_and_resumed_on_another_world_size(tmp_path: Path) -> N
     }
     order_of = [list(orders)[number % len(orders)] for number in range(len(cases))]
     commands = [[*orders[order], f"run.name=case{number}"] for number, order in enumerate(order_of)]
-    run_many(1, [(None, [*command, f"run.name={order}"]) for order, command in orders.items()])
+    run_many(1, [(None, [*command, f"run.name={order}"]) for order, command in orders.items()], forked=False)
     for size in (1, 2, 3, 4):
-        chosen = [(case[0], command) for case, command in zip(cases, commands, strict=True) if case[1] == size]
-        run_many(size, [*chosen])
+        chosen: list[tuple[int | None, list[str]]] = [
+            (case[0], command) for case, command in zip(cases, commands, strict=True) if case[1] == size
+        ]
+        run_many(size, chosen, forked=False)
     assert not list(tmp_path.glob("case*/result.json"))
     for size in (1, 2, 3, 4):
-        run_many(size, [(None, command) for case, command in zip(cases, commands, strict=True) if case[2] == size])
+        chosen = [(None, command) for case, command in zip(cases, commands, strict=True) if case[2] == size]
+        run_many(size, chosen, forked=False)
     for number, (stop, before, after) in enumerate(cases):
         expected = invariant(tmp_path / order_of[number])["result"]
         found = invariant(tmp_path / f"case{number}")["result"]
@@ -137,7 +147,7 @@ def test_stopped_anywhere_and_resumed_on_another_world_size(tmp_path: Path) -> N
 def test_checkpoint_holds_nothing_of_a_rank(tmp_path: Path) -> None:
     states = []
     for world_size in (1, 2):
-        done = train(*words(tmp_path, "names", f"run.name=w{world_size}"), world_size=world_size)
+        done = train(*words(tmp_path, "names", f"run.name=w{world_size}"), world_size=world_size, forked=False)
         assert done.returncode == 0, done.stderr
         state = torch.load(tmp_path / f"w{world_size}" / "checkpoints" / "step-00000012.pt", weights_only=True)
         del state["ledger"], state["config"]["run"]["name"]

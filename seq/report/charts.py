@@ -114,9 +114,8 @@ def bar_chart(title: str, xlabel: str, edges: Sequence[float], heights: Sequence
 def _canvas(title: str, xlabel: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.4, 2.7))
     axes = figure.add_axes((0.16, 0.17, 0.81, 0.72))  # matplotlib's own layout draws each chart twice
-    axes.set_title(
-        title, loc="left", fontsize=10, y=1.0
-    )  # to find the place itself, matplotlib lays the chart out once more
+    # Without `y`, matplotlib lays the chart out once more to find the title's place.
+    axes.set_title(title, loc="left", fontsize=10, y=1.0)
     axes.set_xlabel(xlabel)
     axes.grid(visible=True)
     return figure, axes

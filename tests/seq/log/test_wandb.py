@@ -56,6 +56,7 @@ def test_an_id_that_wandb_would_refuse_is_replaced(
     run.finish()
 
 
+@pytest.mark.slow
 def test_wandb_has_what_metrics_jsonl_has(names: Path, speeches: Path) -> None:
     for folder, split in ((names, "test"), (speeches, "validation")):
         records = list(wandb_records(folder))
