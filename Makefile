@@ -1,18 +1,31 @@
 # make train, make test: all that is needed on a machine with Python 3.11 and make.
 PYTHON ?= python3
 BIN := .venv/bin
-# Two files of tests at a time: most wait for processes, which two cores have room for.
-PYTEST := $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+# Two files of tests at a time: most wait for processes, which two cores have room for. Unbuffered: progress also shows in a pipe.
+PYTEST := PYTHONUNBUFFERED=1 $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: train test lint check chaos fuzz slurm-test demo-report venv format
+.PHONY: train smoke check test test-all gpu-test slurm-test lint chaos fuzz demo-report venv format
 .DEFAULT_GOAL := train
 
 train: venv
 	$(BIN)/torchrun --standalone --nproc_per_node=2 train_ddp.py
 
+smoke: venv
+	$(BIN)/pytest -q tests/test_smoke.py
+
+check: lint
+	$(PYTEST) -m "not slow and not slurm and not gpu"
+
 test: venv
-	$(PYTEST) -m "not slurm"
-	@! command -v nvidia-smi >/dev/null || $(BIN)/pytest -q -m gpu tests
+	@echo "the invariants, on real processes: about five minutes on two cores"
+	$(PYTEST) -m "not extended and not slurm and not gpu"
+
+test-all: venv
+	@echo "all tests but those for SLURM and GPUs: about twenty minutes on two cores"
+	$(PYTEST) -m "not slurm and not gpu"
+
+gpu-test: venv
+	$(BIN)/pytest -q -m gpu tests/test_gpu.py
 
 slurm-test: venv
 	bash tests/slurm/install.sh
@@ -22,9 +35,6 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-
-check: lint
-	$(PYTEST) -m "not slow and not slurm"
 
 chaos: venv
 	$(BIN)/python -m tests.chaos

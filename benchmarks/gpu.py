@@ -1,93 +1,174 @@
-"""All that needs a GPU, in less than ten minutes: first the tests, then the benchmarks; one JSON each.
+"""Everything that needs a GPU, in two parts of about seven minutes each: whether it is right, and how fast it is.
 
-bash benchmarks/gpu.sh                          tests, tables, names and speeches
-bash benchmarks/gpu.sh large                    configs/speeches_large.yaml, ten minutes of training
-PART=tests,gru bash benchmarks/gpu.sh           some of them
+bash benchmarks/gpu.sh                          both parts
+bash benchmarks/gpu.sh correct                  the GPU tests; names and speeches at 1, 2 and 4 processes, killed and resumed
+bash benchmarks/gpu.sh speed                    one program at a time, which needs an otherwise idle card
+bash benchmarks/gpu.sh peers gru                only these jobs
 
-Writes to `$OUT` (default: benchmarks/gpu). Exit code 1 if anything failed, or did not end in time.
+Each job has its own time limit. Its output is shown and written to `$OUT/<job>.log` as it comes, so an early end of the job or of
+the machine loses nothing; failures of tests are in `failures.log`. Its table or result goes to `$OUT/<job>.json`. `OUT` is
+benchmarks/gpu if it is not set. The exit code is 1 if a job failed or reached its limit.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import machine
 
 ROOT = Path(__file__).parent.parent
-LIMIT = 590
-"""Seconds for all together."""
-PYTHON = (sys.executable, "-m")
-CONFIG = {name: str(ROOT / "configs" / f"{name}.yaml") for name in ("names", "speeches", "speeches_large")}
+OUT = Path(os.environ.get("OUT", ROOT / "benchmarks" / "gpu"))
 QUIET = ("logging.wandb=disabled", "logging.report=false", "run.output_dir=runs")
+GRACE = 15
+"""Seconds between SIGINT, after which pytest still reports its failures, and SIGKILL."""
+Words = tuple[str, ...]
 
 
-def train(config: str, *words: str) -> tuple[str, ...]:
-    return (sys.executable, str(ROOT / "train_ddp.py"), CONFIG[config], *QUIET, f"run.name={config}", *words)
+@dataclass(frozen=True)
+class Job:
+    seconds: int
+    """The time limit."""
+    words: Words
 
 
-SHORT: dict[str, tuple[str, ...]] = {
-    "tests": (*PYTHON, "pytest", "-q", "-m", "gpu", "-n", "6", str(ROOT / "tests")),
-    "gru": (*PYTHON, "benchmarks.gru"),
-    "peers": (*PYTHON, "benchmarks.peers", "--rounds", "5"),
-    "sync-names": (*PYTHON, "benchmarks.sync", CONFIG["names"]),
-    "sync-speeches": (*PYTHON, "benchmarks.sync", CONFIG["speeches"]),
-    "step-names": (*PYTHON, "benchmarks.profile", CONFIG["names"]),
-    "step-speeches": (*PYTHON, "benchmarks.profile", CONFIG["speeches"]),
-    "names": train("names"),
-    "speeches": train("speeches", "train.steps=600"),
+def python(*words: str) -> Words:
+    return (sys.executable, *words)
+
+
+def train(config: str, *words: str, processes: int = 1, program: Words = (str(ROOT / "train_ddp.py"),)) -> Words:
+    launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}") if processes > 1 else ()
+    return python(*launcher, *program, str(ROOT / "configs" / f"{config}.yaml"), *QUIET, *words)
+
+
+def module(name: str, *words: str) -> Words:
+    return python("-m", f"benchmarks.{name}", *words)
+
+
+def config(name: str) -> str:
+    return str(ROOT / "configs" / f"{name}.yaml")
+
+
+TESTS = ("-m", "pytest", "-m", "gpu", "-p", "tests.failures", "-n", "8", "--dist", "worksteal", "-v", "--tb=line")
+CORRECT = {
+    "tests": Job(
+        230, python(*TESTS, "-o", "filterwarnings=default", "--durations=12", str(ROOT / "tests" / "test_gpu.py"))
+    ),
+    "same-bits": Job(150, module("gpu", "--same-bits")),
 }
-LARGE = {"speeches_large": train("speeches_large")}
+SPEED = {
+    "peers": Job(80, module("peers", "--rounds", "5")),
+    "speeches_large": Job(
+        60, train("speeches_large", "run.name=speeches_large", "train.steps=160", "generation.length=50")
+    ),
+    "gru": Job(60, module("gru")),
+    "profile-speeches": Job(35, module("profile", config("speeches"))),
+    "profile-names": Job(35, module("profile", config("names"))),
+    "names": Job(80, train("names", "run.name=names")),
+    "speeches": Job(130, train("speeches", "run.name=speeches")),
+}
+"""What matters most comes first."""
 
 
 def main(arguments: list[str]) -> int:
-    large = arguments == ["large"]
-    chosen = os.environ.get("PART", "").split(",")
-    jobs = {name: words for name, words in (LARGE if large else SHORT).items() if chosen == [""] or name in chosen}
-    folder, end = (
-        Path(os.environ.get("OUT", ROOT / "benchmarks" / "gpu")),
-        time.monotonic() + (3600 if large else LIMIT),
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    failed = [name for name, words in jobs.items() if measure(name, words, folder, end)]
+    if arguments == ["--same-bits"]:
+        return same_bits()
+    parts = {"correct": CORRECT, "speed": SPEED}
+    jobs: dict[str, Job] = {}
+    for word in arguments or list(parts):
+        jobs |= parts.get(word) or {word: (CORRECT | SPEED)[word]}
+    OUT.mkdir(parents=True, exist_ok=True)
+    failed = [name for name, job in jobs.items() if measure(name, job)]
     print(f"failed: {', '.join(failed)}" if failed else "all passed")
     return 1 if failed else 0
 
 
-def measure(name: str, words: tuple[str, ...], folder: Path, end: float) -> int:
-    """Run it in a folder of its own; write its exit code, what it printed last, and the table or result that it wrote."""
+def measure(name: str, job: Job) -> int:
+    """Run the job in a folder of its own, and write its exit code and the table or result that it left there."""
+    print(f"== {time.strftime('%T')} {name}, at most {job.seconds} s", flush=True)
     begin = time.monotonic()
-    with tempfile.TemporaryDirectory() as place:
-        code, output = _run(words, Path(place), max(1.0, end - begin))
-        found = [*Path(place).glob("benchmark-*.json"), *Path(place).glob("runs/*/result.json")]
-        about = {
-            "what": name,
-            "command": " ".join(words).replace(sys.executable, "python").replace(f"{ROOT}/", ""),
-            "exit_code": code,
-        }
-        about |= {"seconds": round(time.monotonic() - begin, 1), "machine": machine(), "last_lines": output[-40:]}
+    with tempfile.TemporaryDirectory() as folder:
+        code = run(job.words, Path(folder), OUT / f"{name}.log", job.seconds)
+        found = [*Path(folder).glob("benchmark-*.json"), *Path(folder).glob("runs/*/result.json")]
         results: list[Any] = [json.loads(path.read_text()) for path in found]
-    (folder / f"{name}.json").write_text(json.dumps(about | {"results": results}, indent=1) + "\n")
-    print("\n".join([*output[-40:], f"{name}: exit code {code}"]), flush=True)
+    command = " ".join(job.words).replace(sys.executable, "python").replace(f"{ROOT}/", "")
+    about = {"what": name, "command": command, "exit_code": code, "seconds": round(time.monotonic() - begin, 1)}
+    (OUT / f"{name}.json").write_text(json.dumps(about | {"machine": machine(), "results": results}, indent=1) + "\n")
+    print(f"{name}: exit code {code}, {about['seconds']} s", flush=True)
     return code
 
 
-def _run(words: tuple[str, ...], place: Path, seconds: float) -> tuple[int, list[str]]:
-    """124: it did not end in time."""
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    log = place / "log"
+def run(words: Words, folder: Path, log: Path, seconds: float) -> int:
+    """The exit code; 124 if the limit was reached. Then the program and all that it has started are stopped."""
+    # Packages may lie beside the installation, in folders that are on PYTHONPATH.
+    paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONUNBUFFERED": "1",
+        "FAILURES": str(OUT / "failures.log"),
+    }
+    process = subprocess.Popen(
+        words,
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    stop = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGINT))
+    kill = threading.Timer(seconds + GRACE, os.killpg, (process.pid, signal.SIGKILL))
+    begin = time.monotonic()
+    stop.start()
+    kill.start()
     with log.open("w") as file:
-        try:
-            code = subprocess.run(
-                words, cwd=place, env=env, stdout=file, stderr=file, timeout=seconds, check=False
-            ).returncode
-        except subprocess.TimeoutExpired:
-            code = 124
-    return code, log.read_text(errors="replace").splitlines()
+        for line in process.stdout:
+            file.write(line)
+            file.flush()
+            print(line, end="", flush=True)
+    code = process.wait()
+    stop.cancel()
+    kill.cancel()
+    return 124 if time.monotonic() - begin >= seconds else code
+
+
+def same_bits() -> int:
+    """names and speeches at 1, 2 and 4 processes, and names killed on 4 and resumed on 1, all at once on one card."""
+    short = {
+        "names": ("train.steps=150", "evaluation.every_steps=1000", "checkpoint.every_steps=50"),
+        "speeches": ("train.steps=60", "evaluation.every_steps=1000", "generation.length=50"),
+    }
+    runs = [
+        (f"{name}-{size}", [train(name, *words, f"run.name={name}-{size}", processes=size)])
+        for name, words in short.items()
+        for size in (1, 2, 4)
+    ]
+    killed, dies = (*short["names"], "run.name=names-killed"), ("-m", "tests.faults", "die_after_save", "50")
+    runs.append(("names-killed", [train("names", *killed, processes=4, program=dies), train("names", *killed)]))
+    with ThreadPoolExecutor(len(runs)) as pool:
+        texts = list(pool.map(lambda run: [_output(words) for words in run[1]][-1], runs))
+    digests: dict[str, set[str]] = {name: set() for name in short}
+    for (name, _), text in zip(runs, texts, strict=True):
+        file = Path("runs") / name / "result.json"
+        digest = json.loads(file.read_text())["params_sha256"] if file.exists() else f"no result:\n{text[-3000:]}"
+        print(f"{name}: {digest}", flush=True)
+        digests[name.partition("-")[0]].add(digest)
+    return 0 if all(len(found) == 1 and "no result" not in "".join(found) for found in digests.values()) else 1
+
+
+def _output(words: Words) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+    return done.stdout + done.stderr
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every path of the GRU by hidden size, length and padding, against `nn.GRU` on packed rows.
+"""Every path of the GRU by hidden size, length and padding, against `nn.GRU` on packed rows and on padded ones.
 
 python -m benchmarks.gru [--threads N]
 """
@@ -7,10 +7,13 @@ import argparse
 import statistics
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 
 import torch
+from torch import Tensor, nn
 
 from benchmarks.timing import DEVICE, Report, in_turn, ratio
+from launch.seeding import fix_arithmetic
 from seq.config import GRUConfig
 from seq.models.gru import GRU
 from seq.models.gru_paths import PATHS, choose_path
@@ -28,11 +31,22 @@ PADDINGS = (0.0, 0.1, 0.3)
 
 
 def main(threads: int, rounds: int = 5) -> None:
-    torch.set_num_threads(threads)
+    fix_arithmetic(threads=threads, deterministic=True)  # as in training; cuDNN's default would compute fp32 in TF32
     report = Report(
         "gru",
-        f"forward and backward of one layer, {DEVICE.type}, {threads} thread(s): ms, and times faster than packed nn.GRU",
-        ["rows x length", "H", "directions", "padding", "precision", *PATHS, "auto is", "auto, times faster"],
+        f"forward and backward of one layer, {DEVICE.type}, {threads} thread(s): ms, and how many times faster `auto` is",
+        [
+            "rows x length",
+            "H",
+            "directions",
+            "padding",
+            "precision",
+            *PATHS,
+            "nn.GRU",
+            "auto",
+            "than packed",
+            "than nn.GRU",
+        ],
     )
     for rows, length, features, hidden_size, directions in SHAPES:
         for padding in PADDINGS:
@@ -41,9 +55,10 @@ def main(threads: int, rounds: int = 5) -> None:
                 variants = _variants(lengths, features, hidden_size, directions, precision)
                 seconds = in_turn(variants, rounds)
                 auto = choose_path(DEVICE)
-                medians = [statistics.median(seconds[path]) * 1000 for path in PATHS]
+                medians = [statistics.median(spent) * 1000 for spent in seconds.values()]
                 shape = (f"{rows} x {length}", hidden_size, directions, padding, precision)
-                report.add(*shape, *medians, auto, ratio(seconds, "packed", auto)[1])
+                times = [ratio(seconds, other, auto)[1] for other in ("packed", "nn.GRU")]
+                report.add(*shape, *medians, auto, *times)
     report.show()
 
 
@@ -56,22 +71,25 @@ def lengths_with(padding: float, rows: int, length: int) -> torch.Tensor:
 def _variants(
     lengths: torch.Tensor, features: int, hidden_size: int, directions: int, precision: str
 ) -> dict[str, Callable[[], object]]:
+    """Our GRU on each path, and a bare `nn.GRU` that computes the padding too."""
     torch.manual_seed(0)
     gru = GRU(features, GRUConfig(hidden_size=hidden_size), bidirectional=directions == 2).to(DEVICE)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    bare = nn.GRU(features, hidden_size, batch_first=True, bidirectional=directions == 2).to(DEVICE, dtype)
     inputs = torch.randn(len(lengths), int(lengths.max()), features, device=DEVICE, requires_grad=True)
     inside = (torch.arange(inputs.shape[1]) < lengths[:, None])[:, :, None].to(DEVICE)
 
-    def run(path: str) -> Callable[[], object]:
-        def both() -> None:
-            low = torch.autocast(DEVICE.type, torch.bfloat16) if precision == "bf16" else nullcontext()
-            with low:
-                gru.path = path  # type: ignore[assignment]
-                states, _ = gru(inputs, lengths)
-            (states * inside).sum().backward()
+    def ours(path: str) -> Tensor:
+        gru.path = path  # type: ignore[assignment]
+        with torch.autocast(DEVICE.type, torch.bfloat16) if precision == "bf16" else nullcontext():
+            states: Tensor = gru(inputs, lengths)[0]
+        return states
 
-        return both
+    def backward(forward: Callable[[], Tensor]) -> Callable[[], object]:
+        return lambda: (forward() * inside).sum().backward()  # type: ignore[no-untyped-call]
 
-    return {path: run(path) for path in PATHS}
+    variants = {path: backward(partial(ours, path)) for path in PATHS}
+    return variants | {"nn.GRU": backward(lambda: bare(inputs.to(dtype))[0])}
 
 
 if __name__ == "__main__":

@@ -28,11 +28,12 @@ from benchmarks.others import (
 from benchmarks.timing import DEVICE, Report, in_turn, ratio
 from launch.context import describe_launch
 from launch.group import process_group
-from launch.seeding import fix_arithmetic
+from launch.seeding import fast_fp32_error, fix_arithmetic
 from seq.config import Config
 from seq.config.read import override_config, parse_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.loader import BatchLoader
+from seq.training.precision import FAST_FP32_LIMIT
 from seq.training.step import Trainer
 
 TEXT = ("data.source=speeches", "data.subset=since-1990")
@@ -105,7 +106,7 @@ def _variants(problem: Problem, threads: int) -> Iterator[tuple[str, Callable[[]
         yield "Lightning", lightning(problem, config, corpus, examples)
     for shards in (1, 4):
         kinds: dict[str, tuple[str, ...]] = {"": (), ", bf16": ("train.precision=bf16",)}
-        if DEVICE.type == "cpu":
+        if DEVICE.type == "cpu" and fast_fp32_error() <= FAST_FP32_LIMIT:
             kinds[", fast fp32"] = ("train.fast_fp32=true",)
         for kind, more in kinds.items():
             own = [f"batch.shards={shards}", f"batch.rows={problem.rows // shards}", "batch.tokens=1000000"]

@@ -54,6 +54,8 @@ class Report:
 
     def add(self, *values: Any) -> None:
         self.rows.append(list(values))
+        # The table comes at the end; a run that is stopped before has shown its rows.
+        print(self.what, json.dumps(list(values)), flush=True)
         self._table.add_row(*(f"{value:,.3g}" if isinstance(value, float) else str(value) for value in values))
 
     def show(self) -> None:

@@ -18,6 +18,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
+from launch.torch_compat import all_gather_tensor
+
 CAPACITY, TOTAL = 4 << 20, 64 << 20
 """Most bytes of a slot, and of all slots of an exchange. A larger message is sent in parts."""
 LINE = 64
@@ -61,7 +63,7 @@ class GroupExchange:
         sent = own.to(self._device).contiguous()
         self.sent_bytes += sent.nbytes
         received = sent.new_empty(dist.get_world_size(self._group), *sent.shape)
-        dist.all_gather_single(received.flatten(0, 1), sent, group=self._group)
+        all_gather_tensor(received.flatten(0, 1), sent, self._group)
         return received.to(own.device)
 
     def scatter(self, own: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from seq.config import Config
 from seq.config.read import load_config
 from seq.diagnose.recorded import RecordedSteps
 from seq.errors import UserError
+from seq.run.result import cpu_name
 from seq.terminal import tracked
 
 STEPS = 8
@@ -55,6 +56,7 @@ def main(arguments: list[str]) -> int:
         sizes = tracked(world_sizes(config), "world sizes")
         runs = [first_steps(path, overrides, size, Path(folder)) for size in sizes]
         differences = [runs[0].difference(run) for run in runs]
+        print(f"{cpu_name()}, torch {torch.__version__}")
         Console(width=130).print(table(runs, differences))
         if not any(differences):
             print(f"lockstep is kept: {len(runs)} world sizes, the same bits.")

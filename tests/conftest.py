@@ -1,6 +1,7 @@
 """The tests share the machine with the user's runs, but not the user's caches."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,9 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
+def chooses_gpu(marks: str) -> bool:
+    """Whether the words after `-m` ask for tests of GPUs."""
+    return re.search(r"(?<!not )\bgpu\b", marks) is not None
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """The tests describe CPUs, and see no GPU where there is one, but for `pytest -m gpu`."""
-    if config.option.markexpr != "gpu":
+    """The tests describe CPUs, and see no GPU where there is one, unless tests for GPUs are chosen, as by `pytest -m gpu`."""
+    if not chooses_gpu(config.option.markexpr):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 

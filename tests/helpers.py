@@ -64,14 +64,21 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program, with this interpreter's `bin` first on the path. `python` and `torchrun` are forked from a process that has
     imported torch, and torchrun's ranks from torchrun, unless they need variables or a folder of their own, or `forked` says otherwise.
-    No program of ours shows its user a warning of Python's."""
+    No program of ours shows its user a warning of Python's; only where there is a GPU, other releases of other packages may be
+    installed, which may warn."""
     words = [str(word) for word in command]
-    if words[0] in ("python", "torchrun") and (forked or (forked is None and env is None and cwd == ROOT)):
+    if words[0] in can_be_forked() and (forked or (forked is None and env is None and cwd == ROOT)):
         done = _run_forked(words, timeout, stdin, cwd)
     else:
         done = _run_new(words, timeout, env or {}, stdin, cwd)
-    assert "Warning: " not in done.stderr, done.stderr
+    assert "Warning: " not in done.stderr or torch.cuda.is_available(), done.stderr
     return done
+
+
+def can_be_forked() -> tuple[str, ...]:
+    """torchrun asks whether there is a GPU. Its forks then cannot use CUDA, unless it asks the driver's management library."""
+    asks_nvml = os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK") == "1"
+    return ("python", "torchrun") if asks_nvml or not torch.cuda.is_available() else ("python",)
 
 
 def _run_new(

@@ -173,6 +173,8 @@ class _Autocast(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
         on_gpu = any(isinstance(leaf, PretendTensor) for leaf in tree_leaves(args))
+        if func is Tensor.__setitem__ and isinstance(args[2], bool | int | float) and _selects_one(args[0], args[1]):
+            _note("assignment of a number")  # it is copied from the host; only larger parts are filled
         if on_gpu and func.__name__ == "gru":
             args = tree_map(lambda leaf: _cast(leaf, torch.float16), args) if dtype else args
             _check_gru(args)
@@ -182,6 +184,15 @@ class _Autocast(TorchFunctionMode):
         if func is torch.tensor and kwargs.get("device"):  # its C++ code asks no mode
             return func(*args, **kwargs | {"device": "cpu"}).to(kwargs["device"])
         return func(*args, **kwargs)
+
+
+def _selects_one(tensor: Tensor, index: Any) -> bool:
+    places = index if isinstance(index, tuple) else (index,)
+    return (
+        isinstance(tensor, PretendTensor)
+        and len(places) == tensor.dim()
+        and all(type(place) is int for place in places)
+    )
 
 
 def _with_index(value: Any) -> Any:
@@ -229,6 +240,7 @@ def pretend_gpu() -> Iterator[Counter[str]]:
             "device_count": 1,
             "is_bf16_supported": True,
             "get_device_name": "pretend",
+            "is_current_stream_capturing": False,
         }.items():
             patch.setattr(cuda, name, lambda *_, value=value: value)
         for name in ("_lazy_init", "set_device", "synchronize"):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers import ROOT, run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 TINY = "data.source=csv data.files.train=rows.csv model.hidden_size=8 model.ngram_buckets=64".split()
 PROGRAMS = {

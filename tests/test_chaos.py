@@ -10,7 +10,7 @@ from tests.chaos.files import checkpoint_flipped, corpus_damaged, disk_full, run
 from tests.chaos.processes import killed_at_the_end, terminated_in_a_collective, worker_killed, worker_stopped
 from tests.chaos.run import Kind, Run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 CASES = (
     Case(0, "tagger", [worker_killed, checkpoint_flipped, disk_full, worker_stopped]),

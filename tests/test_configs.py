@@ -39,6 +39,7 @@ def test_the_sweep_looks_at_a_metric_that_runs_log(names: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_a_trial_of_the_sweep_runs_as_the_agent_starts_it(tmp_path: Path) -> None:
     from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 

@@ -10,7 +10,7 @@ import pytest
 from tests.helpers import ROOT, run
 from tests.runs import TINY, result
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 DIFFS = re.findall(r"```diff\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), flags=re.DOTALL)
 RATED = "data.source=csv data.files.train=rated.csv data.label=stars batch.rows=4"

@@ -204,6 +204,7 @@ def test_gpus_that_are_not_used(case: str, tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_not_logged_in_to_wandb(tmp_path: Path) -> None:
     from tests.helpers import train
     from tests.runs import words

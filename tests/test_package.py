@@ -13,7 +13,7 @@ import seq
 from tests.helpers import ROOT
 from tests.runs import few_rows, result, words
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 PARTS = ("train_ddp.py", "launch", "seq", "configs", "slurm", "pyproject.toml", "README.md")
 

@@ -37,6 +37,7 @@ STREAM = ("batch.order=stream", "data.unit=document", "batch.rows=2", "batch.win
 KINDS: dict[str, tuple[str, ...]] = {
     "classifier": ("names", "model.num_layers=2", "model.token_dropout=0.1", "train.class_weights=0.5", *CHOICE),
     "classifier, packed": ("names", "model.path=packed", "model.num_layers=2"),
+    "classifier, scan": ("names", "model.path=scan", "model.num_layers=2"),
     "language model": ("speeches", "train.precision=fp32"),
     "language model, stream, bf16": ("speeches", *STREAM, "train.precision=bf16"),
     "language model, fp16": ("speeches", "train.precision=fp16"),
@@ -48,7 +49,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "transducer": ("transducer", "model.num_layers=2", "evaluation.beam=2", "train.label_smoothing=0.1"),
     "transducer, scheduled": ("transducer", "train.teacher_forcing_end=0.2", "train.precision=bf16"),
 }
-SHORT = ("classifier, packed", "language model", "labels", "transducer, scheduled")
+SHORT = ("classifier, packed", "classifier, scan", "language model", "labels", "transducer, scheduled")
 """Kinds of which steps alone are run: a whole run takes its time."""
 CHECKS = (
     "run.deterministic=true",
@@ -113,10 +114,12 @@ def test_a_step_never_waits(kind: str, tmp_path: Path) -> None:
             assert uneven or config.batch.order == "stream"
             trainer.close()
             del trainer
-    assert seen_by_gru == {{"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.train.precision, torch.float32)}
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.train.precision, torch.float32)
+    assert seen_by_gru == (set() if config.model.path == "scan" else {dtype})
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in SHORT])
 def test_a_run_from_begin_to_use(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Training with gradients that are clipped, evaluation, samples, export; resumed and replayed with the same
@@ -192,6 +195,12 @@ def test_it_notes_each_wait() -> None:
         torch.ones(3).pin_memory().to("cuda", non_blocking=True)
         assert not waits
         torch.ones(3).to("cuda", non_blocking=True)
+        assert waits
+        waits.clear()
+        there[:2] = 1.0
+        there[1].fill_(1.0)
+        assert not waits
+        there[1] = 1.0
         assert waits
 
 

@@ -1,18 +1,20 @@
-"""The README's commands, one after another, as a reader would type them: real, but cut short."""
+"""The README's commands: all can be parsed, and run one after another as a reader would type them, cut short."""
 
+import argparse
+import importlib
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from seq.command_line import config_from
 from tests.helpers import ROOT, run
-
-pytestmark = pytest.mark.slow
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
-    line.partition("  #")[0].strip()
+    re.split(r"\s# ", line)[0].strip()
     for block in re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
     for line in block.splitlines()
     if line.strip()
@@ -27,6 +29,48 @@ NOT_RUN = {
 SHORT = ("train.steps=6", "logging.every_steps=2", "model.hidden_size=16", "generation.length=10")
 
 
+class _ParsedError(Exception):
+    pass
+
+
+def _parsed(words: list[str], monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace | None:
+    """What the program of a command makes of its words; None if the command is not one of ours."""
+    if "train_ddp.py" in words:
+        module, arguments = "train_ddp", words[words.index("train_ddp.py") + 1 :]
+    elif "-m" in words and words[words.index("-m") + 1].startswith("seq."):
+        place = words.index("-m") + 1
+        module, arguments = words[place], words[place + 1 :]
+    else:
+        return None
+    found: list[argparse.Namespace] = []
+    for name in ("parse_args", "parse_intermixed_args"):
+        own = getattr(argparse.ArgumentParser, name)
+
+        def parse(self: Any, *given: Any, own: Any = own) -> None:
+            found.append(own(self, *given))
+            raise _ParsedError
+
+        monkeypatch.setattr(argparse.ArgumentParser, name, parse)
+    program = importlib.import_module("seq.report.__main__" if module == "seq.report" else module)
+    with pytest.raises((_ParsedError, SystemExit) if "--help" in words else _ParsedError):
+        program.main(arguments)
+    return found[0] if found else None
+
+
+def test_every_command_can_be_parsed() -> None:
+    parsed = 0
+    for command in COMMANDS:
+        for part in command.split(" | "):
+            with pytest.MonkeyPatch.context() as monkeypatch:
+                options = _parsed(shlex.split(part), monkeypatch)
+            parsed += options is not None
+            if options is not None and hasattr(options, "words"):
+                config_from(options.words)
+    assert parsed >= 35
+
+
+@pytest.mark.slow
+@pytest.mark.extended
 def test_every_command_works(tmp_path: Path) -> None:
     for name in ("train_ddp.py", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)

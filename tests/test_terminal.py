@@ -17,7 +17,7 @@ import pytest
 from tests.helpers import ROOT, run
 from tests.runs import result, words
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 
 COLOUR = re.compile(rb"\x1b\[[0-9;]*3[0-9]m")

@@ -16,41 +16,27 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("kind", ["names", "speeches"])
-def test_one_two_and_four_processes(tmp_path: Path, kind: str) -> None:
-    """In new processes: forks would share the order of their sets of strings."""
-    runs = {}
-    for world_size in (1, 2, 4):
-        done = train(*words(tmp_path, kind, f"run.name=w{world_size}"), world_size=world_size, forked=False)
-        assert done.returncode == 0, done.stderr
-        runs[world_size] = tmp_path / f"w{world_size}"
-    first = result(runs[1])
-    assert first["status"] == "finished"
-    assert first["step"] == 12
-    assert sum(first["ledger"].values()) == pytest.approx(first["wall_seconds"])
-    assert set(first["eval"]) == (
+def test_what_a_run_writes(kind: str, names: Path, speeches: Path) -> None:
+    """That it is equal at every number of processes, tests/test_same_bits.py tells."""
+    folder, world_size = {"names": (names, 2), "speeches": (speeches, 1)}[kind]
+    found = result(folder)
+    assert (found["status"], found["step"], found["world_size"]) == ("finished", 12, world_size)
+    assert sum(found["ledger"].values()) == pytest.approx(found["wall_seconds"])
+    assert set(found["eval"]) == (
         {"loss", "accuracy", "macro_f1"}
         if kind == "names"
         else {"loss", "bits_per_char", "perplexity", "window_loss", "window_bits_per_char"}
     )
-    for world_size, folder in runs.items():
-        other = result(folder)
-        assert other["world_size"] == world_size
-        for key in ("tokens_seen", "examples_seen", "padding_fraction", "imbalance"):
-            assert other[key] == first[key]
-        assert (other["eval"], other["params_sha256"]) == (first["eval"], first["params_sha256"])
-        losses = [[line["loss"] for line in metrics(run_, "train")] for run_ in (folder, runs[1])]
-        assert len(losses[0]) == 12
-        assert losses[0] == losses[1]
-        events = [line["event"] for line in metrics(folder)]
-        assert (events[0], events[-1]) == ("start", "finish")
-        assert {"train", "eval", "checkpoint"} <= set(events)
-        assert len(list((folder / "checkpoints").iterdir())) == 2
-        assert {path.name for path in (folder / "model").iterdir()} == {
-            "README.md",
-            *("model.safetensors", "config.json", "tokenizer.json"),
-        }
-    samples = [(runs[size] / "samples.jsonl").exists() for size in runs]
-    assert samples == [kind == "speeches"] * 3
+    assert len(metrics(folder, "train")) == 12
+    events = [line["event"] for line in metrics(folder)]
+    assert (events[0], events[-1]) == ("start", "finish")
+    assert {"train", "eval", "checkpoint"} <= set(events)
+    assert len(list((folder / "checkpoints").iterdir())) == 2
+    assert {path.name for path in (folder / "model").iterdir()} == {
+        "README.md",
+        *("model.safetensors", "config.json", "tokenizer.json"),
+    }
+    assert (folder / "samples.jsonl").exists() == (kind == "speeches")
 
 
 def test_resumed_in_mid_epoch_on_another_world_size(tmp_path: Path) -> None:
@@ -71,18 +57,24 @@ def test_resumed_in_mid_epoch_on_another_world_size(tmp_path: Path) -> None:
     assert losses[0] == losses[1]
     assert result(folder)["tokens_seen"] == result(tmp_path / "whole")["tokens_seen"]
 
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    before = contents(folder)
     again = train(*command)
     assert again.returncode == 0
     assert "already finished at step 12" in again.stdout
     other = train(*command, "optimizer.lr=1.0")
     assert other.returncode == 2
     assert "optimizer.lr: 0.003 there, 1.0 here" in other.stderr
-    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert before == contents(folder)
 
     fresh = train(*command, "optimizer.lr=1e-3", "--fresh")
     assert fresh.returncode == 0, fresh.stderr
     assert {path: (tmp_path / "parts.old-1" / path.relative_to(folder)).read_bytes() for path in before} == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """All files but the logs of W&B's service, which ends after the run."""
+    files = [path for path in folder.rglob("*") if path.is_file() and "logs" not in path.parts]
+    return {path: path.read_bytes() for path in files}
 
 
 def test_the_logged_loss_is_the_mean_over_all_targets_since_the_last_line(names: Path, tmp_path: Path) -> None:
@@ -141,6 +133,7 @@ def test_precisions(tmp_path: Path, precision: str) -> None:
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.extended
 def test_wandb_that_cannot_be_reached(tmp_path: Path) -> None:
     nobody = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
     done = train(*words(tmp_path, "names", "logging.wandb=online", "run.name=online"), env=nobody)

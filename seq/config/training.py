@@ -33,8 +33,8 @@ class TrainConfig(Section):
     """Arithmetic of forward and backward pass; weights, sums and updates are always fp32. `tf32`: fp32 whose products have
     short mantissas, on GPUs."""
     fast_fp32: bool = False
-    """On CPUs, compute fp32 products with oneDNN. It is up to twice as fast, and is refused on a processor that does not
-    keep the products exact."""
+    """On CPUs, compute fp32 products with oneDNN, which is up to twice as fast. Processors with AMX (Intel Sapphire Rapids and
+    later) refuse it, because oneDNN would compute the products there with the 8-bit mantissas of bf16."""
     teacher_forcing: Fraction = 1.0
     """Probability that a language model or a decoder is fed the true previous token, else its own prediction (0: free running)."""
     teacher_forcing_end: Fraction | None = None

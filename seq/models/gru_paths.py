@@ -106,45 +106,53 @@ def run_packed(
 
 
 class _Packing(NamedTuple):
-    """Rows as `pack_padded_sequence` packs them, the longest first, with what a scan needs to know of them."""
+    """Rows as `pack_padded_sequence` packs them, the longest first, with the indices that a scan needs. All tensors are on the
+    device of the inputs."""
 
     data: Tensor
     """(N, I), packed by time."""
     sizes: list[int]
     """Rows that run at each time step."""
     ends: Tensor
-    """(B,) the place in `data` of each row's last step."""
+    """(B,) the index in `data` of each row's last step."""
     turned: Tensor
-    """(N,) the place of the same row's step in reverse time."""
+    """(N,) the index of the same row's step in reverse time."""
     order: Tensor
     """(B,) the rows of `inputs` from the longest to the shortest."""
+    back: Tensor
+    """(B,) the inverse of `order`."""
 
 
 def _pack(inputs: Tensor, lengths: Tensor) -> _Packing:
-    rows, longest = inputs.shape[:2]
+    (rows, longest), device = inputs.shape[:2], inputs.device
     if int(lengths.min()) == longest:  # no padding: packing is a transposition
-        places = torch.arange(rows * longest).view(longest, rows)
-        data = inputs.transpose(0, 1).flatten(0, 1)
-        return _Packing(data, [rows] * longest, places[-1], places.flip(0).flatten(), torch.arange(rows))
-    packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
-    sizes, order = packed.batch_sizes, packed.sorted_indices
-    assert order is not None
-    ordered = lengths[order]
+        places = torch.arange(rows * longest, device=device).view(longest, rows)
+        same = torch.arange(rows, device=device)
+        return _Packing(
+            inputs.transpose(0, 1).flatten(0, 1), [rows] * longest, places[-1], places.flip(0).flatten(), same, same
+        )
+    # The indices are made on the CPU, where the lengths are, and then copied: a GPU would have to be waited for.
+    ordered, order = lengths.sort(descending=True)
+    there, back = to_device(order, device), to_device(order.argsort(), device)
+    data, sizes, *_ = pack_padded_sequence(inputs.index_select(0, there), ordered, batch_first=True)
     # Row i's step t is at starts[t] + i.
     starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)[:-1]])
     times = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
-    own = torch.arange(len(packed.data)) - starts[times]
+    own = torch.arange(len(data)) - starts[times]
     ends, turned = starts[ordered - 1] + torch.arange(rows), starts[ordered[own] - 1 - times] + own
-    return _Packing(packed.data, sizes.tolist(), ends, turned, order)
+    return _Packing(data, sizes.tolist(), to_device(ends, device), to_device(turned, device), there, back)
 
 
 def _unpack(data: Tensor, packing: _Packing, longest: int) -> Tensor:
     """(N, H) -> (B, T, H)."""
-    back = packing.order.argsort()
-    if len(packing.sizes) == longest and packing.sizes[-1] == len(back):
-        return data.view(longest, len(back), -1).transpose(0, 1)
-    whole = PackedSequence(data, torch.tensor(packing.sizes), packing.order, back)
-    return pad_packed_sequence(whole, batch_first=True, total_length=longest)[0]
+    rows = len(packing.back)
+    if len(packing.sizes) == longest and packing.sizes[-1] == rows:
+        return data.view(longest, rows, -1).transpose(0, 1)
+    # With the indices, `pad_packed_sequence` would copy them to the host.
+    padded, _ = pad_packed_sequence(
+        PackedSequence(data, torch.tensor(packing.sizes)), batch_first=True, total_length=longest
+    )
+    return padded.index_select(0, packing.back)
 
 
 def run_scan(
@@ -159,7 +167,7 @@ def run_scan(
         states = scan(torch.stack([data, data[turned]]) if both else data[None], initial, packing.sizes, layer)
         last.append(states[:, packing.ends])
         data = torch.cat([states[0], states[1, turned]], dim=1) if both else states[0]
-    return _unpack(data, packing, inputs.shape[1]), torch.cat(last)[:, packing.order.argsort()]
+    return _unpack(data, packing, inputs.shape[1]), torch.cat(last)[:, packing.back]
 
 
 PATHS: dict[str, Path] = {"dense": run_dense, "packed": run_packed, "scan": run_scan}

@@ -126,7 +126,7 @@ def describe_environment(process: Launch, device: torch.device) -> dict[str, Any
         "cuda": torch.version.cuda,
         "system": f"{platform.system()} {platform.machine()}",
         "lockstep": seq.__version__,
-        **{package: importlib.metadata.version(package) for package in PACKAGES},
+        **{package: _version(package) for package in PACKAGES},
         "git_commit": _git_commit(),
     }
 
@@ -154,6 +154,14 @@ def cpu_name() -> str:
     lines = info.read_text("utf-8", errors="replace").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    """None if the installation has no metadata of the package, as some images and folders on PYTHONPATH do."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _git_commit() -> str | None:

@@ -137,7 +137,7 @@ class CarriedState:
         """Keep the state in which the batch ends, detached, since gradients stop there. A bad step's state becomes zero."""
         if batch.continues is not None:
             self.hidden[batch.shard] = last.detach().nan_to_num()
-            self._own[batch.shard] = True
+            self._own[batch.shard].fill_(True)  # on a GPU, an assignment copies the value from the host, and waits
 
     def gather(self) -> Tensor:
         """(V, L, B, H) of all shards. Called by every rank: each adds its own states to the others' zeros."""

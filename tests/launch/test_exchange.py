@@ -9,19 +9,20 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from launch import exchange
 from launch.exchange import GroupExchange, HostExchange, open_exchange
 from tests.helpers import run_ranks, run_ranks_until_one_dies
 
 CPU = torch.device("cpu")
+CAPACITY = 64 << 10
+"""Of a slot here, so that messages in several parts are small too."""
 
 
 def _gather(rank: int) -> None:
     world_size = dist.get_world_size()
     group = dist.new_group()
-    host = HostExchange.open(group)
+    host = HostExchange.open(group, capacity=CAPACITY)
     assert host is not None
-    for size in (0, 1, 5, exchange.CAPACITY // 4, exchange.CAPACITY // 4 + 3, exchange.CAPACITY):
+    for size in (0, 1, 5, CAPACITY // 4, CAPACITY // 4 + 3, CAPACITY):
         for dtype in (torch.float32, torch.int32, torch.float64):
             own = (torch.arange(2 * size) + 1000 * rank).to(dtype).view(2, size)
             if rank == size % world_size:

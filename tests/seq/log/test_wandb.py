@@ -115,6 +115,7 @@ def test_what_wandb_says_of_a_run(names: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_alerts_tags_and_variables(tmp_path: Path) -> None:
     env = {"WANDB_MODE": "offline", "WANDB_PROJECT": "mine", "WANDB_ENTITY": "us", "WANDB_RUN_GROUP": "of-env"}
     keys = ("logging.wandb=null", "logging.alerts=all", "logging.tags=[a,b]", "logging.notes=why", "logging.group=g")
