@@ -115,30 +115,28 @@ def run(words: Words, folder: Path, log: Path, seconds: float) -> int:
         "PYTHONUNBUFFERED": "1",
         "FAILURES": str(OUT / "failures.log"),
     }
-    process = subprocess.Popen(
-        words,
-        cwd=folder,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    stop = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGINT))
-    kill = threading.Timer(seconds + GRACE, os.killpg, (process.pid, signal.SIGKILL))
+    options: dict[str, Any] = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "text": True,
+        "errors": "replace",
+    }
     begin = time.monotonic()
-    stop.start()
-    kill.start()
-    with log.open("w") as file:
-        for line in process.stdout:
+    with (
+        subprocess.Popen(words, cwd=folder, env=env, start_new_session=True, **options) as process,
+        log.open("w") as file,
+    ):
+        stop = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGINT))
+        kill = threading.Timer(seconds + GRACE, os.killpg, (process.pid, signal.SIGKILL))
+        stop.start()
+        kill.start()
+        for line in process.stdout or ():
             file.write(line)
             file.flush()
             print(line, end="", flush=True)
-    code = process.wait()
-    stop.cancel()
-    kill.cancel()
+        code = process.wait()
+        stop.cancel()
+        kill.cancel()
     return 124 if time.monotonic() - begin >= seconds else code
 
 

@@ -245,6 +245,8 @@ def pretend_gpu() -> Iterator[Counter[str]]:
             patch.setattr(cuda, name, lambda *_, value=value: value)
         for name in ("_lazy_init", "set_device", "synchronize"):
             patch.setattr(cuda, name, lambda *_: None)
+        # Its name since torch 2.14, which asks the driver itself.
+        patch.setattr(torch.optim.Optimizer, "_accelerator_graph_capture_health_check", lambda _: None, raising=False)
         patch.setattr(cuda, "get_device_properties", lambda _: properties)
         patch.setattr(cuda, "Event", lambda **_: event)
         patch.setattr(torch.backends.cudnn, "version", lambda: 91300)

@@ -28,8 +28,6 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.slow,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-    # cuDNN's, which seq.models.gru_paths ignores but pytest forgets; and that of torch.cuda.set_sync_debug_mode.
-    pytest.mark.filterwarnings("ignore:RNN module weights"),
     pytest.mark.filterwarnings("ignore:Synchronization debug mode"),
 ]
 CHECKS = ("logging.digests=true", "run.threads=1", "sync.check_every=1")
