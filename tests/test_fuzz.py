@@ -44,6 +44,8 @@ from seq.run.directory import RunDirectory
 from seq.training.state import TrainState
 from tests.helpers import ROOT, alone
 
+pytestmark = pytest.mark.slow
+
 SHARE = 1.0 if os.environ.get("LOCKSTEP_FUZZ") == "full" else 0.05
 
 

@@ -166,6 +166,7 @@ def _attack(folder: Path, exported: Path, outcomes: Any) -> None:
     outcomes["long line of metrics"] = "refused" if lines == [{"step": 1}] else "read"
 
 
+@pytest.mark.slow
 def test_memory_has_a_bound(finished: Path, tmp_path: Path) -> None:
     forkserver = multiprocessing.get_context("forkserver")
     with forkserver.Manager() as manager:

@@ -3,6 +3,7 @@
 import json
 import os
 
+import pytest
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from launch.context import Launch
@@ -34,6 +35,7 @@ def test_a_rank_can_be_named_from_its_first_moment() -> None:
         assert json.loads(store.get("alive/3"))["pid"] == os.getpid()
 
 
+@pytest.mark.slow
 def test_an_error_ends_the_process_in_order_while_the_watchdog_is_in_the_store() -> None:
     """Not by SIGABRT, as a thread does that comes back into an interpreter that is being taken down."""
     done = run("python", "-m", "tests.faults", "error_in_group", "")
