@@ -129,7 +129,7 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
                         saver.save_best(progress.step, trainer.state.weights() | describe_run(config, corpus))
             if writer and run.is_main:
                 with ledger("sampling"):
-                    logger.samples(progress.step, *writer.write(selection.model, progress.step))
+                    logger.samples(progress.step, writer.write(selection.model, progress.step))
 
         ends = stopped_by or selection.out_of_patience
         if is_due(progress.step, config.checkpoint.every_steps, last_step) or ends:

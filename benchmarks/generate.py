@@ -32,6 +32,7 @@ def _sample(model: LanguageModel, rows: int) -> None:
         torch.tensor([1, 5, 6]),
         GenerationConfig(length=LENGTH),
         torch.Generator().manual_seed(0),
+        written=torch.tensor([1]),
         rows=rows,
         forbidden=torch.tensor([0, 1, 2, 3]),
         unit_end=torch.tensor([], dtype=torch.int64),

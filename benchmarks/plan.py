@@ -1,4 +1,5 @@
-"""Planning for very many sequences and ranks (simulated): time, memory, padding and imbalance.
+"""Planning for very many sequences and ranks (simulated): time, memory, padding and imbalance. And how well a small data set whose
+lengths are all different is shuffled.
 
 python -m benchmarks.plan [--sequences 1e9] [--ranks 1024]
 """
@@ -17,6 +18,7 @@ from seq.data.order import LengthOrder
 from seq.data.sampler import BucketedDistributedSampler
 
 LONGEST, STEPS = 512, 100
+EPOCHS, ROWS = 20, 16
 
 
 class Identity:
@@ -66,6 +68,55 @@ def main(sequences: int, ranks: int) -> None:
     report.add("padding, mean", float(np.mean(padding)))
     report.add("imbalance, mean", float(np.mean(imbalance)))
     report.show()
+    shuffling()
+
+
+def shuffling() -> None:
+    """Steps that come again with the same rows, and pairs of rows that meet in a step, against a plain shuffle."""
+    report = Report(
+        "shuffling",
+        f"{EPOCHS} epochs of steps of {4 * ROWS} rows",
+        ["rows", "lengths", "steps that come again", "pairs that meet", "in a plain shuffle", "padding"],
+    )
+    random = np.random.default_rng(0)
+    for rows, shortest, longest in ((300, 20, 200), (1000, 20, 400), (3000, 3, 12)):
+        lengths = random.integers(shortest, longest + 1, rows)
+        dataset = Lengths(lengths)
+        batch = BatchConfig(shards=4, tokens=ROWS * longest, rows=ROWS)
+        sampler = BucketedDistributedSampler(dataset, batch, num_replicas=1, rank=0)  # type: ignore[arg-type]
+        steps, padded = list[list[int]](), 0
+        for epoch in range(EPOCHS):
+            sampler.set_epoch(epoch)
+            for shard in sampler:
+                steps += [[]] if shard.shard == 0 else []
+                steps[-1] += shard.sequences.tolist()
+                padded += int(shard.sizes.padded_tokens[shard.shard])
+        plain = [
+            part.tolist()
+            for _ in range(EPOCHS)
+            for part in np.split(random.permutation(rows), range(4 * ROWS, rows, 4 * ROWS))
+        ]
+        again = 1 - len(set(map(frozenset, steps))) / len(steps)
+        meeting = [_share_of_pairs(found, rows) for found in (steps, plain)]
+        report.add(rows, f"{shortest} to {longest}", again, *meeting, 1 - EPOCHS * int(lengths.sum()) / padded)
+    report.show()
+
+
+def _share_of_pairs(steps: list[list[int]], rows: int) -> float:
+    met = np.zeros((rows, rows), bool)
+    for step in steps:
+        met[np.ix_(step, step)] = True
+    return float((met.sum() - rows) / (rows * (rows - 1)))
+
+
+class Lengths:
+    """A data set with only what the sampler reads."""
+
+    def __init__(self, lengths: NDArray[np.int64]) -> None:
+        self.by_length = LengthOrder.of(lengths)
+
+    def __len__(self) -> int:
+        return len(self.by_length)
 
 
 def _peak_megabytes() -> float:

@@ -146,7 +146,7 @@ def _about_text(corpus: Corpus) -> Iterator[str]:
 def _about_batches(config: Config, batches: BatchLoader) -> Iterator[str]:
     steps = min(batches.steps_per_epoch, MOST_STEPS)
     sizes = [shard.sizes for shard in batches.sampler.shards(range(steps), range(1))]
-    rows, tokens, padded, _ = (np.stack([getattr(step, name) for step in sizes]) for name in ShardSizes._fields)
+    rows, tokens, padded, *_ = (np.stack([getattr(step, name) for step in sizes]) for name in ShardSizes._fields)
     waste = {size: wasted_share(size, config.batch.shards) for size in range(1, config.batch.shards + 1)}
     imbalance = (tokens.max(1) / tokens.mean(1) - 1).mean()
     yield (

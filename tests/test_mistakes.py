@@ -165,7 +165,7 @@ def test_out_of_memory() -> None:
     from seq.data.dataset import Batch
     from seq.data.plan import ShardSizes
 
-    batch = Batch(torch.zeros(8, 30), torch.ones(8), torch.ones(8), 4, 1, 8, ShardSizes(*[torch.ones(1).numpy()] * 4))
+    batch = Batch(torch.zeros(8, 30), torch.ones(8), torch.ones(8), 4, 1, 8, ShardSizes(*[torch.ones(1).numpy()] * 5))
     with pytest.raises(RunError, match=r"8 rows x 30 time steps; lower batch\.tokens"), explaining_out_of_memory(batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 

@@ -167,7 +167,12 @@ def test_sampling_waits_once_a_token(kind: str, tmp_path: Path) -> None:
         model = build_model(config, vocab_size=20, num_outputs=3).to("cuda").eval()
         assert isinstance(model, LanguageModel)
         waits.clear()
-        settings: dict[str, Any] = {"rows": 3, "forbidden": torch.tensor([0, 1]), "unit_end": torch.tensor([5])}
+        settings: dict[str, Any] = {
+            "rows": 3,
+            "forbidden": torch.tensor([0, 1]),
+            "unit_end": torch.tensor([5]),
+            "written": torch.tensor([6]),
+        }
         label = 1 if config.task == "write_by_label" else None
         generator = torch.Generator().manual_seed(0)
         drawn = list(sample_tokens(model, torch.tensor([1, 6]), config.generation, generator, label=label, **settings))

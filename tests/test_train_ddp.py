@@ -23,9 +23,7 @@ def test_what_a_run_writes(kind: str, names: Path, speeches: Path) -> None:
     assert (found["status"], found["step"], found["world_size"]) == ("finished", 12, world_size)
     assert sum(found["ledger"].values()) == pytest.approx(found["wall_seconds"])
     assert set(found["eval"]) == (
-        {"loss", "accuracy", "macro_f1"}
-        if kind == "names"
-        else {"loss", "bits_per_char", "perplexity", "window_loss", "window_bits_per_char"}
+        {"loss", "accuracy", "macro_f1"} if kind == "names" else {"loss", "bits_per_char", "perplexity"}
     )
     assert len(metrics(folder, "train")) == 12
     events = [line["event"] for line in metrics(folder)]

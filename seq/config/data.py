@@ -81,6 +81,11 @@ class DataConfig(Section):
     def text_columns(self) -> tuple[str, ...]:
         return (self.text,) if isinstance(self.text, str) else self.text
 
+    @property
+    def reads_whole_documents(self) -> bool:
+        """Whether a language model carries its state through each document, in training and in evaluation."""
+        return self.unit == "document" and self.too_long != "split"
+
     @field_validator("encoding")
     @classmethod
     def _known(cls, encoding: str) -> str:

@@ -44,8 +44,8 @@ class EvaluationConfig(Section):
     every_steps: Positive = 500
     """Evaluate on the validation split this often, and at the end."""
     window: Positive = 64
-    """A language model is also evaluated on windows of this many tokens, each from a fresh state, to compare it with models
-    of fixed context."""
+    """A language model that reads whole documents (`data.unit=document`) is also evaluated on windows of this many tokens, each from a
+    fresh state, to compare it with models of fixed context."""
     ignore: str = ""
     """Characters of a transducer's targets that do not count in its `plain_` error rates, such as 012, the marks of stress."""
     beam: Positive = 1
@@ -167,6 +167,11 @@ class Config(Section):
             faults.append(f"run.recipe=auto has no rules for model.kind={self.model.kind}; set run.recipe=none")
         if self.checkpoint.best not in (None, *FIGURES[self.task]):
             faults.append(f"checkpoint.best={self.checkpoint.best}: this model has {', '.join(FIGURES[self.task])}")
+        whole = self.task == "write_by_label" or self.data.reads_whole_documents
+        if (self.checkpoint.best or "").startswith("window_") and not whole:
+            faults.append(
+                f"checkpoint.best={self.checkpoint.best} needs data.unit=document; without it, there is bits_per_char"
+            )
         if (self.checkpoint.best or "").startswith("plain_") and not self.evaluation.ignore:
             faults.append(
                 f"checkpoint.best={self.checkpoint.best} needs evaluation.ignore, the characters that do not count"

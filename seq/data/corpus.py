@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from filelock import FileLock
 
 from seq.config import DataConfig, Task
@@ -24,8 +26,9 @@ from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import UserError
 from seq.terminal import busy
 
-FORMAT = 9
+FORMAT = 10
 """Raise it when the same source and config would be prepared differently."""
+TEXT_TASKS: tuple[Task, ...] = ("write", "write_by_label")
 
 
 class Vocabulary(Protocol):
@@ -116,7 +119,7 @@ def _write(
     loaded = load_splits(config, task, need_train=need_train)
     splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
     if "validation" not in splits and "train" in splits:
-        splits |= split_validation(splits["train"], config, TARGETS[task].stratum)
+        splits |= split_validation(splits["train"], config, TARGETS[task].labels)
     if config.train_on_validation and "validation" in splits:
         splits["train"] = splits["train"].with_rows_of(splits.pop("validation"))
     if tokenizer is None:
@@ -126,14 +129,22 @@ def _write(
     if outputs is None:
         outputs = TARGETS[task].learn(splits["train"].targets or (), config)
     encoded = encode_splits(splits, task, tokenizer, outputs, config, notes)
+    unknown_bits: dict[str, float] = {}
     for name, (sequences, _) in encoded.items():
-        if unknown := int((sequences.values == UNKNOWN).sum()):
+        if unknown := int((np.delete(sequences.values, sequences.offsets[:-1]) == UNKNOWN).sum()):
+            # A validation split of pieces of the training text has none of its own.
+            missing = tokenizer.unknown("".join(splits.get(name, splits["train"]).texts)) if task in TEXT_TASKS else []
+            unknown_bits[name] = unknown * math.log2(max(1, len(missing)))
             notes.append(
                 f"{name}: {unknown} of {len(sequences.values)} tokens are {tokenizer.kind} that the vocabulary lacks"
             )
+    if config.lowercase and task in TEXT_TASKS:
+        notes.append(
+            "the text is in lower case (data.lowercase): its bits per character leave out which letters were capitals"
+        )
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))
     try:
-        save_files(temporary, encoded, tokenizer, outputs, notes, task)
+        save_files(temporary, encoded, tokenizer, outputs, notes, task, unknown_bits)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     finally:
@@ -150,7 +161,11 @@ def _open(folder: Path) -> Corpus | None:
         if digest(folder, about) != fingerprint:
             return None
         task, outputs = about["task"], Outputs.from_dict(about["outputs"])
-        splits = {name: open_split(folder / name, count, task, outputs) for name, count in about["characters"].items()}
+        bits = about["unknown_bits"]
+        splits = {
+            name: open_split(folder / name, count, bits.get(name, 0.0), task, outputs)
+            for name, count in about["characters"].items()
+        }
         return Corpus(
             tokenizer=Tokenizer(**about["tokenizer"]),
             outputs=outputs,

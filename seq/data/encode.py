@@ -44,10 +44,10 @@ def encode_splits(
         documents |= cut_pieces(documents["train"], config, newline_id(tokenizer), notes)
     encoded: dict[str, Encoded] = {}
     for name, whole in documents.items():
-        if name == "train":
-            encoded[name] = (_training_sequences(whole, config, newline_id(tokenizer), notes), None)
-        else:
-            encoded[name] = (split_long(whole, config.evaluation_max_length), None)
+        newline = newline_id(tokenizer)
+        train = name == "train"
+        cut = _training_sequences(whole, config, newline, notes) if train else _evaluated(whole, config, newline)
+        encoded[name] = (cut, None)
     return encoded
 
 
@@ -101,6 +101,13 @@ def _targets(documents: RaggedArray, starts: Ints, stops: Ints) -> RaggedArray:
     # Before a document's targets lies its first token: one place more for each document.
     document = np.searchsorted(own, begins, side="right") - 1
     return slices(documents.values, begins + document, ends + document + 1)
+
+
+def _evaluated(documents: RaggedArray, config: DataConfig, newline: int) -> RaggedArray:
+    """Cut as in training, so that each sequence begins with the state with which it would begin there; but no token is left out."""
+    if config.reads_whole_documents:
+        return split_long(documents, config.evaluation_max_length)
+    return split_long(cut_streams(documents, config.unit, newline), config.max_length)
 
 
 def _training_sequences(documents: RaggedArray, config: DataConfig, newline: int, notes: list[str]) -> RaggedArray:

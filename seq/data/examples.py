@@ -1,6 +1,7 @@
 """Text with its labels as a source gives it; rows without text; and the validation rows, where none are given."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -76,19 +77,21 @@ def drop_empty(split: Examples, config: DataConfig, notes: list[str]) -> Example
     return split.take(place for place, text in enumerate(split.texts) if text.strip())
 
 
-def split_validation(train: Examples, config: DataConfig, stratum: Callable[[Target], str]) -> dict[str, Examples]:
-    """`train` and `validation`, which has the same share of the rows of each `stratum`; empty if none is to be cut, or a language model has too few documents for that."""
+def split_validation(
+    train: Examples, config: DataConfig, labels_of: Callable[[Target], Iterable[str]]
+) -> dict[str, Examples]:
+    """`train` and `validation`. If every target has one label, each label has the same share of its rows in `validation`. `train` keeps a
+    row with each label. Empty if none is to be cut, or a language model has too few documents for that."""
     if config.validation_fraction == 0:
         return {}
     digests = np.array([_digest(text) for text in train.texts])
-    whole = train.targets is None
-    chosen = (
-        _by_size(digests, train, config)
-        if whole
-        else _by_stratum(digests, list(map(stratum, train.targets or ())), config)
-    )
+    whole, labels = train.targets is None, [sorted(set(labels_of(target))) for target in train.targets or ()]
+    strata = [own[0] if own else "" for own in labels] if all(len(own) == 1 for own in labels) else [""] * len(labels)
+    chosen = _by_size(digests, train, config) if whole else _by_stratum(digests, strata, config)
     if whole and (chosen.sum() < FEW_ROWS or chosen.all()):
         return {}
+    if not whole:
+        _keep_labels(chosen, digests, labels)
     places = np.arange(len(chosen))
     moved, kept = places[chosen], places[~chosen]
     return {"train": train.take(kept), "validation": train.take(moved if len(moved) else places[-1:])}
@@ -99,17 +102,24 @@ def _digest(text: str) -> int:
 
 
 def _by_stratum(digests: NDArray[np.int64], strata: Sequence[str], config: DataConfig) -> NDArray[np.bool_]:
-    """The rows of each stratum with the smallest digests. Equal texts stay in one split, so added rows move few others, and the
-    last row of a stratum stays in `train`."""
+    """The rows of each stratum with the smallest digests. Equal texts stay in one split, so added rows move few others."""
     share = min(config.validation_fraction, config.validation_rows / len(digests))
     _, label_of = np.unique(np.array(strata), return_inverse=True)
     order = np.lexsort((digests, label_of))
     counts = np.bincount(label_of)
     rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     first = order[rank < np.minimum(np.rint(share * counts), counts - 1)[label_of[order]]]
-    chosen = np.isin(digests, digests[first])
-    staying = np.bincount(label_of, weights=~chosen) > 0
-    return np.asarray(chosen & staying[label_of])
+    return np.isin(digests, digests[first])
+
+
+def _keep_labels(chosen: NDArray[np.bool_], digests: NDArray[np.int64], labels: Sequence[Sequence[str]]) -> None:
+    """Take rows out of `chosen` until each label has a row that is not chosen. Equal texts stay together."""
+    kept = Counter(label for place in np.flatnonzero(~chosen).tolist() for label in labels[place])
+    for place in np.flatnonzero(chosen).tolist():
+        if chosen[place] and any(not kept[label] for label in labels[place]):
+            equal = np.flatnonzero(digests == digests[place]).tolist()
+            chosen[equal] = False
+            kept.update(label for row in equal for label in labels[row])
 
 
 def _by_size(digests: NDArray[np.int64], train: Examples, config: DataConfig) -> NDArray[np.bool_]:

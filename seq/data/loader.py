@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 from torch.utils.data import DataLoader
 
@@ -9,6 +10,16 @@ from seq.config import BatchConfig, TrainConfig
 from seq.data.dataset import Batch, SequenceDataset
 from seq.data.sampler import BucketedDistributedSampler, ShardSampler, StreamDistributedSampler
 from seq.data.split import Split
+
+
+def steps_per_epoch(split: Split, batch: BatchConfig) -> int:
+    """Steps in an epoch of training. It needs no process group."""
+    return _sampler(SequenceDataset(split), batch, num_replicas=1, rank=0).steps_per_epoch
+
+
+def _sampler(dataset: SequenceDataset, batch: BatchConfig, **options: Any) -> ShardSampler:
+    kind = StreamDistributedSampler if batch.order == "stream" else BucketedDistributedSampler
+    return kind(dataset, batch, **options)
 
 
 class BatchLoader:
@@ -19,9 +30,8 @@ class BatchLoader:
     """
 
     def __init__(self, split: Split, batch: BatchConfig, *, seed: int = 0, shuffle: bool = True) -> None:
-        kind = StreamDistributedSampler if batch.order == "stream" else BucketedDistributedSampler
         self.dataset = SequenceDataset(split)
-        self.sampler: ShardSampler = kind(self.dataset, batch, seed=seed, shuffle=shuffle)
+        self.sampler = _sampler(self.dataset, batch, seed=seed, shuffle=shuffle)
         self._loader: DataLoader[Batch] = DataLoader(
             self.dataset,
             batch_size=None,  # the data set returns whole batches

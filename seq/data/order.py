@@ -12,6 +12,8 @@ from seq.data.ragged import Ints, smallest_dtype
 
 Words = NDArray[np.uint64]
 _ROUNDS = 6
+EXACT = 256
+"""Up to this many things, all permutations are equally likely."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +93,33 @@ def permute(places: NDArray[np.int64], size: NDArray[np.int64] | int, seed: Word
     """The position of each of `places` (in [0, size)) after a shuffle of `size` things; `seed` selects the shuffle. `size`
     and `seed` may be arrays, one value for each place. O(len(places)) time and memory.
 
-    A Feistel network over a rectangle of at least `size` cells (Black and Rogaway, Ciphers with Arbitrary Finite
+    Up to `EXACT` things are sorted by random keys. Of more, a Feistel network over a rectangle of at least `size` cells (Black and Rogaway, Ciphers with Arbitrary Finite
     Domains, 2002): each round adds to one coordinate a hash of the other, which is a bijection. Places that land
     outside [0, size) follow their cycle until they are inside.
     """
     result, sizes, seeds = (np.broadcast_to(part, len(places)).astype(np.uint64) for part in (places, size, seed))
+    few = sizes <= EXACT
+    if few.any():
+        result[few] = _sorted_by_keys(result[few], sizes[few], seeds[few])
     width = np.ceil(np.sqrt(sizes)).astype(np.uint64)
     height = (sizes + width - np.uint64(1)) // width
-    outside = np.arange(len(result))
+    outside = np.flatnonzero(~few)
     while len(outside):
         result[outside] = _rounds(result[outside], height[outside], width[outside], seeds[outside])
         outside = outside[result[outside] >= sizes[outside]]
     return result.astype(np.int64)
+
+
+def _sorted_by_keys(places: Words, sizes: Words, seeds: Words) -> Words:
+    """The position of each place when the 0 to size - 1 of each (size, seed) are sorted by a hash of their number."""
+    shuffles, own = np.unique(np.column_stack((sizes, seeds)), axis=0, return_inverse=True)
+    counts = shuffles[:, 0].astype(np.int64)
+    start = np.cumsum(counts) - counts
+    shuffle = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(counts.sum()) - start[shuffle]
+    order = np.lexsort((_hash(number.astype(np.uint64), shuffles[shuffle, 1]), shuffle))
+    found: Words = number[order][start[own.ravel()] + places.astype(np.int64)].astype(np.uint64)
+    return found
 
 
 def _rounds(cells: Words, height: Words, width: Words, seeds: Words) -> Words:

@@ -1,13 +1,12 @@
 """The plan: which sequences form which shard of which step. A pure function; the world size does not occur in it.
 
 All sequences are sorted by length, the longest first. This order is cut into steps, and each step into V shards of
-neighbours. Only the *histogram* of lengths decides the cuts, so they are the same in every epoch, can be computed for any
-step directly, and need memory only for the distinct lengths; the order itself is on the disk.
-An epoch shuffles sequences of equal length among themselves, and shuffles the steps.
+neighbours. Only the *histogram* of lengths decides the cuts, so they can be computed for any step directly, and need memory only
+for the distinct lengths; the order itself is on the disk.
+An epoch shuffles sequences of nearly equal length among themselves, moves all cuts by part of a step, and shuffles the steps.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,26 +14,26 @@ from numpy.typing import NDArray
 
 from launch.seeding import derive_seed
 from seq.data.order import LengthOrder, permute
+from seq.data.ragged import Ints
+
+TOLERANCE = 0.01
+"""Sequences are of nearly equal length if the longest has this much more than the shortest: the most that mixing them adds to the
+padding. Below 100 time steps, only equal lengths are."""
+EPOCHS = 4
+"""Epochs in which `largest_shard` looks for it."""
+ATTEMPTS = 8
+"""Places for an epoch's first cut that are tried before the unmoved cuts are taken."""
 
 
-@dataclass(frozen=True)
-class Span:
-    """Positions `start` to `stop` in the order by length: a step, or one of its shards (empty if start = stop)."""
+class Span(NamedTuple):
+    """Positions `start` to `stop` - 1 in the order by length: a step."""
 
     start: int
     stop: int
-    longest: int
-    """Time steps that all are padded to; 0 if empty."""
-    tokens: int
-    """Time steps of all."""
 
     @property
     def rows(self) -> int:
         return self.stop - self.start
-
-    @property
-    def padded_tokens(self) -> int:
-        return self.rows * self.longest
 
 
 class Shard(NamedTuple):
@@ -71,97 +70,175 @@ class ShardSizes(NamedTuple):
     padded_tokens: NDArray[np.int64]
     target_tokens: NDArray[np.int64]
     """Of pairs, time steps of the targets alone; else as `tokens`."""
+    examples: NDArray[np.int64]
+    """Sequences that are read from their beginning: in stream order, fewer than the rows."""
+
+
+class Runs(NamedTuple):
+    """Steps with equal row counts, one after another, as arrays (R,)."""
+
+    start: NDArray[np.int64]
+    """The position at which the run begins."""
+    size: NDArray[np.int64]
+    """Rows of each of its steps; the last step of all may have fewer."""
+    steps: NDArray[np.int64]
+    """How many steps."""
 
 
 class Plan:
     """`shards` V; a shard has rows * longest <= `tokens` and at most `rows` rows. A sequence longer than `tokens` gets its
-    own shard."""
+    own shard. `seed`: None leaves the order as it is, the longest sequences first."""
 
-    def __init__(self, by_length: LengthOrder, *, shards: int, tokens: int, rows: int) -> None:
-        self.by_length, self.size, self.shards = by_length, len(by_length), shards
+    def __init__(self, by_length: LengthOrder, *, shards: int, tokens: int, rows: int, seed: int | None) -> None:
+        self.by_length, self.size, self.shards, self.seed = by_length, len(by_length), shards, seed
+        self._tokens, self._rows = tokens, rows
         counts = np.diff(by_length.start)[:, None]
         self.tokens_before = np.concatenate(
             (np.zeros_like(by_length.lengths[:1]), np.cumsum(counts * by_length.lengths, 0))
         )
         """(G + 1, D) time steps of all sequences before each group."""
-        self._cut(lambda longest: shards * max(1, min(rows, tokens // longest)))
-
-    def _cut(self, rows_of_step: Callable[[int], int]) -> None:
-        """Cut the order into runs of steps with equal row counts, at most two runs for each length group."""
-        starts, sizes, counts, position = [], [], [], 0
-        while position < self.size:
-            here = int(self.by_length.group_of(position))
-            size = rows_of_step(int(self.by_length.length[here]))
-            count = (int(self.by_length.start[here + 1]) - position) // size
-            if count == 0:  # the last step of a group includes sequences of the next ones, where a target may be longer
-                size, count = self._that_fits(position, size, rows_of_step), 1
-            starts.append(position)
-            sizes.append(size)
-            counts.append(count)
-            position += size * count
-        self._run_start, self._run_size = np.array(starts), np.array(sizes)
-        self._run_step = np.concatenate(([0], np.cumsum(counts)))
-
-    def _that_fits(self, position: int, size: int, rows_of_step: Callable[[int], int]) -> int:
-        """The most rows, at most `size`, that a step from `position` on may have."""
-        while True:
-            longest = self.by_length.longest(np.array([position]), np.array([min(position + size, self.size)]))
-            if (fitting := rows_of_step(int(longest[0]))) >= size:
-                return size
-            size = fitting
+        self._first_of = _classes(by_length.lengths)
+        """(C + 1,) the length group with which each class of nearly equal lengths begins."""
+        self._mixed_before = np.concatenate(([0], np.cumsum(np.diff(self._first_of) > 1)))
+        """(C + 1,) classes with several lengths before each."""
+        unmoved = self._cut(0)
+        steps = int(unmoved.steps.sum())
+        self._most = int(unmoved.size[0])
+        moves = seed is not None and steps > 1 and self._most > 1
+        # Wherever the first cut is, the steps are enough if there is one more.
+        self._steps = steps + moves
+        self._unmoved = self._with_all_steps(unmoved)
 
     def __len__(self) -> int:
         """Steps in an epoch: the same in every epoch and on every rank."""
-        return int(self._run_step[-1])
+        return self._steps
 
-    def step(self, step: int) -> Span:
-        """Step number `step` of the unshuffled epoch (the longest sequences first)."""
-        run = int(np.searchsorted(self._run_step, step, side="right")) - 1
-        size = int(self._run_size[run])
-        start = int(self._run_start[run]) + (step - int(self._run_step[run])) * size
-        return self._span(start, min(start + size, self.size))
+    def steps(self, places: range, *, epoch: int) -> list[Span]:
+        """The steps that an epoch runs in `places`."""
+        numbers = np.arange(places.start, places.stop)
+        if self.seed is not None:
+            numbers = permute(numbers, len(self), derive_seed(self.seed, "steps", epoch))
+        runs = self._runs(epoch)
+        first = np.cumsum(runs.steps) - runs.steps
+        run = np.searchsorted(first, numbers, side="right") - 1
+        starts = runs.start[run] + (numbers - first[run]) * runs.size[run]
+        stops = np.minimum(starts + runs.size[run], self.size)
+        return [Span(start, stop) for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
 
     def cuts(self, step: Span) -> NDArray[np.int64]:
         """(V + 1,) positions at which its shards begin and end; their row counts differ by at most one."""
         return step.start + step.rows * np.arange(self.shards + 1, dtype=np.int64) // self.shards
 
-    def shards_of(self, step: Span) -> ShardSizes:
+    def shards_of(self, step: Span, *, epoch: int) -> ShardSizes:
         """Sizes of all shards, without a loop: with a thousand ranks there are thousands of shards."""
         cuts = self.cuts(step)
         rows: NDArray[np.int64] = cuts[1:] - cuts[:-1]
-        tokens = np.diff(self._tokens_up_to(cuts), axis=0)
-        return ShardSizes(rows, tokens.sum(1), rows * self.by_length.longest(cuts[:-1], cuts[1:]), tokens[:, -1])
+        first, last = self._class_of(np.array([step.start, step.stop - 1]))
+        if self.seed is None or self._mixed_before[first] == self._mixed_before[last + 1]:
+            tokens, longest = np.diff(self._tokens_up_to(cuts), axis=0), self.by_length.longest(cuts[:-1], cuts[1:])
+            return ShardSizes(rows, tokens.sum(1), rows * longest, tokens[:, -1], rows)
+        # Which rows of a class with several lengths are in the step, only the shuffle knows.
+        places = self._shuffled(np.arange(step.start, step.stop), epoch)
+        lengths = self.by_length.length[self.by_length.group_of(places)]
+        total = np.diff(np.concatenate(([0], np.cumsum(lengths)))[cuts - step.start])
+        longest, filled = np.zeros_like(rows), rows > 0
+        longest[filled] = np.maximum.reduceat(lengths, (cuts[:-1] - step.start)[filled])
+        return ShardSizes(rows, total, rows * longest, total, rows)
 
-    def largest_shard(self) -> Span:
-        """The shard with the most padded tokens. A run's steps are all of one group, or it has one step, so only the first step of
-        each run is examined."""
-        steps = [self.step(int(step)) for step in self._run_step[:-1]]
-        best = max(steps, key=lambda step: int(self.shards_of(step).padded_tokens.max()))
-        largest = int(self.shards_of(best).padded_tokens.argmax())
-        start, stop = self.cuts(best)[largest : largest + 2].tolist()
-        return self._span(start, stop)
+    def largest_shard(self) -> tuple[Span, Span]:
+        """The shard with the most padded tokens, as positions of the unshuffled order, and its step. Of all steps that begin with a
+        class, where steps are largest; of pairs a step may be largest elsewhere, so those of some epochs are looked at too."""
+        starts = self.by_length.start[self._first_of[:-1]].tolist()
+        steps = [(start, self._rows_of_step(self._longest_of(number))) for number, start in enumerate(starts)]
+        for epoch in range(EPOCHS):
+            runs = self._runs(epoch)
+            steps += zip(runs.start.tolist(), runs.size.tolist(), strict=True)
+        spans = [Span(start, min(start + self._that_fits(start, size), self.size)) for start, size in steps]
+        # Another epoch's first shard may have as many rows as any.
+        first = [step.start - (-step.rows // self.shards) for step in spans]
+        cuts = np.array([self.cuts(step) for step in spans])
+        begin, end = np.column_stack((cuts[:, 0], cuts[:, :-1])), np.column_stack((first, cuts[:, 1:]))
+        padded = (end - begin) * self.by_length.longest(begin.ravel(), end.ravel()).reshape(begin.shape)
+        step, shard = np.unravel_index(int(padded.argmax()), padded.shape)
+        return spans[step], Span(int(begin[step, shard]), int(end[step, shard]))
 
-    def shuffled_steps(self, places: range, *, seed: int | None, epoch: int) -> list[Span]:
-        """The steps that an epoch runs in `places`; with `seed=None`, unshuffled."""
-        if seed is None:
-            return [self.step(place) for place in places]
-        numbers = permute(np.arange(places.start, places.stop), len(self), derive_seed(seed, "steps", epoch))
-        return [self.step(number) for number in numbers.tolist()]
+    def sequences(self, positions: NDArray[np.int64], *, epoch: int) -> NDArray[np.int64]:
+        """The sequences (rows of the data set) at these positions in `epoch`."""
+        return self.by_length.order[self._shuffled(positions, epoch)].astype(np.int64)
 
-    def sequences(self, positions: NDArray[np.int64], *, seed: int | None, epoch: int) -> NDArray[np.int64]:
-        """The sequences (rows of the data set) at these positions in `epoch`; with `seed=None`, unshuffled."""
-        if seed is not None:
-            groups, own = np.unique(self.by_length.group_of(positions), return_inverse=True)
-            start, stop = self.by_length.start[groups], self.by_length.start[groups + 1]
-            keys = [derive_seed(seed, "order", epoch, *lengths) for lengths in self.by_length.lengths[groups].tolist()]
-            shuffled = permute(positions - start[own], (stop - start)[own], np.array(keys, np.uint64)[own])
-            positions = start[own] + shuffled
-        return self.by_length.order[positions].astype(np.int64)
+    def _shuffled(self, positions: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+        """Where the sequences at these positions are without a shuffle, which keeps each in its class."""
+        if self.seed is None:
+            return positions
+        classes, own = np.unique(self._class_of(positions), return_inverse=True)
+        first = self._first_of[classes]
+        start, stop = self.by_length.start[first], self.by_length.start[self._first_of[classes + 1]]
+        keys = [derive_seed(self.seed, "order", epoch, *lengths) for lengths in self.by_length.lengths[first].tolist()]
+        return start[own] + permute(positions - start[own], (stop - start)[own], np.array(keys, np.uint64)[own])
 
-    def _span(self, start: int, stop: int) -> Span:
-        before, after = self._tokens_up_to(np.array([start, stop])).sum(1)
-        longest = int(self.by_length.longest(np.array([start]), np.array([stop]))[0]) if stop > start else 0
-        return Span(start, stop, longest, int(after - before))
+    @lru_cache(maxsize=2)  # noqa: B019  # a plan lives as long as its run
+    def _runs(self, epoch: int) -> Runs:
+        """The steps of an epoch: its first step is cut short by a number of rows of the epoch's own, which moves all others."""
+        if self.seed is None or self._steps == 1 or self._most == 1:
+            return self._unmoved
+        for attempt in range(ATTEMPTS):
+            first = 1 + derive_seed(self.seed, "cuts", epoch, attempt) % self._most
+            # Of pairs, whose targets are not in order, moved cuts may need still more steps.
+            if (runs := self._cut(first)).steps.sum() <= self._steps:
+                return self._with_all_steps(runs)
+        return self._unmoved
+
+    def _cut(self, first: int) -> Runs:
+        """Cut the order: a step of `first` rows, unless 0, then as few steps as there can be. At most two runs for each class."""
+        found, position = ([(0, first, 1)], first) if first else ([], 0)
+        while position < self.size:
+            own = int(self._class_of(position))
+            size = self._rows_of_step(self._longest_of(own))
+            count = (int(self.by_length.start[self._first_of[own + 1]]) - position) // size
+            if count == 0:  # the last step of a class includes sequences of the next ones, where a target may be longer
+                size, count = self._that_fits(position, size), 1
+            found.append((position, size, count))
+            position += size * count
+        return Runs(*np.array(found, np.int64).T)
+
+    def _with_all_steps(self, runs: Runs) -> Runs:
+        """With a run's first step in two halves, the largest one, until there are as many steps as in every epoch."""
+        while runs.steps.sum() < self._steps:
+            stops = np.minimum(runs.start + runs.size, self.size)
+            place = int((stops - runs.start).argmax())
+            start, size, count = (int(part[place]) for part in runs)
+            half = (min(size, self.size - start) + 1) // 2
+            halves = [(start, half, 1), (start + half, size - half, 1), (start + size, size, count - 1)]
+            parts = (
+                [*zip(*runs, strict=True)][:place]
+                + halves[: 3 if count > 1 else 2]
+                + [*zip(*runs, strict=True)][place + 1 :]
+            )
+            runs = Runs(*np.array(parts, np.int64).T)
+        return runs
+
+    def _rows_of_step(self, longest: int) -> int:
+        return self.shards * max(1, min(self._rows, self._tokens // longest))
+
+    def _that_fits(self, position: int, size: int) -> int:
+        """The most rows, at most `size`, that a step from `position` on may have."""
+        while (fitting := self._rows_of_step(self._longest_in(Span(position, min(position + size, self.size))))) < size:
+            size = fitting
+        return size
+
+    def _longest_in(self, step: Span) -> int:
+        """The most time steps that its rows may be padded to, in any epoch."""
+        start = int(self.by_length.start[self._first_of[int(self._class_of(step.start))]])
+        return int(self.by_length.longest(np.array([start]), np.array([step.stop]))[0])
+
+    def _longest_of(self, own: int) -> int:
+        return int(self.by_length.length[self._first_of[own]])
+
+    def _class_of(self, positions: NDArray[np.int64] | int) -> NDArray[np.int64]:
+        places: NDArray[np.int64] = (
+            np.searchsorted(self._first_of, self.by_length.group_of(positions), side="right") - 1
+        )
+        return places
 
     def _tokens_up_to(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """(N, D) time steps of all sequences before each position."""
@@ -169,3 +246,12 @@ class Plan:
         inside: NDArray[np.int64] = positions - self.by_length.start[here]
         before: NDArray[np.int64] = self.tokens_before[here] + inside[:, None] * self.by_length.lengths[here]
         return before
+
+
+def _classes(lengths: Ints) -> NDArray[np.int64]:
+    """(C + 1,) the groups with which classes begin, and the number of groups. `lengths` (G, D), the longest first. Pairs of which one
+    side has another length are never mixed."""
+    if lengths.shape[1] > 1:
+        return np.arange(len(lengths) + 1)
+    level = np.floor(np.log(lengths[:, 0]) / np.log(1 + TOLERANCE))
+    return np.flatnonzero(np.concatenate(([True], level[1:] != level[:-1], [True])))

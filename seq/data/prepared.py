@@ -29,7 +29,9 @@ def save_files(
     outputs: Outputs,
     notes: list[str],
     task: Task,
+    unknown_bits: Mapping[str, float],
 ) -> None:
+    """`unknown_bits`: of each split, see `Split`."""
     characters: dict[str, int] = {}
     for name, (sequences, targets) in encoded.items():
         characters[name] = tokenizer.count_characters(np.delete(sequences.values, sequences.offsets[:-1]))
@@ -40,7 +42,7 @@ def save_files(
         elif targets is not None:
             np.save(folder / f"{name}.targets.npy", targets)
     about: dict[str, Any] = {"task": task, "tokenizer": tokenizer.to_dict(), "outputs": outputs.to_dict()}
-    about |= {"characters": characters, "notes": notes}
+    about |= {"characters": characters, "unknown_bits": dict(unknown_bits), "notes": notes}
     (folder / "corpus.json").write_text(json.dumps(about | {"fingerprint": digest(folder, about)}))
 
 
@@ -55,12 +57,13 @@ def digest(folder: Path, about: dict[str, Any]) -> str:
     return found.hexdigest()
 
 
-def open_split(stem: Path, num_characters: int, task: Task, outputs: Outputs) -> Split:
+def open_split(stem: Path, num_characters: int, unknown_bits: float, task: Task, outputs: Outputs) -> Split:
     return Split(
         sequences=RaggedArray.open(stem),
         targets=_open_targets(stem.with_name(f"{stem.name}.targets")),
         by_length=LengthOrder.open(stem),
         num_characters=num_characters,
+        unknown_bits=unknown_bits,
         task=task,
         outputs=outputs,
     )

@@ -22,8 +22,8 @@ from seq.errors import UserError
 class Rows(ABC):
     """What targets that belong to whole sequences share."""
 
-    def stratum(self, target: Any) -> str:
-        return str(target)
+    def labels(self, target: Any) -> Sequence[str]:
+        return ()
 
     def examples(
         self, tokens: RaggedArray, split: Examples, outputs: Outputs, config: DataConfig, notes: list[str]
@@ -54,6 +54,9 @@ class Label(Rows):
             raise ValueError("is empty")
         return str(value)
 
+    def labels(self, target: str) -> Sequence[str]:
+        return (target,)
+
     def learn(self, targets: Sequence[str], config: DataConfig) -> Outputs:
         return Outputs(labels=tuple(sorted(set(targets))))
 
@@ -82,8 +85,8 @@ class LabelSet(Rows):
             raise UserError("train: no row has a label (data.label); model.target=labels needs some")
         return Outputs(labels=tuple(sorted(labels)))
 
-    def stratum(self, target: tuple[str, ...]) -> str:
-        return ""  # sets of labels are too many, and most of them too rare
+    def labels(self, target: tuple[str, ...]) -> Sequence[str]:
+        return target
 
     def code(self, split: Examples, outputs: Outputs) -> Coded:
         ids = label_ids(split, split.targets or (), outputs)
@@ -114,9 +117,6 @@ class Number(Rows):
     def learn(self, targets: Sequence[float], config: DataConfig) -> Outputs:
         numbers = np.array(targets)
         return Outputs(mean=float(numbers.mean()), scale=(float(numbers.std()) if np.ptp(numbers) else 0.0) or 1.0)
-
-    def stratum(self, target: float) -> str:
-        return ""
 
     def code(self, split: Examples, outputs: Outputs) -> Coded:
         return ((np.array(split.targets) - outputs.mean) / outputs.scale).astype(np.float32)

@@ -83,7 +83,8 @@ class BucketedDistributedSampler(ShardSampler):
     longest come first."""
 
     def arrange(self, dataset: SequenceDataset, batch: BatchConfig) -> None:
-        self.plan = Plan(dataset.by_length, shards=batch.shards, tokens=batch.tokens, rows=batch.rows)
+        size = {"shards": batch.shards, "tokens": batch.tokens, "rows": batch.rows}
+        self.plan = Plan(dataset.by_length, **size, seed=self.seed if self.shuffle else None)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -91,21 +92,20 @@ class BucketedDistributedSampler(ShardSampler):
 
     def shards(self, steps: range, numbers: range) -> Iterator[Shard]:
         epoch, place = divmod(steps.start, self.steps_per_epoch)
-        seed = self.seed if self.shuffle else None
-        wholes = self.plan.shuffled_steps(range(place, place + len(steps)), seed=seed, epoch=epoch)
+        wholes = self.plan.steps(range(place, place + len(steps)), epoch=epoch)
         cuts = [self.plan.cuts(whole)[numbers.start : numbers.stop + 1].tolist() for whole in wholes]
         positions = [np.arange(*shard) for own in cuts for shard in pairwise(own)]
-        rows = self.plan.sequences(np.concatenate(positions), seed=seed, epoch=epoch)
+        rows = self.plan.sequences(np.concatenate(positions), epoch=epoch)
         parts = iter(np.split(rows, np.cumsum([len(part) for part in positions])[:-1]))
         for step, whole in zip(steps, wholes, strict=True):
-            sizes = self.plan.shards_of(whole)
+            sizes = self.plan.shards_of(whole, epoch=epoch)
             for number in numbers:
                 yield Shard(step, number, next(parts), None, sizes)
 
     def largest_shard(self) -> Shard:
-        span = self.plan.largest_shard()
-        rows = self.plan.sequences(np.arange(span.start, span.stop), seed=None, epoch=0)
-        return Shard(0, 0, rows, None, self.plan.shards_of(span))
+        step, largest = self.plan.largest_shard()
+        rows = self.plan.by_length.order[np.arange(*largest)].astype(np.int64)
+        return Shard(0, 0, rows, None, self.plan.shards_of(step, epoch=0))
 
 
 class StreamDistributedSampler(ShardSampler):
@@ -152,7 +152,8 @@ class StreamDistributedSampler(ShardSampler):
     def _sizes(self, windows: Windows) -> ShardSizes:
         length = windows.length.reshape(self.num_shards, self.rows)
         tokens = length.sum(1)
-        return ShardSizes((length > 0).sum(1), tokens, self.rows * length.max(1).clip(1), tokens)
+        begun = (length > 0) & (windows.begin.reshape(length.shape) == 0)
+        return ShardSizes((length > 0).sum(1), tokens, self.rows * length.max(1).clip(1), tokens, begun.sum(1))
 
     @lru_cache(maxsize=2)  # noqa: B019  # a sampler lives as long as its run
     def _epoch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

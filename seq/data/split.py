@@ -22,6 +22,8 @@ class Split:
     by_length: LengthOrder
     num_characters: int
     """Characters of text in a language model's targets. With the byte tokenizer, fewer than the tokens."""
+    unknown_bits: float = 0.0
+    """Bits that tell which characters those are that the vocabulary lacks: for each, log2 of how many different ones the text has."""
     task: Task
     outputs: Outputs
 

@@ -29,8 +29,8 @@ class Targets(Protocol):
         """What the outputs of a model stand for that is trained on `targets`."""
         ...
 
-    def stratum(self, target: Any) -> str:
-        """A validation split has the same share of the rows of each."""
+    def labels(self, target: Any) -> Sequence[str]:
+        """The labels in a target, of which the training split must have each."""
         ...
 
     def examples(

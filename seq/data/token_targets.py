@@ -27,8 +27,8 @@ class NextToken:
     def learn(self, targets: Sequence[Any], config: DataConfig) -> Outputs:
         return Outputs()
 
-    def stratum(self, target: Any) -> str:
-        return ""
+    def labels(self, target: Any) -> Sequence[str]:
+        return ()
 
     def examples(
         self, tokens: RaggedArray, split: Examples, outputs: Outputs, config: DataConfig, notes: list[str]
@@ -81,8 +81,8 @@ class Tags:
     def learn(self, targets: Sequence[tuple[str, ...]], config: DataConfig) -> Outputs:
         return Outputs(labels=tuple(sorted({tag for row in targets for tag in row})))
 
-    def stratum(self, target: tuple[str, ...]) -> str:
-        return ""
+    def labels(self, target: tuple[str, ...]) -> Sequence[str]:
+        return target
 
     def examples(
         self, tokens: RaggedArray, split: Examples, outputs: Outputs, config: DataConfig, notes: list[str]
@@ -128,8 +128,8 @@ class Written:
         kind, size = config.target_tokenizer, config.vocab_size
         return Outputs(tokenizer=Tokenizer.train(kind, targets, lowercase=False, min_count=1, vocab_size=size))
 
-    def stratum(self, target: str) -> str:
-        return ""
+    def labels(self, target: str) -> Sequence[str]:
+        return ()
 
     def examples(
         self, tokens: RaggedArray, split: Examples, outputs: Outputs, config: DataConfig, notes: list[str]

@@ -31,7 +31,7 @@ class About:
 CLASSIFIER_USE = 'print(model.predict("..."))  # or a list of texts; model.probabilities(...)'
 WRITES = (
     "To study and to play: it writes text in the style of its training data. What it writes is made up, and may repeat\n"
-    "passages of the training text word for word (`copied` in the report)."
+    "passages of the training text word for word."
 )
 ABOUT: dict[Task, About] = {
     "classify": About("A classifier", CLASSIFIER_USE, "To label short texts of the kind that it was trained on."),

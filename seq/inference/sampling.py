@@ -12,9 +12,8 @@ from seq.models import Model
 
 
 class SampleWriter(Protocol):
-    def write(self, model: Model, step: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
-        """Samples, each with `prompt` and `text`, perhaps `label` and the `truth`; and figures of all together. The model is
-        left in training mode."""
+    def write(self, model: Model, step: int) -> list[dict[str, Any]]:
+        """Samples, each with `prompt` and `text`, perhaps `label` and the `truth`. The model is left in training mode."""
         ...
 
 

@@ -34,7 +34,7 @@ def _tag(trained: TrainedModel, tokens: np.ndarray) -> list[str]:
     stride = max(1, size // 2)
     starts = np.arange(0, max(1, len(tokens) - size + stride), stride)
     windows = RaggedArray.of([tokens[start : start + size] for start in starts])
-    edge = stride // 2
+    edge = (size - stride) // 2  # half of what two windows share
     together = max(1, TOKENS // size)
     for first in range(0, len(starts), together):
         rows = np.arange(first, min(first + together, len(starts)))
@@ -56,8 +56,8 @@ class TagSamples:
     def __init__(self, config: Config, corpus: Corpus) -> None:
         self._config, self._corpus = config, corpus
 
-    def write(self, model: Model, step: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
-        """The samples, and no figures of their own. The model stays in training mode."""
+    def write(self, model: Model, step: int) -> list[dict[str, Any]]:
+        """The model stays in training mode."""
         splits, outputs = self._corpus.splits, self._corpus.outputs
         split = splits.get("validation", splits["train"])
         trained = TrainedModel(model.eval(), self._config, self._corpus.tokenizer, outputs, step)
@@ -69,7 +69,7 @@ class TagSamples:
             found = {"text": show(trained, tokens, _tag(trained, ids)), "truth": show(trained, tokens, true)}
             samples.append({"prompt": ""} | found)
         model.train()
-        return samples, {}
+        return samples
 
 
 def show(trained: TrainedModel, tokens: Sequence[str], tags: Sequence[str]) -> str:

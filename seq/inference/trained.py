@@ -118,16 +118,19 @@ def load_ensemble(
             raise UserError(
                 f"{run}: is a {member.config.model.kind.replace('_', ' ')}; only classifiers can be averaged"
             )
-        if (member.outputs, member.tokenizer, member.config.task) != (
-            first.outputs,
-            first.tokenizer,
-            first.config.task,
-        ):
+        if _reads(member) != _reads(first):
             raise UserError(
-                f"{run}: has other labels, numbers or characters than {runs[0]}; their predictions cannot be averaged"
+                f"{run}: has other labels, numbers, characters, data.max_length or columns of data.text than {runs[0]}; their "
+                "predictions cannot be averaged"
             )
     # It is called as a classifier is; what looks into a classifier, such as an export, reads single runs.
     return replace(first, model=cast(Classifier, Ensemble(classifiers, MEANS[first.config.task]).eval()))
+
+
+def _reads(trained: TrainedModel) -> tuple[object, ...]:
+    """What a model makes of texts before it answers. Members of an ensemble must agree in it, since the text is read once for all."""
+    data = trained.config.data
+    return trained.outputs, trained.tokenizer, trained.config.task, data.max_length, len(data.text_columns)
 
 
 def load_trained(path: Path, device: torch.device) -> TrainedModel:

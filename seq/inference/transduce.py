@@ -87,8 +87,8 @@ class PairSamples:
     def __init__(self, config: Config, corpus: Corpus) -> None:
         self._config, self._corpus = config, corpus
 
-    def write(self, model: Model, step: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
-        """The samples, and no figures of their own. The model stays in training mode."""
+    def write(self, model: Model, step: int) -> list[dict[str, Any]]:
+        """The model stays in training mode."""
         corpus, split = self._corpus, self._corpus.splits.get("validation", self._corpus.splits["train"])
         trained = TrainedModel(model.eval(), self._config, corpus.tokenizer, corpus.outputs, step)
         assert isinstance(split.targets, RaggedArray)
@@ -108,4 +108,4 @@ class PairSamples:
                 sample["attention"] = attention(trained, inputs, said)
             samples.append(sample)
         model.train()
-        return samples, {}
+        return samples

@@ -34,7 +34,7 @@ class Logger:
         self.sinks, self._console, self._digests = sinks, console, digests
 
     def event(self, event: str, step: int, **values: Any) -> None:
-        """One of start, resume, train, judge, checkpoint, checkpoint_failed, stop, finish."""
+        """One of start, resume, train, checkpoint, checkpoint_failed, stop, finish."""
         for sink in self.sinks:
             sink.event(event, step, values)
 
@@ -42,11 +42,9 @@ class Logger:
         for sink in self.sinks:
             sink.evaluation(step, split, result)
 
-    def samples(self, step: int, samples: list[dict[str, Any]], figures: dict[str, float]) -> None:
-        """The samples of an evaluation, and the figures of all of them together (event `judge`)."""
+    def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
         for sink in self.sinks:
             sink.samples(step, samples)
-        self.event("judge", step, **figures)
 
     def digests(self, step: int, digests: dict[str, str] | None) -> None:
         """Digests of the gradients of one step, by parameter, to `digests.jsonl`; None: `logging.digests` is off."""

@@ -19,7 +19,7 @@ class TensorBoardSink:
         self._warned = False
 
     def event(self, event: str, step: int, values: dict[str, Any]) -> None:
-        if event in ("train", "judge"):
+        if event == "train":
             self._scalars(event, step, values)
 
     def evaluation(self, step: int, split: str, result: Evaluation) -> None:

@@ -16,8 +16,6 @@ from seq.run.json_lines import read_lines
 from seq.run.result import chosen_step, describe_environment
 from seq.training.metrics import EVALUATION, Evaluation, show
 
-CURVES = ("train", "judge")
-"""Events whose figures are curves over the steps."""
 COLUMNS = ("step", "label", "prompt", "text", "truth")
 """Columns of the table of samples; `label` and `truth` are empty where a task has none."""
 MOST_HISTORY = 10_000
@@ -55,7 +53,7 @@ class WandbSink:
         self._samples = _earlier_samples(self.folder / "samples.jsonl", start)
 
     def event(self, event: str, step: int, values: dict[str, Any]) -> None:
-        if event in CURVES:
+        if event == "train":
             self._log(step, _prefixed(event, values))
         self._doubtful |= event == "checkpoint_failed"
         if values.get("bad_steps", 0) > self._bad_steps:
@@ -158,7 +156,7 @@ def _history(path: Path, start: int) -> dict[int, dict[str, Any]]:
     rows: dict[int, dict[str, Any]] = defaultdict(dict)
     for line in read_lines(path, most=MOST_HISTORY):
         values = {name: value for name, value in line.items() if name not in ("event", "step", "split", "wall_seconds")}
-        if line["step"] <= start and line["event"] in (*CURVES, "eval"):
+        if line["step"] <= start and line["event"] in ("train", "eval"):
             rows[line["step"]] |= _prefixed(line.get("split", line["event"]), values)
     return dict(sorted(rows.items()))
 

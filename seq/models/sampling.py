@@ -21,13 +21,15 @@ def sample_tokens(
     generator: torch.Generator,
     *,
     rows: int,
+    written: Tensor,
     forbidden: Tensor,
     unit_end: Tensor,
     label: int | None = None,
 ) -> Iterator[Tensor]:
     """Read `prompt` (T,), then yield `config.length` times the next token of each of `rows` texts, (rows,) on the CPU.
 
-    `forbidden`: ids that are never drawn. `unit_end`: the ids that end a unit of training text; after them the state is
+    `written` (N,): all tokens before, also those that the model does not read because they belong to earlier units; the repetition
+    penalty counts them. `forbidden`: ids that are never drawn. `unit_end`: the ids that end a unit of training text; after them the state is
     reset, as it was in training. `label`: for a model that writes by label. Tokens are drawn on the CPU from `generator`, so
     the same seed gives the same text; the host waits for a GPU once a token. Memory does not grow with the length. The caller
     sets eval mode.
@@ -37,7 +39,7 @@ def sample_tokens(
     labels = None if label is None else torch.tensor([label], device=device)
     logits, hidden = model(to_device(prompt[None], device), torch.tensor([len(prompt)]), labels=labels)
     logits, hidden = logits.expand(rows, -1, -1), hidden.expand(-1, rows, -1)
-    recent = prompt[None, -RECENT:].expand(rows, -1)
+    recent = written[None, -RECENT:].expand(rows, -1)
     preceding = torch.nn.functional.pad(prompt, (MAX_NGRAM, 0))[None, 1 - MAX_NGRAM :].expand(rows, -1)
     for _ in range(config.length):
         last = logits[:, -1].float().cpu().index_fill(1, forbidden, -torch.inf)
@@ -63,11 +65,12 @@ def penalise(logits: Tensor, recent: Tensor, penalty: float) -> Tensor:
 
 
 def filter_logits(logits: Tensor, *, temperature: float, top_k: int, top_p: float) -> Tensor:
-    """(B, V) logits divided by `temperature` (> 0), -inf outside the `top_k` likeliest and outside the smallest set
-    with probability `top_p` (nucleus sampling, Holtzman and others, 2020). The likeliest token always stays."""
+    """(B, V) logits divided by `temperature` (> 0), -inf outside the `top_k` likeliest (of equally likely ones those of lower ids) and
+    outside the smallest set with probability `top_p` (nucleus sampling, Holtzman and others, 2020). The likeliest token always stays."""
     logits = (logits - logits.max(-1, keepdim=True).values) / temperature
     if 0 < top_k < logits.shape[-1]:
-        logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -torch.inf)
+        likeliest = logits.sort(descending=True, stable=True).indices[:, :top_k]
+        logits = torch.full_like(logits, -torch.inf).scatter(1, likeliest, logits.gather(1, likeliest))
     if top_p < 1:
         ordered, places = logits.sort(descending=True, stable=True)
         before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)

@@ -18,7 +18,8 @@ class Found(NamedTuple):
     tokens: Tensor
     """(B, beam, T), without BOS; after EOS all are PAD. On the CPU."""
     log_probabilities: Tensor
-    """(B, beam), of the whole output with its EOS, or of what was written until `most`; -inf where there are fewer."""
+    """(B, beam), of the whole output with its EOS, or of what was written until `most`; -inf where there are fewer. They are normalised
+    over the tokens that may be written: not PAD, BOS and unknown ones."""
 
 
 @torch.inference_mode()
@@ -39,7 +40,7 @@ def search(model: Transducer, inputs: Tensor, lengths: Tensor, *, beam: int, mos
         if bool(ended.all()):
             break
         logits, hidden = model.decode(tokens[:, :, -1].reshape(-1, 1), one, memory, hidden)
-        steps = logits[:, 0].float().log_softmax(-1).index_fill(1, forbidden, -torch.inf).view(rows, beam, -1)
+        steps = logits[:, 0].float().index_fill(1, forbidden, -torch.inf).log_softmax(-1).view(rows, beam, -1)
         # An output that has ended goes on with PAD alone, for nothing.
         steps = steps.masked_fill(ended[:, :, None], -torch.inf)
         steps[:, :, PAD] = torch.where(ended, 0.0, -torch.inf)

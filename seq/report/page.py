@@ -11,9 +11,8 @@ from markupsafe import Markup
 
 from seq.report.charts import COLOURS, Curve, bar_chart, line_chart, reliability_chart
 from seq.report.record import AXES, RunRecord, differing_values
-from seq.report.uncertainty import standard_errors
 from seq.run.result import without_folders
-from seq.training.metrics import EVALUATION, METRICS, SAMPLES, TRAINING, show
+from seq.training.metrics import EVALUATION, METRICS, TRAINING, show
 
 MOST_CLASSES = 25
 """A confusion matrix of more classes shows the largest."""
@@ -51,7 +50,6 @@ def render(records: list[RunRecord]) -> str:
         tasks=sorted({record.config.task.replace("_", " ") for record in records}),
         facts=FACTS,
         metrics=METRICS,
-        sample_figures=[metric.name for metric in SAMPLES],
         show=show,
     )
 
@@ -125,7 +123,7 @@ def _run(record: RunRecord) -> dict[str, Any]:
             without_folders(record.config.model_dump(mode="json")), sort_keys=False, allow_unicode=True
         ),
         "matrix": _matrix(record),
-        "errors": standard_errors(result),
+        "errors": result.get("errors", {}),
         "calibration": Markup(_calibration_chart(result)),
         "ledger": [(cause, ledger[cause], COLOURS[place % len(COLOURS)]) for place, cause in _causes(ledger)],
         "lengths": [Markup(chart) for chart in _length_charts(result.get("data", {}))],

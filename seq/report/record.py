@@ -43,7 +43,6 @@ class RunRecord:
     """`result.json`; empty while the run has not ended."""
     train: list[JsonLine]
     evaluations: list[JsonLine]
-    sample_scores: list[JsonLine]
     samples: list[JsonLine]
     bad_steps: list[str]
     """Names of the files about them."""
@@ -65,7 +64,6 @@ class RunRecord:
             result=_complete(directory.result_file, directory.read_result()),
             train=lines["train"],
             evaluations=lines["eval"],
-            sample_scores=lines["judge"],
             samples=sorted(samples.values(), key=lambda line: -line["step"]),
             bad_steps=sorted(file.name for file in directory.bad_steps.glob("*.json")),
         )
@@ -131,7 +129,7 @@ def _complete(path: Path, result: Any) -> dict[str, Any]:
 
 def _later(lines: Iterable[JsonLine]) -> dict[str, list[JsonLine]]:
     """By event, one line for a step and split: the later one."""
-    newest: dict[str, dict[tuple[int, str], JsonLine]] = {event: {} for event in ("train", "eval", "judge")}
+    newest: dict[str, dict[tuple[int, str], JsonLine]] = {event: {} for event in ("train", "eval")}
     for line in lines:
         if (of_event := newest.get(str(line.get("event")))) is not None:
             of_event[line["step"], str(line.get("split"))] = line

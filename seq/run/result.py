@@ -17,7 +17,7 @@ import torch
 
 import seq
 from launch.context import Launch
-from seq.config import Config
+from seq.config import Config, Task
 from seq.config.read import load_config, override_config
 from seq.data.split import Split
 from seq.run.checkpoint import params_sha256
@@ -26,6 +26,7 @@ from seq.training.figures import calibration
 from seq.training.metrics import Evaluation
 from seq.training.mistakes import confused_examples
 from seq.training.state import TrainState
+from seq.training.uncertainty import macro_f1_error
 
 BINS = 30
 """Bins of a histogram of lengths."""
@@ -52,10 +53,11 @@ def make_result(
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "split": split,
         "eval": final.figures if final else {},
+        "errors": _standard_errors(run.config.task, final) if final else {},
         "confusion": final.confusion.tolist() if final and final.confusion is not None else None,
         "classes": final.classes if final else None,
         "parts": final.parts if final else None,
-        "calibration": calibration(final.scores) if final and final.scores is not None else None,
+        "calibration": _calibration(final) if final else None,
         **state.progress.figures(),
         "torch": torch.__version__,
     }
@@ -66,6 +68,17 @@ def make_result(
         )
         result |= _describe(run) | run.ledger.figures()
     return result
+
+
+def _standard_errors(task: Task, final: Evaluation) -> dict[str, float]:
+    """Of macro F1 only where rows are independent: the tokens of a tagger are not."""
+    if task != "classify" or final.confusion is None:
+        return final.errors
+    return final.errors | {"macro_f1": macro_f1_error(final.confusion)}
+
+
+def _calibration(final: Evaluation) -> list[dict[str, float]] | None:
+    return None if final.scores is None or final.claimed is None else calibration(final.scores, final.claimed)
 
 
 def chosen_step(result: dict[str, Any]) -> int:

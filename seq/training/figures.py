@@ -1,6 +1,7 @@
 """How the figures of an evaluation follow from exact sums and counts."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,26 +17,32 @@ class Tally:
     and its own rows, by the probability that they were given for it.
     """
 
-    LEVELS = 100
+    LEVELS, BINS = 100, 10
+    """Levels of `scores`, and of calibration."""
 
     def __init__(self, classes: int, device: torch.device) -> None:
         self.classes = torch.arange(classes, device=device)
         self.confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)
         self.scores = torch.zeros(classes, 2, self.LEVELS, dtype=torch.int64, device=device)
 
-    def add(self, logits: Tensor, targets: Tensor) -> None:
-        """`logits` (B, C), `targets` (B,); the dummy row of an empty shard has no target and counts as 0 rows."""
+    def add(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """`logits` (B, C), `targets` (B,); the dummy row of an empty shard has no target and counts as 0 rows. Returns what `add_levels`
+        does."""
         counts, targets = (targets >= 0).long(), targets.clamp(min=0)
         places = targets * len(self.classes) + logits.argmax(-1)
         self.confusion.view(-1).index_add_(0, places, counts)
-        self.add_levels(logits.float().softmax(-1), targets[:, None] == self.classes, counts)
+        return self.add_levels(logits.float().softmax(-1), targets[:, None] == self.classes, counts)
 
-    def add_levels(self, probabilities: Tensor, own: Tensor, counts: Tensor) -> None:
-        """`probabilities` (B, C); `own` (B, C): whether the row belongs to the class; `counts` (B,): 0 for a dummy row."""
+    def add_levels(self, probabilities: Tensor, own: Tensor, counts: Tensor) -> Tensor:
+        """`probabilities` (B, C); `own` (B, C): whether the row belongs to the class; `counts` (B,): 0 for a dummy row. Returns the sum of
+        the probabilities in each bin (BINS,)."""
         # NaN casts to an arbitrary integer; clamp keeps it in range.
         level = (probabilities * self.LEVELS).long().clamp(0, self.LEVELS - 1)
         places = (self.classes * 2 + own) * self.LEVELS + level
         self.scores.view(-1).index_add_(0, places.flatten(), counts[:, None].expand_as(places).flatten())
+        sums = torch.zeros(self.BINS, dtype=torch.float64, device=probabilities.device)
+        weighted = probabilities.double().nan_to_num() * counts[:, None]
+        return sums.index_add_(0, (level * self.BINS // self.LEVELS).flatten(), weighted.flatten())
 
 
 def classifier_figures(loss_sum: float, confusion: NDArray[np.int64]) -> dict[str, float]:
@@ -78,13 +85,13 @@ def part_figures(parts: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def label_set_figures(loss_sum: float, classes: list[dict[str, Any]], exact: int, rows: int) -> dict[str, float]:
-    """From the sum of the loss, the figures of each class, and the rows of which all labels are right."""
+    """From the sum of the loss, the figures of each class, and the rows of which all labels are right. Macro F1 is the mean over all
+    classes, with 0 for one that neither occurs nor is predicted, as scikit-learn has it for sets of labels."""
     hits, support, predicted = (sum(row[name] for row in classes) for name in ("hits", "support", "predicted"))
-    f1 = [row["f1"] for row in classes if row["support"] or row["predicted"]]
     return {
         "loss": loss_sum / int(rows),
         "micro_f1": 2 * hits / max(1, support + predicted),
-        "macro_f1": sum(f1) / max(1, len(f1)),
+        "macro_f1": sum(row["f1"] for row in classes) / len(classes),
         "exact_match": int(exact) / int(rows),
     }
 
@@ -117,16 +124,17 @@ def pair_figures(
     return figures
 
 
-def language_model_figures(carried: float, windows: float, num_targets: int, num_characters: int) -> dict[str, float]:
-    """From the two sums of the loss, in nats. `bits_per_char`: the bits of all targets, end markers included, divided by
-    the characters of the text."""
-    loss, bits = carried / num_targets, math.log(2) * max(1, num_characters)
+def language_model_figures(
+    loss_sum: float, num_targets: int, num_characters: int, unknown_bits: float
+) -> dict[str, float]:
+    """From the sum of the loss, in nats. `bits_per_char`: the bits of all targets, end markers included, and those that say which
+    characters the unknown ones are, divided by the characters of the text."""
+    loss = loss_sum / num_targets
+    bits = loss_sum / math.log(2) + unknown_bits
     return {
         "loss": loss,
-        "bits_per_char": carried / bits,
+        "bits_per_char": bits / max(1, num_characters),
         "perplexity": math.exp(min(loss, 700)),
-        "window_loss": windows / num_targets,
-        "window_bits_per_char": windows / bits,
     }
 
 
@@ -155,18 +163,15 @@ def _rows(hits: NDArray[np.int64], support: NDArray[np.int64], predicted: NDArra
     ]
 
 
-def calibration(scores: NDArray[np.int64], bins: int = 10) -> list[dict[str, float]]:
-    """Of all pairs of a row and a class whose probability lies in a bin: the mean probability (`claimed`), the share that is true
-    (`true`), and their number (`pairs`). `scores` (C, 2, LEVELS)."""
-    counts, levels = scores.sum(0), (np.arange(Tally.LEVELS) + 0.5) / Tally.LEVELS
-    bin_of = np.minimum((levels * bins).astype(int), bins - 1)
-    found = []
-    for place in range(bins):
-        inside = counts[:, bin_of == place]
-        if pairs := int(inside.sum()):
-            claimed = float(inside.sum(0) @ levels[bin_of == place]) / pairs
-            found.append({"claimed": claimed, "true": int(inside[1].sum()) / pairs, "pairs": pairs})
-    return found
+def calibration(scores: NDArray[np.int64], claimed: Sequence[float]) -> list[dict[str, float]]:
+    """A reliability diagram over all pairs of a row and a class: for each bin of probability, the mean probability (`claimed`), the share
+    of pairs that are true (`true`), and their number (`pairs`). `scores` (C, 2, LEVELS); `claimed` (BINS,) sums of probabilities."""
+    counts = scores.sum(0).reshape(2, Tally.BINS, -1).sum(2)
+    return [
+        {"claimed": total / int(others + own), "true": int(own) / int(others + own), "pairs": int(others + own)}
+        for total, others, own in zip(claimed, *counts, strict=True)
+        if others + own
+    ]
 
 
 def precision_recall(scores: NDArray[np.int64]) -> list[tuple[float, float]]:

@@ -1,6 +1,6 @@
 """Every figure of a run: its name, unit and direction, in one table; and the result of an evaluation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -46,13 +46,6 @@ EVALUATION = (
 )
 """Figures of an evaluation, in the order of their importance to people."""
 
-SAMPLES = (
-    Metric("known_words", "known words", ".1%", better="higher"),
-    Metric("copied", "copied", ".1%", better="lower"),
-    Metric("distinct_3", "distinct triples", ".1%", better="higher"),
-)
-"""Figures of a language model's samples; see `seq.inference.samples`."""
-
 TRAINING = (
     Metric("step_loss", "loss of one step", ".4f"),
     Metric("grad_norm", "gradient norm"),
@@ -62,7 +55,7 @@ TRAINING = (
 )
 """Figures of training steps, beside their loss."""
 
-METRICS = {metric.name: metric for metric in (*EVALUATION, *SAMPLES, *TRAINING)}
+METRICS = {metric.name: metric for metric in (*EVALUATION, *TRAINING)}
 
 
 def show(name: str, value: Any) -> str:
@@ -81,8 +74,12 @@ class Evaluation:
     the figures of each class, and where there is one class for each row, a (C, C) confusion matrix, true classes by row."""
 
     figures: dict[str, float]
+    errors: dict[str, float] = field(default_factory=dict)
+    """Standard errors of figures, by name; see `seq.training.uncertainty`."""
     confusion: NDArray[np.int64] | None = None
     scores: NDArray[np.int64] | None = None
+    claimed: list[float] | None = None
+    """The sums of probabilities in each of `Tally`'s bins."""
     classes: list[dict[str, Any]] | None = None
     parts: list[dict[str, Any]] | None = None
     """The same of the parts of tags, each with its `part` (from 1) and `label`."""

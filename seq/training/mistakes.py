@@ -63,4 +63,4 @@ def _batches(dataset: SequenceDataset) -> Iterator[Batch]:
     for start in range(0, min(len(dataset), EXAMPLE_TOKENS // longest + 1), size):
         rows = np.arange(start, min(start + size, len(dataset)))
         count = np.array([len(rows)])
-        yield dataset[Shard(0, 0, rows, None, ShardSizes(*[count] * 4))]
+        yield dataset[Shard(0, 0, rows, None, ShardSizes(*[count] * 5))]

@@ -47,17 +47,23 @@ class Objective:
 
 
 def class_weights(labels: Ints, classes: int, power: float) -> Tensor:
-    """(C,) weights n^-power of classes with n rows each, such that a row has the mean weight 1."""
-    counts = np.bincount(labels, minlength=classes).clip(min=1)
-    weights = counts**-power
+    """(C,) weights n^-power of classes with n rows each, such that a row has the mean weight 1; 0 for a class without rows."""
+    counts = np.bincount(labels, minlength=classes)
+    weights = np.where(counts > 0, counts.clip(min=1) ** -power, 0.0)
     return torch.from_numpy(weights * counts.sum() / (counts * weights).sum()).float()
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
-    """In nats. `logits` (..., C), `targets` (...) with IGNORE_INDEX where there is none, `weights` (C,) of the targets' classes;
-    None: all 1. `smoothing`: share of the targets' probability that is spread over all classes (Szegedy and others, 2016)."""
-    options: dict[str, Any] = {"weight": weights, "ignore_index": IGNORE_INDEX, "label_smoothing": smoothing}
-    return functional.cross_entropy(_wide(logits).flatten(0, -2), targets.flatten(), reduction="sum", **options)
+    """In nats. `logits` (..., C), `targets` (...) with IGNORE_INDEX where there is none. A target counts the weight of its class in
+    `weights` (C,); None: all 1. `smoothing`: share of the targets' probability that is spread over all classes (Szegedy and others,
+    2016)."""
+    wide, flat = _wide(logits).flatten(0, -2), targets.flatten()
+    options: dict[str, Any] = {"ignore_index": IGNORE_INDEX, "label_smoothing": smoothing}
+    if weights is None:
+        return functional.cross_entropy(wide, flat, reduction="sum", **options)
+    # torch's own `weight` weighs the smoothed part by all classes, not by the target's.
+    each = functional.cross_entropy(wide, flat, reduction="none", **options)
+    return (each * weights.index_select(0, flat.clamp(min=0))).sum()
 
 
 def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

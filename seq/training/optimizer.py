@@ -67,17 +67,17 @@ class RowAdamW:
 
 
 def lr_at(step: int, total_steps: int, config: OptimizerConfig) -> float:
-    """Learning rate of `step` (0 to total_steps - 1): linear warm-up, then the schedule. A pure function, so no schedule
-    state is saved."""
+    """Learning rate of `step` (0 to total_steps - 1): linear warm-up, then the schedule, which would reach `final_lr` one step after the
+    last. A pure function, so no schedule state is saved."""
     warmup = min(config.warmup_steps, total_steps // 2)
     if step < warmup:
         return config.lr * (step + 1) / warmup
     if config.schedule == "constant":
         return config.lr
-    # 0 at the end of warm-up, 1 at the last step.
-    progress = (step - warmup) / max(1, total_steps - 1 - warmup)
-    falling = 0.5 * (1 + math.cos(math.pi * progress)) if config.schedule == "cosine" else 4 * (1 - progress)
-    height = min(1.0, falling)
+    if config.schedule == "cosine":
+        height = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total_steps - warmup)))
+    else:
+        height = min(1.0, 4 * (total_steps - step) / total_steps)
     return config.lr * (config.final_lr + (1 - config.final_lr) * height)
 
 

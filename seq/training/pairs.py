@@ -18,6 +18,7 @@ from seq.models.search import search
 from seq.training.figures import pair_figures
 from seq.training.metrics import Evaluation
 from seq.training.objective import cross_entropy
+from seq.training.uncertainty import share_error
 
 
 class PairScores:
@@ -52,7 +53,12 @@ class PairScores:
     def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
         tokens, errors = counts
         plain = errors[1] if self._references.ignore else None
-        return Evaluation(figures=pair_figures(sums[0], tokens, errors[0], plain))
+        figures = pair_figures(sums[0], tokens, errors[0], plain)
+        # A source counts once, however many targets it has.
+        names = [name for name in ("sequence_error", "plain_sequence_error") if name in figures]
+        return Evaluation(
+            figures=figures, errors={name: share_error(figures[name], int(errors[0, 0])) for name in names}
+        )
 
 
 class References:

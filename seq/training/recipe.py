@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from launch.seeding import imitates_bf16
 from seq.config import ClassifierConfig, Config
 from seq.config.identity import flatten
 from seq.config.read import load_config, override_config
 from seq.data.corpus import Corpus
+from seq.data.loader import steps_per_epoch
 
 MOST_TOKENS = 16_000_000
 """Tokens that a classifier reads in all, but at least two passes: some minutes on two cores."""
+FEWEST_STEPS = 300
 
 
 def with_recipe(config: Config, corpus: Corpus) -> Config:
@@ -29,23 +30,25 @@ def with_earlier_recipe(config: Config, file: Path, *, fresh: bool = False) -> C
     is not to start over (`fresh`). So the directory of a run, also of a finished one, can be looked at before its data."""
     if config.run.recipe != "auto" or fresh or not file.is_file():
         return config
-    keys = _for_rows(1, 1) if isinstance(config.model, ClassifierConfig) else _for_text(1, 1)
+    keys = KEYS_OF_ROWS if isinstance(config.model, ClassifierConfig) else KEYS_OF_TEXT
     earlier = flatten(load_config(file))
     chosen = [f"{key}={json.dumps(earlier.get(key))}" for key in keys if not is_given(config, key)]
     return override_config(config, chosen, where="run.recipe=auto")
 
 
 def recipe(config: Config, corpus: Corpus) -> dict[str, Any]:
-    """The settings by their dotted keys, without those that the config gives."""
-    split = corpus.splits["train"]
-    if isinstance(config.model, ClassifierConfig):
-        rules = _for_rows(len(split), int(split.lengths.sum()))
-    else:
-        rules = _for_text(split.num_characters, _tokens_of_a_step(config))
+    """The settings by their dotted keys, without those that the config gives. The steps follow from the plan of the batches."""
+    split, of_rows = corpus.splits["train"], isinstance(config.model, ClassifierConfig)
+    rules = _for_rows(len(split), int(split.lengths.sum()), config.batch.shards) if of_rows else {}
+    rows = config.batch.rows if is_given(config, "batch.rows") else rules.get("batch.rows", config.batch.rows)
+    per_epoch = steps_per_epoch(split, config.batch.model_copy(update={"rows": rows}))
+    passes = passes_of_rows(len(split), int(split.lengths.sum())) if of_rows else passes_of_text(split.num_characters)
+    steps = config.train.steps or config.train.epochs * per_epoch
+    if not is_given(config, "train.steps") and not is_given(config, "train.epochs"):
+        rules["train.steps"] = steps = max(FEWEST_STEPS, round(passes * per_epoch))
+    rules |= {"evaluation.every_steps": max(1, steps // 12)} if of_rows else _dropout_of_text(steps / per_epoch)
     if config.train.init_from:  # the shape is that of the other run
         rules.pop("model.ngram_buckets", None)
-    if is_given(config, "train.epochs"):
-        del rules["train.steps"]
     return {key: value for key, value in rules.items() if not is_given(config, key)}
 
 
@@ -55,39 +58,37 @@ def is_given(config: Config, key: str) -> bool:
     return section in config.model_fields_set and name in getattr(config, section).model_fields_set
 
 
-def _tokens_of_a_step(config: Config) -> int:
-    """At most; a stream's steps are full but for the last."""
-    batch = config.batch
-    return batch.shards * (batch.rows * batch.window if batch.order == "stream" else batch.tokens)
+def passes_of_rows(rows: int, tokens: int) -> float:
+    """Small data are read more often. Long texts are read less often, for the time they take."""
+    return min(float(np.clip(24 / (rows / 10_000) ** 0.5, 2, 60)), max(2.0, MOST_TOKENS / tokens))
 
 
-def _for_rows(rows: int, tokens: int) -> dict[str, Any]:
-    """Small data are read more often, in smaller steps, with more dropout. Long texts are read less often, for the time they take,
-    and in turn each n-gram learns faster."""
+def passes_of_text(characters: int) -> float:
+    return float(np.clip(6 * (1_000_000 / characters) ** 0.7, 1, 20))
+
+
+def _for_rows(rows: int, tokens: int, shards: int) -> dict[str, Any]:
+    """Small data have smaller steps and more dropout. Each n-gram of a long text learns faster, since the text is read less often."""
     size = rows / 10_000
-    per_step = int(np.clip(64 * size**0.5, 32, 512)) // 4 * 4
-    epochs = min(float(np.clip(24 / size**0.5, 2, 60)), max(2.0, MOST_TOKENS / tokens))
-    steps = max(300, round(epochs * rows / per_step))
     dropout = float(np.clip(0.4 / size**0.25, 0.1, 0.5))
     return {
-        "batch.rows": per_step // 4,
+        "batch.rows": max(1, round(float(np.clip(64 * size**0.5, 32, 512)) / shards)),
         "model.ngram_buckets": int(np.clip(1 << int(tokens / 8).bit_length(), 1 << 15, 1 << 18)),
         "optimizer.table_lr": round(float(np.clip(tokens / rows / 10, 1, 4)), 1),
-        "train.steps": steps,
-        "evaluation.every_steps": max(1, steps // 12),
         "model.output_dropout": round(dropout, 2),
         "model.embedding_dropout": round(0.4 * dropout, 2),
         "model.token_dropout": round(0.4 * dropout, 2),
     }
 
 
-def _for_text(characters: int, per_step: int) -> dict[str, Any]:
-    """A small text is read more often than a large one, with more dropout. In bf16, where the machine of the first start has it."""
-    passes = float(np.clip(6 * (1_000_000 / characters) ** 0.7, 1, 20))
+def _dropout_of_text(passes: float) -> dict[str, Any]:
+    """What is read often must not be learned by heart."""
     return {
-        "train.precision": "fp32" if imitates_bf16() else "bf16",
-        "train.steps": max(300, round(passes * characters / per_step)),
         "model.output_dropout": round(min(0.02 * passes, 0.4), 3),
         "model.embedding_dropout": round(min(0.01 * passes, 0.2), 3),
         "model.ngram_dropout": round(min(0.1 + 0.02 * passes, 0.5), 3),
     }
+
+
+KEYS_OF_ROWS = ("train.steps", "evaluation.every_steps", *_for_rows(1, 1, 1))
+KEYS_OF_TEXT = ("train.steps", *_dropout_of_text(1.0))

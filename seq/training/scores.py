@@ -33,6 +33,7 @@ from seq.training.figures import (
 from seq.training.metrics import Evaluation
 from seq.training.objective import LOSSES, cross_entropy
 from seq.training.pairs import PairScores
+from seq.training.uncertainty import clustered_error, share_error
 
 CHUNK = 256
 """Time steps that a language model reads at once, so that the logits of a long text need not all be in memory."""
@@ -65,20 +66,24 @@ class LabelScores:
     in_chunks = False
 
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
-        self.sums, self._tally = 1, Tally(split.outputs.size, device)
+        self.sums, self._tally = 1 + Tally.BINS, Tally(split.outputs.size, device)
         self.counts = [self._tally.confusion, self._tally.scores]
 
     def add(self, model: Model, batch: Batch) -> Tensor:
-        logits = model(**batch.arguments())[0]
-        self._tally.add(logits, batch.targets)
-        return cross_entropy(logits, batch.targets)[None].double()
+        return self._add(model(**batch.arguments())[0], batch.targets)
+
+    def _add(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return torch.cat([cross_entropy(logits, targets)[None].double(), self._tally.add(logits, targets)])
 
     def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
-        confusion, scores = counts
+        confusion, scores = counts[:2]
+        figures = classifier_figures(sums[0], confusion)
         return Evaluation(
-            figures=classifier_figures(sums[0], confusion),
+            figures=figures,
+            errors={"accuracy": share_error(figures["accuracy"], int(confusion.sum()))},
             confusion=confusion,
             scores=scores,
+            claimed=sums[1:],
             classes=per_class(confusion),
         )
 
@@ -89,7 +94,7 @@ class LabelSetScores:
     in_chunks = False
 
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
-        self.sums, self._tally = 1, Tally(split.outputs.size, device)
+        self.sums, self._tally = 1 + Tally.BINS, Tally(split.outputs.size, device)
         self._exact = torch.zeros(2, dtype=torch.int64, device=device)
         self.counts = [self._tally.scores, self._exact]
 
@@ -97,15 +102,17 @@ class LabelSetScores:
         logits = model(**batch.arguments())[0]
         there = batch.targets[:, 0] >= 0
         own, probabilities = batch.targets > 0, logits.float().sigmoid()
-        self._tally.add_levels(probabilities, own, there.long())
+        claimed = self._tally.add_levels(probabilities, own, there.long())
         right = ((probabilities >= 0.5) == own).all(1) & there
         self._exact += torch.stack([right.sum(), there.sum()])
-        return LOSSES["classify_many"](logits, batch.targets)[None].double()
+        return torch.cat([LOSSES["classify_many"](logits, batch.targets)[None].double(), claimed])
 
     def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
         scores, (exact, rows) = counts
         classes = classes_of_sets(scores)
-        return Evaluation(figures=label_set_figures(sums[0], classes, exact, rows), scores=scores, classes=classes)
+        figures = label_set_figures(sums[0], classes, exact, rows)
+        errors = {"exact_match": share_error(figures["exact_match"], int(rows))}
+        return Evaluation(figures=figures, errors=errors, scores=scores, claimed=sums[1:], classes=classes)
 
 
 class NumberScores:
@@ -132,40 +139,51 @@ class TagScores(LabelScores):
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
         super().__init__(split, config, device)
         self._labels = split.outputs.labels
+        self._sequences = torch.zeros(3, dtype=torch.int64, device=device)
+        """Over the sequences, with r right ones among n tags: the sums of r^2, r n and n^2."""
+        self.counts.append(self._sequences)
 
     def add(self, model: Model, batch: Batch) -> Tensor:
-        logits = model(**batch.arguments())[0].flatten(0, 1)
-        targets = batch.targets.flatten()
-        self._tally.add(logits, targets)
-        return cross_entropy(logits, targets)[None].double()
+        logits, there = model(**batch.arguments())[0], batch.targets >= 0
+        right, size = ((logits.argmax(-1) == batch.targets) & there).sum(1), there.sum(1)
+        self._sequences += torch.stack([(right * right).sum(), (right * size).sum(), (size * size).sum()])
+        return self._add(logits.flatten(0, 1), batch.targets.flatten())
 
     def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
         whole = super().evaluation(sums, counts)
         parts = classes_of_parts(self._labels, counts[0])
-        return replace(whole, figures=whole.figures | part_figures(parts), parts=parts)
+        error = clustered_error(counts[2], whole.figures["accuracy"], int(counts[0].sum()))
+        return replace(whole, figures=whole.figures | part_figures(parts), errors={"accuracy": error}, parts=parts)
 
 
 class TextScores:
-    """A language model is evaluated twice, and predicts each token once each time: `carried` from the beginning of each
-    document to its end, and on windows of `evaluation.window` tokens, each from a fresh state."""
+    """A language model predicts each token once, with the state of training: each sequence is read from a fresh state to its end.
+    The sequences are whole documents where training carries the state through them, else lines, paragraphs or windows as in
+    training. Whole documents are also read in windows of `evaluation.window` tokens, each from a fresh state."""
 
     in_chunks = True
 
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
-        self.sums, self.counts = 2, list[Tensor]()
-        self._targets, self._characters = int(split.lengths.sum()), split.num_characters
-        self._window = config.evaluation.window
+        whole = config.task == "write_by_label" or config.data.reads_whole_documents
+        self._window = config.evaluation.window if whole else None
+        self.sums, self.counts = 1 if self._window is None else 2, list[Tensor]()
+        self._split, self._targets = split, int(split.lengths.sum())
 
     def add(self, model: Model, batch: Batch) -> Tensor:
-        readings = (carried(model, batch), in_windows(model, batch, self._window))
-        sums = torch.zeros(2, dtype=torch.float64, device=batch.inputs.device)
+        readings = [carried(model, batch)]
+        if self._window is not None:
+            readings.append(in_windows(model, batch, self._window))
+        sums = torch.zeros(self.sums, dtype=torch.float64, device=batch.inputs.device)
         for number, reading in enumerate(readings):
             for logits, targets in reading:
                 sums[number] += cross_entropy(logits, targets)
         return sums
 
     def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
-        return Evaluation(figures=language_model_figures(sums[0], sums[1], self._targets, self._characters))
+        about = (self._targets, self._split.num_characters, self._split.unknown_bits)
+        windows = [language_model_figures(part, *about) for part in sums[1:]]
+        figures = {f"window_{name}": part[name] for part in windows for name in ("loss", "bits_per_char")}
+        return Evaluation(figures=language_model_figures(sums[0], *about) | figures)
 
 
 SCORES: dict[Task, type[Scores]] = {

@@ -1,5 +1,6 @@
 """Which weights a run ends with: the last ones, their mean over the last steps, or those of its best evaluation."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,15 +45,15 @@ class Selection:
         torch._foreach_lerp_(averages, weights, 1 / self._taken)
 
     def judge(self, step: int, figures: Mapping[str, float]) -> bool:
-        """True if this evaluation is the best so far; False without `checkpoint.best`. Of equal ones the first counts. UserError if the
-        data have no such figure: tags may have no parts."""
+        """True if this evaluation is the best so far; False without `checkpoint.best`, and for NaN. Of equal ones the first counts.
+        UserError if the data have no such figure: tags may have no parts."""
         if self.figure is None:
             return False
         if self.figure not in figures:
             raise UserError(f"checkpoint.best={self.figure}: these data give {', '.join(figures)}")
         sign = 1 if METRICS[self.figure].better == "higher" else -1
         value, self._stale = figures[self.figure], self._stale + 1
-        if not (self.best_value is None or sign * value > sign * self.best_value):
+        if math.isnan(value) or (self.best_value is not None and sign * value <= sign * self.best_value):
             return False
         self.best_step, self.best_value, self._stale = step, value, 0
         return True

@@ -99,7 +99,7 @@ class Progress:
         self.step += 1
         self.tokens_seen += tokens
         self.padded_tokens += int(sizes.padded_tokens.sum())
-        self.examples_seen += int(sizes.rows.sum())
+        self.examples_seen += int(sizes.examples.sum())
         self.imbalance_sum += int(sizes.tokens.max()) * len(sizes.tokens) / tokens - 1
 
     def figures(self) -> dict[str, float]:

@@ -8,7 +8,8 @@ from seq.data.ragged import RaggedArray
 from seq.data.split import Split
 
 SEQUENCES = RaggedArray(np.array([1, 5, 6, 7, 1, 8], np.uint8), np.array([0, 4, 6]))
-PIECES = ShardSizes(np.array([1, 1]), *[np.array([3, 1])] * 3)
+ONE, TOKENS = np.array([1, 1]), np.array([3, 1])
+PIECES = ShardSizes(ONE, TOKENS, TOKENS, TOKENS, ONE)
 
 
 def shard(*rows: int) -> Shard:

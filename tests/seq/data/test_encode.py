@@ -94,3 +94,44 @@ def test_pieces_are_spread_over_the_text_and_are_whole_units(tmp_path: Path) -> 
     small = prepare_corpus(data(**keys, validation_tokens=5000), task="write")
     assert 4000 < sum(map(len, texts(small, "validation"))) < 6000
     assert "validation" not in prepare_corpus(data(**keys, validation_fraction=0), task="write").splits
+
+
+@pytest.mark.parametrize(
+    ("unit", "more", "whole"),
+    [
+        ("line", {}, False),
+        ("paragraph", {}, False),
+        ("window", {}, False),
+        ("document", {}, True),
+        ("document", {"too_long": "split"}, False),
+    ],
+)
+def test_a_text_is_validated_in_the_pieces_in_which_it_trains(
+    unit: str, more: dict[str, str], whole: bool, tmp_path: Path
+) -> None:
+    """So that the state begins where it begins in training, and each target comes once."""
+    text = "".join(f"{number} bottles of beer\n" + "\n" * (number % 3 == 0) for number in range(60))
+    (tmp_path / "a.txt").write_text(text)
+    files = {name: str(tmp_path / "a.txt") for name in ("train", "validation")}
+    keys: dict[str, Any] = {"source": "text", "files": files, "unit": unit, "max_length": 30} | more
+    corpus = prepare_corpus(data(**keys), task="write")
+    assert data(**keys).reads_whole_documents == whole
+    train, validation = (corpus.splits[name] for name in ("train", "validation"))
+    assert np.array_equal(train.sequences.values, validation.sequences.values)
+    assert np.array_equal(train.sequences.offsets, validation.sequences.offsets)
+    assert validation.num_characters == len(text)
+    assert (len(validation) == 1) == whole
+
+
+def test_unknown_characters_pay_for_what_they_are(tmp_path: Path) -> None:
+    """log2 of the different unknown characters of the text, for each; none where all are known, or spelled in bytes."""
+    (tmp_path / "train.txt").write_text("aabb" * 50)
+    (tmp_path / "test.txt").write_text("abxyxz" * 10)
+    files = {name: str(tmp_path / f"{name}.txt") for name in ("train", "test")}
+    keys: dict[str, Any] = {"source": "text", "files": files, "unit": "document", "validation_fraction": 0}
+    splits = prepare_corpus(data(**keys), task="write").splits
+    assert splits["train"].unknown_bits == 0
+    assert splits["test"].unknown_bits == pytest.approx(40 * np.log2(3))
+    assert prepare_corpus(data(**keys, tokenizer="bytes"), task="write").splits["test"].unknown_bits == 0
+    lower = prepare_corpus(data(**keys, lowercase=True), task="write")
+    assert any("lower case" in note for note in lower.notes)

@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seq.data.corpus import prepare_corpus
+from seq.data.examples import make_examples, split_validation
 from seq.errors import UserError
 from tests.corpora import ROWS, data, texts, write_rows
 
@@ -27,6 +30,15 @@ def test_validation_rows_are_cut_by_hash_and_no_label_is_lost(tmp_path: Path) ->
     labels = corpus.splits["train"].targets
     assert isinstance(labels, np.ndarray)
     assert len(set(labels.tolist())) == len(corpus.labels) == 41
+
+
+@given(st.lists(st.sets(st.sampled_from("abcdefgh")), min_size=2, max_size=40), st.floats(0.1, 0.9))
+def test_training_keeps_a_row_with_each_label(labels: list[set[str]], fraction: float) -> None:
+    """Of rows with any number of labels, or with tags."""
+    whole = make_examples("train", [f"text {row}" for row in range(len(labels))], labels)
+    parts = split_validation(whole, data(validation_fraction=fraction), sorted)
+    assert sorted(parts["train"].rows + parts["validation"].rows) in (whole.rows, [*whole.rows, whole.rows[-1]])
+    assert set().union(*parts["train"].targets or ()) == set().union(*labels)
 
 
 def test_row_numbers_are_those_of_the_source(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,6 +28,29 @@ def test_it_shuffles() -> None:
     shuffled = permute(np.arange(1000), 1000, 3)
     assert abs(np.corrcoef(shuffled, np.arange(1000))[0, 1]) < 0.1
     assert (np.diff(shuffled) == 1).sum() < 10
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 6, 7])
+def test_all_orders_of_a_few_things_are_equally_likely(size: int) -> None:
+    """Chi-squared over all permutations, at least 20 draws of each; at p = 1e-4 by its normal approximation."""
+    number = 20 * math.factorial(size)
+    seeds = np.repeat(np.arange(number, dtype=np.uint64) * np.uint64(7919), size)
+    drawn = permute(np.tile(np.arange(size), number), size, seeds).reshape(number, size)
+    counts = np.unique(drawn, axis=0, return_counts=True)[1]
+    chi = float(((counts - 20) ** 2 / 20).sum()) + 20 * (math.factorial(size) - len(counts))
+    freedom = math.factorial(size) - 1
+    assert abs(chi - freedom) < 4 * math.sqrt(2 * freedom) + 8
+
+
+@pytest.mark.parametrize("size", [10, 200, 256, 257, 400])
+def test_neighbours_are_parted(size: int) -> None:
+    """Each place goes everywhere equally often, and so does the next one from it."""
+    draws = np.array([permute(np.arange(size), size, seed * 7919) for seed in range(40_000 // size)])
+    steps = (draws[:, 1] - draws[:, 0]) % size - 1
+    for values, number in ((draws[:, 0], size), (steps, size - 1), (draws[:, -1], size)):
+        counts = np.bincount(values * 9 // number, minlength=9)
+        expected = np.bincount(np.arange(number) * 9 // number, minlength=9) / number * len(draws)
+        assert ((counts - expected) ** 2 / expected).sum() < 40
 
 
 Lengths = st.lists(st.integers(1, 40), min_size=1, max_size=300)

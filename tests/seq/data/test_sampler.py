@@ -90,7 +90,7 @@ def test_shapes_known_without_the_rows() -> None:
     for shard in sampler:
         sizes = shard.sizes
         own = [lengths[row] for row in shard.sequences]
-        expected = [len(own), sum(own), len(own) * max(own, default=0), sum(own)]
+        expected = [len(own), sum(own), len(own) * max(own, default=0), sum(own), len(own)]
         assert [part[shard.shard] for part in sizes] == expected
 
 
@@ -114,6 +114,39 @@ def test_steps_are_shuffled_and_rows_of_a_length_are_mixed() -> None:
     assert order != sorted(order)
     assert abs(np.corrcoef(order, np.arange(len(order)))[0, 1]) < 0.4
     assert any(np.ptp(shard.sequences) > 8 for shard in shards)
+
+
+def steps_of(lengths: list[int], batch: BatchConfig, epochs: int) -> list[list[frozenset[int]]]:
+    """The rows of each step of each epoch."""
+    sampler = BucketedDistributedSampler(dataset_of(lengths), batch, num_replicas=1, rank=0)
+    found = []
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)
+        steps: dict[int, set[int]] = {}
+        for shard in sampler:
+            steps.setdefault(shard.step, set()).update(shard.sequences.tolist())
+        found.append([frozenset(rows) for rows in steps.values()])
+    return found
+
+
+@pytest.mark.parametrize("longest", [200, 400])
+def test_steps_do_not_come_again(longest: int) -> None:
+    """Where all lengths are different, cuts that stay would give the same steps in each epoch; 1,000 texts, 20 epochs."""
+    lengths = np.random.default_rng(0).integers(20, longest, 1000).tolist()
+    epochs = steps_of(lengths, BatchConfig(shards=4, tokens=8192, rows=16), 20)
+    assert len({len(steps) for steps in epochs}) == 1
+    everything = [step for steps in epochs for step in steps]
+    assert len(set(everything)) > 0.98 * len(everything)
+
+
+def test_mixing_costs_at_most_a_percent_of_padding() -> None:
+    lengths = np.random.default_rng(0).integers(20, 400, 1000).tolist()
+    batch, shares = BatchConfig(shards=4, tokens=8192, rows=16), list[float]()
+    for shuffle in (False, True):
+        sampler = BucketedDistributedSampler(dataset_of(lengths), batch, num_replicas=1, rank=0, shuffle=shuffle)
+        sizes = [shard.sizes for shard in sampler if shard.shard == 0]
+        shares.append(sum(int(size.padded_tokens.sum()) for size in sizes) / sum(lengths))
+    assert shares[1] < shares[0] + 0.01
 
 
 def test_no_more_ranks_than_shards() -> None:

@@ -37,6 +37,14 @@ def batches(
 
 
 @given(Lengths, st.sampled_from([1, 2, 4]), st.integers(1, 3), st.integers(1, 9), st.integers(0, 2))
+def test_a_document_is_one_example(lengths: list[int], shards: int, rows: int, window: int, epoch: int) -> None:
+    """It counts where it begins, however many windows it has."""
+    batch = BatchConfig(order="stream", shards=shards, rows=rows, window=window)
+    found = batches(make_dataset(lengths), batch, epoch=epoch)
+    assert sum(int(one.sizes.examples.sum()) for one in found if one.shard == 0) == len(lengths)
+
+
+@given(Lengths, st.sampled_from([1, 2, 4]), st.integers(1, 3), st.integers(1, 9), st.integers(0, 2))
 def test_lanes_read_the_text_exactly_once(lengths: list[int], shards: int, rows: int, window: int, epoch: int) -> None:
     """Followed lane by lane, targets are the documents' tokens; a row that continues goes on where its lane was."""
     dataset = make_dataset(lengths)

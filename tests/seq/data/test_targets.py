@@ -36,7 +36,7 @@ def shown(corpus: Corpus) -> dict[str, str]:
     """Text and target of all rows, as a batch has them."""
     split = corpus.splits["train"]
     rows, count = np.arange(len(split)), np.array([len(split)])
-    batch = SequenceDataset(split)[Shard(0, 0, rows, None, ShardSizes(*[count] * 4))]
+    batch = SequenceDataset(split)[Shard(0, 0, rows, None, ShardSizes(*[count] * 5))]
     return {row["text"]: row["label"] for row in decode_rows(batch, corpus)}
 
 
@@ -72,7 +72,7 @@ def test_an_empty_shard_is_a_row_without_target(tmp_path: Path) -> None:
     nothing, no_rows = np.array([0]), np.empty(0, np.int64)
     for task, values in (("classify_many", [";".join(own) for own in SETS]), ("regress", list(NUMBERS))):
         corpus = corpus_of(tmp_path, "csv", task, values, task)  # type: ignore[arg-type]
-        batch = SequenceDataset(corpus.splits["train"])[Shard(0, 0, no_rows, None, ShardSizes(*[nothing] * 4))]
+        batch = SequenceDataset(corpus.splits["train"])[Shard(0, 0, no_rows, None, ShardSizes(*[nothing] * 5))]
         assert batch.inputs.tolist() == [[0]]
         assert not bool((batch.targets >= 0).any())
         assert decode_rows(batch, corpus) == []

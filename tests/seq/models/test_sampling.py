@@ -32,13 +32,25 @@ def test_penalty_makes_recent_tokens_less_likely() -> None:
     assert penalise(logits, torch.tensor([[0, 1, 0]]), 1.0) is logits
 
 
+def test_top_k_keeps_at_most_k() -> None:
+    """Also of equally likely tokens."""
+    equal = filter_logits(torch.zeros(2, 5), temperature=1.0, top_k=2, top_p=1.0)
+    assert equal.isfinite().tolist() == [[True, True, False, False, False]] * 2
+
+
 def make_model() -> LanguageModel:
     torch.manual_seed(0)
     return LanguageModel(LanguageModelConfig(hidden_size=8, embedding_dim=6, ngrams=4), 10).eval()
 
 
 def draw(
-    model: LanguageModel, *, seed: int = 0, rows: int = 1, unit_end: tuple[int, ...] = (), **options: float
+    model: LanguageModel,
+    *,
+    seed: int = 0,
+    rows: int = 1,
+    unit_end: tuple[int, ...] = (),
+    written: tuple[int, ...] = (1, 5, 6),
+    **options: float,
 ) -> Tensor:
     config = GenerationConfig(**{"length": 12} | options)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(seed)
@@ -48,6 +60,7 @@ def draw(
         config,
         generator,
         rows=rows,
+        written=torch.tensor(written),
         forbidden=torch.tensor([0, 1]),
         unit_end=torch.tensor(unit_end, dtype=torch.int64),
     )
@@ -71,6 +84,15 @@ def test_same_seed_same_tokens_and_forbidden_ids_never() -> None:
     assert not torch.equal(many, draw(model, rows=64, temperature=5.0, seed=1))
     assert many.min() >= 2
     assert len(set(map(tuple, many.tolist()))) > 60
+
+
+def test_the_penalty_counts_the_whole_prompt() -> None:
+    """Also what belongs to an earlier unit, which the model does not read."""
+    model = make_model()
+    (plain,) = draw(model, temperature=0.0, length=1)[0].tolist()
+    assert draw(model, temperature=0.0, length=1, repetition_penalty=1e6)[0].tolist() == [plain]
+    punished = draw(model, temperature=0.0, length=1, repetition_penalty=1e6, written=(plain, 1, 5, 6))
+    assert punished[0].tolist() != [plain]
 
 
 @pytest.mark.parametrize("unit_end", [(7,), (7, 7)])

@@ -29,7 +29,7 @@ def log_probability(model: Transducer, inputs: torch.Tensor, output: tuple[int, 
     memory, hidden = model.encode(inputs, torch.tensor([inputs.shape[1]]))
     before = torch.tensor([[BOS, *output[:-1]]])
     logits = model.decode(before, torch.tensor([before.shape[1]]), memory, hidden)[0][0].float()
-    # The markers 0, 1 and 3 are never written, but keep their probability.
+    logits[:, [0, 1, 3]] = -torch.inf  # the markers are never written, so the others share their probability
     return sum(logits.log_softmax(-1)[step, token].item() for step, token in enumerate(output))
 
 
@@ -48,6 +48,12 @@ def test_a_wide_beam_finds_the_best(seed: int) -> None:
     outputs = [tuple(token for token in own if token) for own in found.tokens[0].tolist()]
     assert found.log_probabilities[0, :5].tolist() == pytest.approx([score for score, _ in scored], abs=1e-4)
     assert outputs[0] == scored[0][1] or scored[0][0] - scored[1][0] < 1e-4
+
+
+def test_the_probabilities_of_all_outputs_add_up_to_one() -> None:
+    model, inputs = make(5), torch.randint(1, 9, (1, 4))
+    found = search(model, inputs, torch.tensor([4]), beam=len(everything()), most=MOST)
+    assert found.log_probabilities.exp().sum().item() == pytest.approx(1, abs=1e-5)
 
 
 @given(st.integers(0, 10_000))

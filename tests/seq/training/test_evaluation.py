@@ -32,10 +32,10 @@ def make_split(kind: str) -> Split:
     )
 
 
-def record(rank: int, kind: str, file: str, window: int = WINDOW) -> None:
+def record(rank: int, kind: str, file: str, window: int = WINDOW, unit: str = "document") -> None:
     config = make_config(kind, 4)
     model = build_model(config, vocab_size=11, num_outputs=3)
-    config = override_config(config, [f"evaluation.window={window}"], where="test")
+    config = override_config(config, [f"evaluation.window={window}", f"data.unit={unit}"], where="test")
     scores.CHUNK = 4  # several to a row
     result = evaluation.evaluate(model, make_split(kind), config, torch.device("cpu"))
     assert model.training
@@ -74,6 +74,17 @@ def test_exact_at_every_world_size(tmp_path: Path, kind: str) -> None:
     if confusion:
         assert sum(map(sum, confusion)) == ROWS
         assert figures["accuracy"] == hits / ROWS
+
+
+@pytest.mark.slow
+def test_lines_are_read_from_a_fresh_state_as_in_training(tmp_path: Path) -> None:
+    """Each sequence is one; windows would be no other figure."""
+    figures = []
+    for unit in ("document", "line"):
+        run_ranks(record, 1, tmp_path, "language_model", str(tmp_path / f"{unit}.pt"), WINDOW, unit)
+        figures.append(torch.load(tmp_path / f"{unit}.pt")[0])
+    assert set(figures[1]) == {"loss", "bits_per_char", "perplexity"}
+    assert {name: figures[0][name] for name in figures[1]} == figures[1]
 
 
 @pytest.mark.slow

@@ -9,7 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq.training.figures import Tally, classifier_figures, language_model_figures, per_class, precision_recall
+from seq.training.figures import (
+    Tally,
+    calibration,
+    classifier_figures,
+    language_model_figures,
+    per_class,
+    precision_recall,
+)
 from tests.runs import result
 
 Counts = st.integers(1, 6).flatmap(
@@ -63,11 +70,30 @@ def test_logits_that_are_not_numbers_are_counted_too() -> None:
 
 
 def test_language_model_figures() -> None:
-    figures = language_model_figures(math.log(2) * 30, math.log(2) * 40, num_targets=11, num_characters=10)
-    assert figures["bits_per_char"] == pytest.approx(3.0)
+    figures = language_model_figures(math.log(2) * 30, num_targets=11, num_characters=10, unknown_bits=5.0)
+    assert figures["bits_per_char"] == pytest.approx(3.5)
     assert figures["loss"] == pytest.approx(math.log(2) * 30 / 11)
     assert figures["perplexity"] == pytest.approx(2 ** (30 / 11))
-    assert figures["window_bits_per_char"] == pytest.approx(4.0)
+
+
+def test_calibration() -> None:
+    """Against a loop over all pairs, most of whose probabilities are near 0."""
+    torch.manual_seed(0)
+    logits, targets, tally = 3 * torch.randn(50, 18), torch.randint(0, 18, (50,)), Tally(18, torch.device("cpu"))
+    sums = tally.add(logits, targets)
+    found = calibration(tally.scores.numpy(), sums.tolist())
+    pairs = [
+        (chance, place == target)
+        for row, target in zip(logits.softmax(-1).tolist(), targets.tolist(), strict=True)
+        for place, chance in enumerate(row)
+    ]
+    slow = []
+    for number in range(Tally.BINS):
+        inside = [pair for pair in pairs if int(pair[0] * Tally.LEVELS) // 10 == number]
+        if inside:
+            claimed, true = (sum(side) / len(inside) for side in zip(*inside, strict=True))
+            slow.append({"claimed": pytest.approx(claimed, rel=1e-5), "true": true, "pairs": len(inside)})
+    assert found == slow
 
 
 @pytest.mark.slow

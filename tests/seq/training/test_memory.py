@@ -16,7 +16,7 @@ def test_memory_that_is_not_there() -> None:
         6,
         2,
         300,
-        ShardSizes(*np.ones((4, 4), np.int64)),
+        ShardSizes(*np.ones((5, 4), np.int64)),
     )
     with pytest.raises(RunError) as raised, explaining_out_of_memory(batch):
         torch.empty(1 << 50)

@@ -25,9 +25,24 @@ def test_class_weights() -> None:
     for power in (0.5, 1.0):
         weights = class_weights(labels, 4, power)
         assert weights is not None
-        counts = torch.tensor([90.0, 9.0, 1.0, 1.0])
-        assert (counts * weights).sum() / counts.sum() == pytest.approx(1)
-        assert torch.allclose(weights / weights[0], (90 / counts) ** power)
+        counts = torch.tensor([90.0, 9.0, 1.0])
+        assert (counts * weights[:3]).sum() / counts.sum() == pytest.approx(1)
+        assert torch.allclose(weights[:3] / weights[0], (90 / counts) ** power)
+        assert weights[3] == 0
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_a_row_counts_its_weight(smoothing: float) -> None:
+    """And nothing else: weight times the smoothed loss, row by row."""
+    logits, targets = torch.randn(6, 3), torch.tensor([0, 2, 1, IGNORE_INDEX, 2, 0])
+    weights = torch.tensor([0.5, 1.0, 5.0])
+    slow = torch.zeros(())
+    for row, target in zip(logits, targets, strict=True):
+        if target >= 0:
+            wanted = torch.full((3,), smoothing / 3)
+            wanted[target] += 1 - smoothing
+            slow -= weights[target] * (wanted * row.log_softmax(0)).sum()
+    torch.testing.assert_close(cross_entropy(logits, targets, weights, smoothing), slow)
 
 
 def test_weighted_loss_is_that_of_a_slow_loop() -> None:

@@ -3,14 +3,17 @@
 from functools import cache
 
 import numpy as np
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seq.config import Config
 from seq.data.cut import frame
 from seq.data.outputs import Outputs
 from seq.data.split import Split
 from seq.data.tokenizer import Tokenizer
-from seq.training.pairs import References, tokens_of
+from seq.training.pairs import PairScores, References, tokens_of
 
 SOUNDS = ["A0", "A1", "B", "0"]
 TOKENIZER = Tokenizer.train("tokens", [" ".join(SOUNDS)], lowercase=False, min_count=1)
@@ -58,3 +61,12 @@ def test_the_nearest_target_counts(pairs: list[tuple[str, list[str]]], said: lis
 def test_markers_are_no_tokens() -> None:
     assert tokens_of(TOKENIZER, [3]) == ["\ufffd"], "a sound that training did not have is never right"
     assert tokens_of(TOKENIZER, [1, *TOKENIZER.encode(["A1 0 B"]).values.tolist(), 2, 0], ignore="01") == ["A", "B"]
+
+
+def test_the_standard_error_counts_each_source_once() -> None:
+    """Four targets for each of three sources, of which the model has one wrong."""
+    split = split_of([(text, ["B", sound]) for text in ("x", "xy", "z") for sound in SOUNDS])
+    scores = PairScores(split, Config(), torch.device("cpu"))
+    errors = np.array([[3, 1, 2, 6], [3, 1, 2, 6]])
+    found = scores.evaluation([1.0], [np.array([5, 9]), errors])
+    assert found.errors == {"sequence_error": pytest.approx((1 / 3 * 2 / 3 / 3) ** 0.5)}

@@ -73,6 +73,8 @@ def check_sets(rank: int) -> None:
         assert figures["exact_match"] == pytest.approx(exact.item(), abs=1e-6)
         assert result.classes is not None
         assert [row["support"] for row in result.classes] == truth.sum(0).tolist()
+        macro = multilabel_f1_score(chances, truth, num_labels=4, average="macro")
+        assert figures["macro_f1"] == pytest.approx(macro.item(), abs=1e-6)
         each = multilabel_f1_score(chances, truth, num_labels=4, average="none")
         assert [row["f1"] for row in result.classes] == pytest.approx(each.tolist(), abs=1e-6)
 
@@ -102,16 +104,21 @@ def check_tags(rank: int) -> None:
     with torch.no_grad():
         model.output.weight.mul_(9)
     result = evaluate(model, split, config, torch.device("cpu"))
-    guesses, loss = list[int](), 0.0
+    guesses, loss, shares = list[int](), 0.0, list[tuple[int, int]]()
     for row in range(len(sequences)):
         inputs, lengths = (torch.from_numpy(part) for part in sequences.pad(np.array([row])))
         logits = model.eval()(inputs, lengths)[0][0]
         guesses += logits.argmax(-1).tolist()
         truth = torch.from_numpy(tags.take(np.array([row])).values)
         loss += torch.nn.functional.cross_entropy(logits, truth, reduction="sum").item()
+        shares.append((int((logits.argmax(-1) == truth).sum()), len(truth)))
     hits = [guess == true for guess, true in zip(guesses, tags.values.tolist(), strict=True)]
     assert result.figures["accuracy"] == sum(hits) / len(hits)
     assert result.figures["loss"] == pytest.approx(loss / len(hits), rel=1e-5)
+    # By sequence: the squares of what each adds to the error of the ratio.
+    share, size = sum(hits) / len(hits), len(hits)
+    spread = sum((right - share * number) ** 2 for right, number in shares)
+    assert result.errors == {"accuracy": pytest.approx(spread**0.5 / size)}
     assert result.parts is not None
     for part in result.parts:
         inside = [labels[place].split("|")[part["part"] - 1] == part["label"] for place in range(5)]
@@ -125,7 +132,7 @@ def check_nan(rank: int) -> None:
     """A model that says NaN is not perfect."""
     split = split_of("number", 5, 1)
     scores = NumberScores(split, Config(), torch.device("cpu"))
-    batch = SequenceDataset(split)[Shard(0, 0, np.arange(5), None, ShardSizes(*[np.array([5])] * 4))]
+    batch = SequenceDataset(split)[Shard(0, 0, np.arange(5), None, ShardSizes(*[np.array([5])] * 5))]
     sums = scores.add(lambda **_: (torch.full((5, 1), torch.nan), None), batch)  # type: ignore[arg-type]
     assert np.isnan(scores.evaluation(sums.tolist(), []).figures["mse"])
 

@@ -46,6 +46,16 @@ def test_the_best_evaluation_and_patience() -> None:
     assert again.result() == selection.result()
 
 
+def test_nan_is_never_the_best() -> None:
+    selection, _ = make("checkpoint.best=loss")
+    assert [selection.judge(step, {"loss": value}) for step, value in enumerate([float("nan"), 0.5, 0.1], 1)] == [
+        False,
+        True,
+        True,
+    ]
+    assert selection.result() == {"figure": "loss", "step": 3, "value": 0.1}
+
+
 def test_a_loss_shall_fall() -> None:
     selection, _ = make("checkpoint.best=loss")
     assert selection.result() is None, "no evaluation yet: a run may be stopped here"

@@ -13,6 +13,7 @@ def test_progress_counts() -> None:
             tokens=np.array([7, 3]),
             padded_tokens=np.array([8, 3]),
             target_tokens=np.array([7, 3]),
+            examples=np.array([2, 1]),
         )
     )
     figures = progress.figures()

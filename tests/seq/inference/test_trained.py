@@ -1,0 +1,32 @@
+"""Several runs as one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seq.config.read import parse_config
+from seq.data.outputs import Outputs
+from seq.data.tokenizer import Tokenizer
+from seq.errors import UserError
+from seq.inference import trained
+from seq.inference.trained import TrainedModel, load_ensemble
+from seq.models import build_model
+
+
+def member(lowercase: bool = False, **data: object) -> TrainedModel:
+    tree = {"data": data, "model": {"kind": "classifier", "hidden_size": 4, "embedding_dim": 4}}
+    config, outputs = parse_config(tree, where="test"), Outputs(labels=("a", "b"))
+    tokenizer = Tokenizer(kind="characters", characters="abc", lowercase=lowercase)
+    model = build_model(config, vocab_size=tokenizer.vocab_size, num_outputs=2)
+    return TrainedModel(model.eval(), config, tokenizer, outputs, 1)
+
+
+@pytest.mark.parametrize("other", [{"max_length": 12}, {"text": ["title", "body"]}, {"lowercase": True}], ids=str)
+def test_members_that_read_otherwise_are_refused(other: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text is read once for all members: the first one's way would change the others' answers."""
+    members = {Path("one"): member(), Path("two"): member(**other), Path("three"): member()}
+    monkeypatch.setattr(trained, "load_run", lambda run, *_: members[run])
+    load_ensemble([Path("one"), Path("three")])
+    with pytest.raises(UserError, match=r"two: has other labels, numbers, characters, data\.max_length or columns"):
+        load_ensemble([Path("one"), Path("two")])
