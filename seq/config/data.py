@@ -44,8 +44,8 @@ class DataConfig(Section):
     max_length: Positive = 256
     """Longest training sequence, in tokens of text (markers not counted), also of a target; not for `unit=document`."""
     evaluation_max_length: Positive = 65536
-    """A language model's validation and test splits are whole documents. A longer document is cut into pieces that are read
-    side by side."""
+    """With `unit=document`, a language model's validation and test splits are whole documents. A longer document is cut into pieces that
+    are read side by side. With other units they are cut as the training text is."""
     too_long: Literal["auto", "error", "drop", "truncate", "split"] = "auto"
     """What to do with a sequence longer than `max_length`. `split` continues it in a further sequence (language models
     and taggers only); `auto` is `split` for these and `error` for classifiers."""

@@ -23,7 +23,7 @@ from seq.errors import UserError
 from seq.files import replacing, sync
 from seq.training.state import Progress
 
-FORMAT = 8
+FORMAT = 9
 """Raise it when older checkpoints can no longer be read."""
 
 
