@@ -75,7 +75,7 @@ def main(runs: list[str]) -> None:
     for run in runs:
         model = load_model([Path(run)])
         assert isinstance(model, LoadedTagger)
-        report.add(run, *figures(true, [tag for _, tag in model.tag([words])[0]]))
+        report.add(run, *figures(true, [tag for _, tag in model.predict([words])[0]]))
     report.show()
 
 

@@ -1,4 +1,4 @@
-"""Export a run's model for other programs: python -m seq.export RUN --format onnx | torchscript | safetensors | model.
+"""Export a run's model for other programs: python -m seq.export RUN --format onnx | safetensors | model.
 
 All formats take any number of texts of any length: `inputs` (B, T) token ids, zero after each text's end, `lengths` (B,).
 A classifier gives `logits` (B, classes), a tagger (B, T, tags). Of a model of numbers it is (B, 1):
@@ -11,11 +11,10 @@ A transducer becomes two files. `*.encoder.*` gives `states`, `keys`, and the st
 `*.decoder.*` takes these with `lengths`, and the last token of each output, `tokens` (B, 1), at first 1; it gives `logits` (B,
 vocabulary) of the next token, and the state `last` to continue from. Token 2 ends an output.
 
-ONNX files have the vocabulary, the labels and the markers as JSON in their metadata, under `lockstep`; TorchScript files in the
-extra file `lockstep`. The model card, model/README.md, has a script that uses them.
+ONNX files have the vocabulary, the labels and the markers as JSON in their metadata, under `lockstep`. The model card, model/README.md,
+has a script that uses them.
 
-`--format model` writes the folder `model/` of a finished run again, as the run itself does at its end. `--push-to-hub USER/NAME` then
-uploads it to the Hugging Face hub, where you have logged in (`hf auth login`).
+`--format model` writes the folder `model/` of a finished run again, as the run itself does at its end.
 """
 
 import sys
@@ -33,20 +32,15 @@ from seq.terminal import busy
 
 def main(arguments: list[str]) -> None:
     parser = run_parser("seq.export", __doc__)
-    parser.add_argument("--format", choices=sorted([*SUFFIXES, "model"]), default="onnx", help="default: onnx")
+    parser.add_argument("--format", choices=[*SUFFIXES, "model"], default="onnx", help="default: onnx")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: model/model.SUFFIX in the run directory")
-    parser.add_argument("--push-to-hub", metavar="USER/NAME", help="upload model/ to the Hugging Face hub")
     options = parser.parse_args(arguments)
-    if options.push_to_hub and options.format != "model":
-        raise UserError("--push-to-hub uploads the folder model/; give --format model too")
     if options.output and not options.output.parent.is_dir():
         raise UserError(f"{options.output}: cannot be written (there is no folder {options.output.parent})")
     trained = load_run(options.run, options.checkpoint)
     if options.format == "model":
-        folder = _write_folder(options.run, trained)
-        print(_push(folder, options.push_to_hub) if options.push_to_hub else folder)
-        return
-    path = options.output or _default_path(options.run, options.checkpoint, SUFFIXES[options.format])
+        return print(_write_folder(options.run, trained))
+    path = options.output or _default_path(options.run, options.checkpoint, options.format)
     try:
         path.parent.mkdir(exist_ok=True)
         with busy(f"exporting to {path}"):
@@ -66,19 +60,6 @@ def _write_folder(run: Path, trained: TrainedModel) -> Path:
         return export_model(run, trained.model, trained.config, trained, result)
     except OSError as error:
         raise UserError(f"{run / 'model'}: cannot be written ({error.strerror or error})") from None
-
-
-def _push(folder: Path, name: str) -> str:
-    """Upload `folder` as the repository `name`; returns its address."""
-    from huggingface_hub import HfApi
-
-    try:
-        api = HfApi()
-        api.create_repo(name, exist_ok=True)
-        return str(api.upload_folder(repo_id=name, folder_path=folder).commit_url)
-    except Exception as error:  # of the network, of the login, of the name
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{name}: not uploaded ({reason}); log in with `hf auth login`") from None
 
 
 def _default_path(run: Path, checkpoint: str | None, suffix: str) -> Path:

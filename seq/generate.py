@@ -10,7 +10,7 @@ from seq.command_line import exit_code, run_parser
 from seq.config import GenerationConfig
 from seq.config.read import override_config
 from seq.errors import UserError
-from seq.inference.trained import advice, load_run
+from seq.inference.trained import load_run
 from seq.inference.write import Writer
 from seq.models.language_model import LanguageModel
 from seq.terminal import printable
@@ -25,7 +25,8 @@ def main(arguments: list[str]) -> None:
     options = _parser().parse_intermixed_args(arguments)
     trained = load_run(options.run, options.checkpoint)
     if not isinstance(trained.model, LanguageModel):
-        raise UserError(f"{options.run}: {advice(trained)}")
+        kind = trained.config.model.kind.replace("_", " ")
+        raise UserError(f"{options.run}: is a {kind}; use python -m seq.predict")
     if not 0 <= options.seed < 2**63:
         raise UserError(f"--seed {options.seed}: must be from 0 to 2**63 - 1")
     if options.num < 1:

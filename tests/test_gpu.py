@@ -51,8 +51,8 @@ KINDS = {
 USE = {
     "names": ("seq.predict", "ab3"),
     "generator": ("seq.generate", "--label", "0"),
-    "tagger": ("seq.tag", "1 2 3"),
-    "transducer": ("seq.transduce", "123", "--beam", "3"),
+    "tagger": ("seq.predict", "1 2 3"),
+    "transducer": ("seq.predict", "123", "--beam", "3"),
 }
 
 
@@ -114,7 +114,7 @@ def test_evaluated_exported_and_used(kind: str, tmp_path: Path) -> None:
     assert [done.returncode for done in reports] == [0, 0], reports[0].stderr + reports[1].stderr
     figures = [re.findall(r"\d+\.\d+", done.stdout) for done in reports]
     assert figures[0] == figures[1]
-    for form in ("model", "onnx", "torchscript", "safetensors"):
+    for form in ("model", "onnx", "safetensors"):
         out = () if form == "model" else ("--output", tmp_path / f"exported.{form}")
         done = run("python", "-m", "seq.export", folder, "--format", form, *out)
         assert done.returncode == 0, done.stderr

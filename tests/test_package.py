@@ -70,7 +70,7 @@ def test_lockstep(installed: Path, tmp_path: Path) -> None:
     for command, said in (
         (("predict", tmp_path / "a", "aaa14"), "aaa14\t"),
         (("evaluate", tmp_path / "a"), "accuracy"),
-        (("export", tmp_path / "a", "--format", "torchscript"), "model.pt"),
+        (("export", tmp_path / "a", "--format", "onnx"), "model.onnx"),
         (("report", tmp_path / "a"), "report.html"),
         (("replay", tmp_path / "a", "--step", "3"), "as recorded"),
         (("inspect", name, *overrides), "tokens"),

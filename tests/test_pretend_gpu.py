@@ -21,7 +21,7 @@ from launch.preemption import SIGNALS
 from seq.config.read import load_config
 from seq.data.corpus import prepare_corpus
 from seq.data.loader import BatchLoader
-from seq.inference.loaded import Loaded, LoadedLanguageModel, LoadedTagger, LoadedTransducer
+from seq.inference.loaded import Loaded, LoadedLanguageModel, LoadedTagger
 from seq.models import build_model
 from seq.models.language_model import LanguageModel
 from seq.models.sampling import sample_tokens
@@ -152,11 +152,9 @@ def use(model: Loaded) -> list[Any]:
         case LoadedLanguageModel():
             return model.generate("9", num=2, length=5, label=model.labels[0] if model.labels else None)
         case LoadedTagger():
-            return model.tag(["1 2 3", "4"])
-        case LoadedTransducer():
-            return model.transduce(["16", "25"])
+            return model.predict(["1 2 3", "4"])
         case _:
-            return list(model.predict(["Smith", "Ivanov"]))
+            return list(model.predict(["16", "25"]))
 
 
 @pytest.mark.parametrize("kind", ["language model", "by label"])

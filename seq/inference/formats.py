@@ -1,4 +1,4 @@
-"""A trained model in the formats of other programs: ONNX, TorchScript, safetensors."""
+"""A trained model in the formats of other programs: ONNX, safetensors."""
 
 import io
 import json
@@ -22,7 +22,8 @@ from seq.models import Classifier, LanguageModel, Model, Tagger, Transducer
 from seq.models.gru import GRU
 from seq.models.transducer import Memory
 
-SUFFIXES = {"onnx": "onnx", "torchscript": "pt", "safetensors": "safetensors"}
+SUFFIXES = ("onnx", "safetensors")
+"""The formats, which are also the ends of the files' names."""
 OPSET = 20
 """ONNX operators of 2023: what onnxruntime reads since 1.17."""
 
@@ -124,14 +125,13 @@ def export(trained: TrainedModel, kind: str, path: Path) -> list[Path]:
     if kind == "safetensors":
         save_weights(model, path)
         return [path]
-    # The old exporters: the new one (torch.export) makes the length of a GRU's input a constant.
+    # The old exporter: the new one (torch.export) makes the length of a GRU's input a constant.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        write = _to_onnx if kind == "onnx" else _to_torchscript
         parts = {_beside(path, part.suffix): part for part in parts_of(model)}
         for file, part in parts.items():
             part.module.eval()
-            write(part, file, json.dumps(metadata(trained)))
+            _to_onnx(part, file, json.dumps(metadata(trained)))
     return list(parts)
 
 
@@ -152,13 +152,6 @@ def metadata(trained: TrainedModel) -> dict[str, Any]:
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.stem}.{suffix}{path.suffix}") if suffix else path
-
-
-def _to_torchscript(part: Part, path: Path, about: str) -> None:
-    buffer = io.BytesIO()  # torch's own writer ends the process on a full disk
-    traced = torch.jit.trace(part.module, tuple(part.inputs.values()), check_trace=False)  # type: ignore[no-untyped-call]
-    torch.jit.save(traced, buffer, _extra_files={"lockstep": about})
-    write_bytes(path, buffer.getvalue())
 
 
 def _to_onnx(part: Part, path: Path, about: str) -> None:

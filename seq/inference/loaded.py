@@ -118,7 +118,7 @@ class LoadedTagger:
         return self.trained.labels
 
     @one_or_many
-    def tag(self, texts: Sequence[Text]) -> list[list[tuple[str, str]]]:
+    def predict(self, texts: Sequence[Text]) -> list[list[tuple[str, str]]]:
         """For each text its tokens with their tags. A text is a sequence of tokens, or tokens with white space between them."""
         tokens = [split_tokens(text) if isinstance(text, str) else list(text) for text in texts]
         return [list(zip(own, tags, strict=True)) for own, tags in zip(tokens, tag(self.trained, tokens), strict=True)]
@@ -137,9 +137,14 @@ class LoadedTransducer:
     trained: TrainedModel
 
     @one_or_many
-    def transduce(self, texts: Sequence[str], *, beam: int = 5, nbest: int = 1) -> list[list[Output]]:
-        """For each text its `nbest` likeliest outputs with their probabilities. UserError for an empty or a too long text."""
-        return [found for _, found in transduce(self.trained, _joined(texts), beam=beam, nbest=nbest)]
+    def predict(self, texts: Sequence[str], *, beam: int = 5) -> list[str]:
+        """The likeliest output for each text. UserError for an empty or a too long text."""
+        return [found[0].text for _, found in transduce(self.trained, _joined(texts), beam=beam)]
+
+    @one_or_many
+    def nbest(self, texts: Sequence[str], *, number: int = 5, beam: int = 5) -> list[list[Output]]:
+        """For each text, as in `predict`, its likeliest outputs with their probabilities."""
+        return [found for _, found in transduce(self.trained, _joined(texts), beam=beam, nbest=number)]
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,13 @@ ABOUT: dict[Task, About] = {
     ),
     "tag": About(
         "A tagger",
-        'print(model.tag("..."))  # or a list of texts, or of lists of tokens',
+        'print(model.predict("..."))  # or a list of texts, or of lists of tokens',
         "To give a tag to each token of texts of the kind that it was trained on.",
         "token-classification",
     ),
     "transduce": About(
         "A transducer (encoder, attention, decoder)",
-        'print(model.transduce("...", beam=5))  # or a list of texts',
+        'print(model.predict("..."))  # or a list of texts',
         "To write a sequence for texts of the kind that it was trained on.",
         "text2text-generation",
     ),

@@ -1,4 +1,4 @@
-"""Rows of texts in, rows of answers out: what `seq.predict`, `seq.tag` and `seq.transduce` share.
+"""Rows of texts in, rows of answers out: what `seq.predict` reads and prints.
 
 Texts come from the command line, from a file or from stdin, and are read as they are needed. Answers keep their order.
 """
@@ -43,6 +43,16 @@ class Answer(NamedTuple):
     """For programs: one for each field, the columns of CSV and keys of JSON. A list is several labels or tags."""
 
 
+class Answers(NamedTuple):
+    """How a kind of model answers texts."""
+
+    fields: Sequence[str]
+    """Names of an answer's values: columns of CSV, keys of JSON."""
+    answer: Callable[[list[str]], Iterable[Answer]]
+    longest: int | None = None
+    """Most tokens of a text that has an answer; None if longer ones are cut, or read in pieces."""
+
+
 def add_row_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", nargs="*", help="texts; none: read --file, or stdin, one a line")
     parser.add_argument("--file", type=Path, help="read a .csv, .tsv or .jsonl, or a text a line")
@@ -62,22 +72,19 @@ def print_answers(
     trained: TrainedModel,
     words: Sequence[str],
     options: argparse.Namespace,
-    answer: Callable[[list[str]], Iterable[Answer]],
-    *,
-    fields: Sequence[str],
-    longest: int | None = None,
+    answers: Answers,
 ) -> None:
-    """Print the answer for each text. `answer` gets only texts that have one: a text of the command line that is empty, or longer
-    than `longest` tokens, is a UserError; a row of a file or stdin gets a warning, and no answer."""
+    """Print the answer for each text. `answers` gets only texts that have one: a text of the command line that is empty, or longer
+    than `answers.longest` tokens, is a UserError; a row of a file or stdin gets a warning, and no answer."""
     rows, size = _read(trained, words, options), ROWS if words or options.file else 1
-    write = _writer(options, fields, trained.config.data.label_separator)
+    write = _writer(options, answers.fields, trained.config.data.label_separator)
     while batch := list(islice(rows, size)):
-        refused = {row.number: reason for row in batch if (reason := _why_not(trained, row.text, longest))}
+        refused = {row.number: reason for row in batch if (reason := _why_not(trained, row.text, answers.longest))}
         for number, reason in refused.items():
             if words:
                 raise UserError(f"text {number}: {reason}")
             warn(f"row {number}: {reason}; it has no answer")
-        found = iter(answer([row.text for row in batch if row.number not in refused]))
+        found = iter(answers.answer([row.text for row in batch if row.number not in refused]))
         for row in batch:
             write(row, None if row.number in refused else next(found))
 

@@ -68,16 +68,6 @@ class TrainedModel:
         return self.labels.index(label)
 
 
-PROGRAMS = {"classifier": "predict", "language_model": "generate", "tagger": "tag", "transducer": "transduce"}
-"""The program that uses a model, by its kind."""
-
-
-def advice(trained: TrainedModel) -> str:
-    """What the model is, and which program uses it."""
-    kind = trained.config.model.kind
-    return f"is a {kind.replace('_', ' ')}; use python -m seq.{PROGRAMS[kind]}"
-
-
 def load_run(run: Path, checkpoint: str | None = None, device: torch.device | None = None) -> TrainedModel:
     """The model of a run directory's best evaluation, if it keeps one, else of its newest checkpoint, or of the one named: by its
     file's name, its path, or its step. Or of a checkpoint or an exported `model/` folder, which is given as `run`, or is all that is

@@ -59,14 +59,13 @@ def compare(got: list[NDArray[np.float32]], want: tuple[torch.Tensor, torch.Tens
         np.testing.assert_allclose(mine[real], expected[real], atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
 @pytest.mark.parametrize("case", CASES)
-def test_formats_compute_the_same(tmp_path: Path, case: str, kind: str) -> None:
+def test_formats_compute_the_same(tmp_path: Path, case: str) -> None:
     model, path = trained(CASES[case]), tmp_path / "model"
     language = CASES[case].kind == "language_model"  # type: ignore[attr-defined]
     reference = trained(CASES[case])
     reference.model.load_state_dict(model.model.state_dict())
-    export(model, kind, path)
+    export(model, "onnx", path)
     for lengths in LENGTHS:
         inputs, sizes = uneven(lengths)
         given = {"inputs": inputs, "lengths": sizes}
@@ -74,28 +73,26 @@ def test_formats_compute_the_same(tmp_path: Path, case: str, kind: str) -> None:
             given["hidden"] = torch.randn(model.config.model.num_layers, len(sizes), model.config.model.hidden_size)
         if language and model.model.reach:
             given["preceding"] = torch.randint(0, 24, (len(sizes), 3))
-        got = _run_onnx(path, given) if kind == "onnx" else _run_torchscript(path, given)
+        got = _run_onnx(path, given)
         assert len(got) == (2 if language else 1)
         compare(got, reference.model(**given), sizes)
 
 
-@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-def test_encoder_and_decoder_write_what_a_greedy_search_writes(tmp_path: Path, kind: str) -> None:
+def test_encoder_and_decoder_write_what_a_greedy_search_writes(tmp_path: Path) -> None:
     model = trained(TransducerConfig(hidden_size=12, num_layers=2, output_dropout=0.3))
     reference = trained(model.config.model)
     reference.model.load_state_dict(model.model.state_dict())
     assert isinstance(reference.model, Transducer)
-    encoder, decoder = export(model, kind, tmp_path / "model.x")
+    encoder, decoder = export(model, "onnx", tmp_path / "model.x")
     assert [encoder.name, decoder.name] == ["model.encoder.x", "model.decoder.x"]
-    run = _run_onnx if kind == "onnx" else _run_torchscript
     for lengths in LENGTHS:
         inputs, sizes = uneven(lengths)
-        states, keys, hidden = map(torch.from_numpy, run(encoder, {"inputs": inputs, "lengths": sizes}))
+        states, keys, hidden = map(torch.from_numpy, _run_onnx(encoder, {"inputs": inputs, "lengths": sizes}))
         tokens, running = torch.ones(len(lengths), 1, dtype=torch.int64), np.ones(len(lengths), bool)
         written = [list[int]() for _ in lengths]
         for _ in range(6):
             given = {"tokens": tokens, "lengths": sizes, "states": states, "keys": keys, "hidden": hidden}
-            logits, last = run(decoder, given)
+            logits, last = _run_onnx(decoder, given)
             logits[:, [0, 1, 3]] = -np.inf
             best, hidden = logits.argmax(1), torch.from_numpy(last)
             for row in np.flatnonzero(running):
@@ -112,9 +109,3 @@ def _run_onnx(path: Path, given: dict[str, torch.Tensor]) -> list[NDArray[np.flo
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     found: list[NDArray[np.float32]] = session.run(None, {name: value.numpy() for name, value in given.items()})
     return found
-
-
-def _run_torchscript(path: Path, given: dict[str, torch.Tensor]) -> list[NDArray[np.float32]]:
-    with torch.no_grad():
-        out = torch.jit.load(str(path))(*given.values())  # type: ignore[no-untyped-call]
-    return [part.numpy() for part in (out if isinstance(out, tuple) else (out,))]

@@ -126,7 +126,7 @@ def test_the_cards_script_answers_as_the_model_does(
     said = [line.split() for line in done.stdout.splitlines()]
     model = seq.load(folder)
     if isinstance(model, LoadedTagger):
-        assert [tuple(pair) for pair in said] == model.tag(text)
+        assert [tuple(pair) for pair in said] == model.predict(text)
     elif isinstance(model, LoadedRegressor):
         assert float(said[0][0]) == pytest.approx(model.predict(text), rel=1e-4)
     else:

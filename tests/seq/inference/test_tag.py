@@ -82,19 +82,21 @@ def test_from_training_to_use(tmp_path: Path) -> None:
     assert "Samples" in page
     model = seq.load(tmp_path / "t")
     assert isinstance(model, LoadedTagger)
-    assert [token for token, _ in model.tag(["1 2 3"])[0]] == ["1", "2", "3"]
-    assert [label[0] for _, label in model.tag(["1 2 3"])[0]] == ["A", "a", "A"]
-    done = run("python", "-m", "seq.tag", tmp_path / "t", "1 2 3")
+    assert [token for token, _ in model.predict(["1 2 3"])[0]] == ["1", "2", "3"]
+    assert [label[0] for _, label in model.predict(["1 2 3"])[0]] == ["A", "a", "A"]
+    done = run("python", "-m", "seq.predict", tmp_path / "t", "1 2 3")
     assert done.stdout.strip() == model.restore(["1 2 3"])[0]
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"text": ["1", "2"]}\n{"text": "' + "3 " * 5000 + '"}\n')
-    table = run("python", "-m", "seq.tag", tmp_path / "t", "--file", rows, "--json")
+    table = run("python", "-m", "seq.predict", tmp_path / "t", "--file", rows, "--json")
     assert [len(json.loads(line)["prediction"]) for line in table.stdout.splitlines()] == [2, 5000], table.stderr
-    endless = run("python", "-m", "seq.tag", tmp_path / "t", "--json", stdin="3 " * 5000 + "\n")
+    endless = run("python", "-m", "seq.predict", tmp_path / "t", "--json", stdin="3 " * 5000 + "\n")
     assert len(json.loads(endless.stdout)["prediction"]) == 5000
-    done = run("python", "-m", "seq.tag", tmp_path / "t", stdin="1 2 3\n\n4\n")
+    done = run("python", "-m", "seq.predict", tmp_path / "t", stdin="1 2 3\n\n4\n")
     assert done.stdout.splitlines() == [model.restore(["1 2 3"])[0], "", model.restore(["4"])[0]]
     assert run("python", "-m", "seq.evaluate", tmp_path / "t").returncode == 0
     done = run("python", "-m", "seq.inspect", tmp_path / "t" / "config.yaml")
     assert "13 tokens" in done.stdout, done.stderr
-    assert run("python", "-m", "seq.predict", tmp_path / "t", "1").returncode == 2
+    assert run("python", "-m", "seq.generate", tmp_path / "t").returncode == 2
+    misused = run("python", "-m", "seq.predict", tmp_path / "t", "1", "--beam", "3")
+    assert "--beam is not for a tagger" in misused.stderr

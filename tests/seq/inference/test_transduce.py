@@ -51,16 +51,16 @@ def test_samples_with_attention(folder: Path) -> None:
 def test_use(folder: Path) -> None:
     model = seq.load(folder)
     assert isinstance(model, LoadedTransducer)
-    ((first, second),) = model.transduce(["16"], nbest=2)
+    ((first, second),) = model.nbest(["16"], number=2)
     assert first.probability >= second.probability > 0
-    assert model.transduce(["16"])[0][0].text == first.text
-    assert model.transduce(["361", "16"])[1][0].text == first.text
+    assert model.predict("16") == first.text
+    assert model.predict(["361", "16"])[1] == first.text
     exported = seq.load(folder / "model")
     assert isinstance(exported, LoadedTransducer)
-    assert exported.transduce(["16"])[0][0].text == first.text
-    done = run("python", "-m", "seq.transduce", folder, "16", "25", "--nbest", "2")
+    assert exported.predict(["16"])[0] == first.text
+    done = run("python", "-m", "seq.predict", folder, "16", "25", "--nbest", "2")
     assert done.stdout.splitlines()[0].split("\t")[:2] == ["16", f"{first.text} {first.probability:.3f}"], done.stderr
-    done = run("python", "-m", "seq.transduce", folder, stdin="16\n25\n")
+    done = run("python", "-m", "seq.predict", folder, stdin="16\n25\n")
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["16", "25"]
     done = run("python", "-m", "seq.export", folder)
     assert [Path(line).name for line in done.stdout.split()] == ["model.encoder.onnx", "model.decoder.onnx"]
@@ -82,7 +82,7 @@ def test_another_run_begins_with_its_weights_and_tokens(folder: Path, tmp_path: 
     assert isinstance(before, LoadedTransducer)
     assert isinstance(after, LoadedTransducer)
     assert after.trained.outputs == before.trained.outputs
-    assert after.transduce(["16"])[0][0].text == before.transduce(["16"])[0][0].text
+    assert after.predict("16") == before.predict("16")
     other = train(*command, f"train.init_from={folder}", "data.target_tokenizer=characters", "run.name=b")
     assert other.returncode == 2
     assert "set data.target_tokenizer=tokens" in other.stderr
@@ -93,8 +93,7 @@ def test_bad_input(folder: Path) -> None:
     assert isinstance(model, LoadedTransducer)
     for text, reason in (("", "text 1 of 1 is empty"), ("1" * 9, "more than data.max_length=8")):
         with pytest.raises(UserError, match=reason):
-            model.transduce([text])
-    assert run("python", "-m", "seq.transduce", folder, "1", "--beam", "0").returncode == 2
-    assert run("python", "-m", "seq.transduce", folder, "").returncode == 2
-    assert run("python", "-m", "seq.predict", folder, "1").returncode == 2
-    assert run("python", "-m", "seq.tag", folder, "1").returncode == 2
+            model.predict([text])
+    assert run("python", "-m", "seq.predict", folder, "1", "--beam", "0").returncode == 2
+    assert run("python", "-m", "seq.predict", folder, "").returncode == 2
+    assert "--top is not for a transducer" in run("python", "-m", "seq.predict", folder, "1", "--top", "2").stderr
