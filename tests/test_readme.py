@@ -1,4 +1,4 @@
-"""The README's commands: all can be parsed, and run one after another as a reader would type them, cut short."""
+"""The commands of README and guide: all can be parsed, and run one after another as a reader would type them, cut short."""
 
 import argparse
 import importlib
@@ -12,7 +12,7 @@ import pytest
 from seq.command_line import config_from
 from tests.helpers import ROOT, run
 
-README = (ROOT / "README.md").read_text()
+README = "".join((ROOT / name).read_text() for name in ("README.md", "docs/guide.md"))
 COMMANDS = [
     re.split(r"\s# ", line)[0].strip()
     for block in re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
@@ -104,7 +104,8 @@ def test_every_command_works(tmp_path: Path) -> None:
 
 
 def test_make_targets_exist() -> None:
-    targets = {command.split()[1] for command in COMMANDS if command.startswith("make ")}
-    assert {"train", "test", "check"} <= targets
+    text = README + (ROOT / "CONTRIBUTING.md").read_text()
+    targets = set(re.findall(r"\bmake ([a-z-]+) +#", text)) | {"train"}
+    assert {"train", "smoke", "check", "test", "test-all"} <= targets
     for target in targets:
         assert f"\n{target}:" in (ROOT / "Makefile").read_text()
