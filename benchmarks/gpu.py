@@ -10,6 +10,7 @@ the machine loses nothing; failures of tests are in `failures.log`. Its table or
 benchmarks/gpu if it is not set. The exit code is 1 if a job failed or reached its limit.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import machine
+import psutil
 
 ROOT = Path(__file__).parent.parent
 OUT = Path(os.environ.get("OUT", ROOT / "benchmarks" / "gpu"))
@@ -81,11 +82,14 @@ SPEED = {
 def main(arguments: list[str]) -> int:
     if arguments == ["--same-bits"]:
         return same_bits()
-    parts = {"correct": CORRECT, "speed": SPEED}
     jobs: dict[str, Job] = {}
-    for word in arguments or list(parts):
-        jobs |= parts.get(word) or {word: (CORRECT | SPEED)[word]}
+    for word in arguments or ["correct", "speed"]:
+        if word not in {"correct", "speed", *CORRECT, *SPEED}:
+            print(f"error: {word}: choose from correct, speed, {', '.join(CORRECT | SPEED)}", file=sys.stderr)
+            return 2
+        jobs |= {"correct": CORRECT, "speed": SPEED}.get(word) or {word: (CORRECT | SPEED)[word]}
     OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "failures.log").unlink(missing_ok=True)
     failed = [name for name, job in jobs.items() if measure(name, job)]
     print(f"failed: {', '.join(failed)}" if failed else "all passed")
     return 1 if failed else 0
@@ -98,10 +102,10 @@ def measure(name: str, job: Job) -> int:
     with tempfile.TemporaryDirectory() as folder:
         code = run(job.words, Path(folder), OUT / f"{name}.log", job.seconds)
         found = [*Path(folder).glob("benchmark-*.json"), *Path(folder).glob("runs/*/result.json")]
-        results: list[Any] = [json.loads(path.read_text()) for path in found]
+        results = [content for path in found if (content := _json(path)) is not None]
     command = " ".join(job.words).replace(sys.executable, "python").replace(f"{ROOT}/", "")
     about = {"what": name, "command": command, "exit_code": code, "seconds": round(time.monotonic() - begin, 1)}
-    (OUT / f"{name}.json").write_text(json.dumps(about | {"machine": machine(), "results": results}, indent=1) + "\n")
+    (OUT / f"{name}.json").write_text(json.dumps(about | {"results": results}, indent=1) + "\n")
     print(f"{name}: exit code {code}, {about['seconds']} s", flush=True)
     return code
 
@@ -115,29 +119,46 @@ def run(words: Words, folder: Path, log: Path, seconds: float) -> int:
         "PYTHONUNBUFFERED": "1",
         "FAILURES": str(OUT / "failures.log"),
     }
-    options: dict[str, Any] = {
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.STDOUT,
-        "text": True,
-        "errors": "replace",
-    }
     begin = time.monotonic()
-    with (
-        subprocess.Popen(words, cwd=folder, env=env, start_new_session=True, **options) as process,
-        log.open("w") as file,
-    ):
-        stop = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGINT))
-        kill = threading.Timer(seconds + GRACE, os.killpg, (process.pid, signal.SIGKILL))
-        stop.start()
-        kill.start()
-        for line in process.stdout or ():
-            file.write(line)
-            file.flush()
-            print(line, end="", flush=True)
-        code = process.wait()
-        stop.cancel()
-        kill.cancel()
-    return 124 if time.monotonic() - begin >= seconds else code
+    with log.open("wb") as file:
+        process = psutil.Popen(words, cwd=folder, env=env, stdout=file, stderr=file)
+    shown = threading.Thread(target=_show, args=(log, process), daemon=True)
+    shown.start()
+    started: set[psutil.Process] = set()  # torchrun's ranks have process groups of their own
+    while process.poll() is None and time.monotonic() - begin < seconds:
+        with contextlib.suppress(psutil.Error):
+            started.update(process.children(recursive=True))
+        time.sleep(0.2)
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(psutil.TimeoutExpired):
+            process.wait(GRACE)
+    for one in (process, *started):
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    code = process.wait()
+    shown.join(5)
+    return 124 if time.monotonic() - begin >= seconds else int(code)
+
+
+def _show(log: Path, process: psutil.Popen) -> None:
+    """Print the log as it grows."""
+    with log.open(errors="replace") as file:
+        while True:
+            ended = process.poll() is not None
+            if text := file.read():
+                print(text, end="", flush=True)
+            elif ended:
+                return
+            time.sleep(0.1)
+
+
+def _json(path: Path) -> Any:
+    """None if there is no such file, or a job left it half written."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def same_bits() -> int:
@@ -154,19 +175,24 @@ def same_bits() -> int:
     killed, dies = (*short["names"], "run.name=names-killed"), ("-m", "tests.faults", "die_after_save", "50")
     runs.append(("names-killed", [train("names", *killed, processes=4, program=dies), train("names", *killed)]))
     with ThreadPoolExecutor(len(runs)) as pool:
-        texts = list(pool.map(lambda run: [_output(words) for words in run[1]][-1], runs))
-    digests: dict[str, set[str]] = {name: set() for name in short}
-    for (name, _), text in zip(runs, texts, strict=True):
-        file = Path("runs") / name / "result.json"
-        digest = json.loads(file.read_text())["params_sha256"] if file.exists() else f"no result:\n{text[-3000:]}"
-        print(f"{name}: {digest}", flush=True)
-        digests[name.partition("-")[0]].add(digest)
-    return 0 if all(len(found) == 1 and "no result" not in "".join(found) for found in digests.values()) else 1
+        found = dict(zip([name for name, _ in runs], pool.map(lambda run: _digest(*run), runs), strict=True))
+    digests = {name: {digest for run, digest in found.items() if run.startswith(f"{name}-")} for name in short}
+    return 0 if all(len(own) == 1 and None not in own for own in digests.values()) else 1
 
 
-def _output(words: Words) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
-    return done.stdout + done.stderr
+def _digest(name: str, commands: list[Words]) -> str | None:
+    """Run the commands one after another, of which all but the last must fail. Returns the digest of the weights, and prints how the
+    commands ended as soon as they have."""
+    codes = []
+    for words in commands:
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+        codes.append(done.returncode)
+    result = _json(Path("runs") / name / "result.json")
+    if all(codes[:-1]) and codes[-1] == 0 and result is not None:
+        print(f"{name}: {result['params_sha256']}", flush=True)
+        return str(result["params_sha256"])
+    print(f"{name}: exit codes {codes}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}", flush=True)
+    return None
 
 
 if __name__ == "__main__":

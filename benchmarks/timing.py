@@ -62,7 +62,8 @@ class Report:
         Console(width=130).print(self._table)
         path = Path(f"benchmark-{self.what}.json")
         about = {"what": self.what, "columns": self.columns, "rows": self.rows, "machine": machine()}
-        path.write_text(json.dumps(about, indent=1))
+        path.with_suffix(".part").write_text(json.dumps(about, indent=1))
+        path.with_suffix(".part").replace(path)  # never half a file, if a time limit ends the program here
         print(f"written to {path}")
 
 

@@ -1,4 +1,4 @@
-"""What is different on a GPU: it computes later than the host asks. Copies that do not wait for it, and clocks that it runs."""
+"""Devices. A GPU computes later than the host asks, so copies must not wait for it, and its time is measured on its own clock."""
 
 import time
 from collections import deque

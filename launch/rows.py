@@ -11,7 +11,7 @@ from launch.tree import shards_of
 
 
 class RowGradient(NamedTuple):
-    """Of M weighted sums of K rows. The gradient of row `rows[m, k]` is `factors[m, k] * values[m]`, added up over m and k.
+    """The gradient of M weighted sums of K rows. The gradient of row `rows[m, k]` is `factors[m, k] * values[m]`, added up over m and k.
     This is smaller than K values for each sum, and nothing is sorted before all shards are together."""
 
     rows: Tensor
@@ -22,7 +22,7 @@ class RowGradient(NamedTuple):
     """(M, dim) float32: the gradient of each sum."""
 
     def total(self, table_rows: int, most: int) -> tuple[Tensor, Tensor]:
-        """Of a table of `table_rows`: the rows (N,) in the order in which they first occur, and their gradients (N, dim), added
+        """Return the rows (N,) of a table of `table_rows`, in the order in which they first occur, and their gradients (N, dim), added
         in the order of `rows`.
 
         To know how many rows there are, the host would have to wait for a GPU. There N is `most`, and the places that are left
@@ -42,7 +42,7 @@ class RowGradient(NamedTuple):
 
 
 def existing_rows(rows: Tensor, values: Tensor, table_rows: int) -> tuple[Tensor, Tensor]:
-    """What `RowGradient.total` returns, for an optimizer: rows that do not exist become repetitions of the first one with its
+    """Prepare the result of `RowGradient.total` for an optimizer: rows that do not exist become repetitions of the first one with its
     values, so it may write each row by `index_copy_`, the first one several times with the same values."""
     if rows.device.type == "cpu":
         return rows, values

@@ -1,4 +1,4 @@
-"""What the programs' command lines share: parsers, config and overrides, and exit codes."""
+"""The programs' command lines: parsers, config and overrides, and exit codes."""
 
 import argparse
 import os

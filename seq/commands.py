@@ -67,7 +67,7 @@ def _take_processes(words: list[str]) -> str | None:
 
 
 def _on_several_processes(number: str, words: list[str]) -> int:
-    """What `torchrun` does, without its report about a process that has failed and has said why."""
+    """Do what `torchrun` does, without its report about a failed process, which has said itself why."""
     if not number.isdigit():
         print("error: lockstep train --processes N: N is a number, such as 2", file=sys.stderr)
         return 2

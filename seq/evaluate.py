@@ -20,7 +20,10 @@ from seq.log.console import print_evaluation
 from seq.training.evaluation import evaluate
 from seq.training.precision import fix_arithmetic_of
 
-TRAINED = ("model.", "optimizer.", "train.epochs", "train.steps", "data.tokenizer", "data.lowercase", "data.min_count")
+TRAINED = (
+    *("model.", "optimizer.", "train.epochs", "train.steps"),
+    *("data.tokenizer", "data.lowercase", "data.min_count", "data.unit"),
+)
 """Keys that an evaluation cannot change."""
 
 

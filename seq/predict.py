@@ -1,4 +1,4 @@
-"""What a finished or running run says about texts: python -m seq.predict RUN [RUN ...] [TEXT ...]
+"""Predict with the model of a finished or running run: python -m seq.predict RUN [RUN ...] [TEXT ...]
 
 A classifier gives labels or a number, a tagger a tag for each word (or, trained on `data.source=punctuation`, the text with its
 capitals and marks), an encoder-decoder another text, such as how a word is spoken.

@@ -1,4 +1,4 @@
-"""What a person sees on a terminal: progress of long work, and texts of others without what would steer the terminal."""
+"""Output for a terminal: progress of long work, and texts of strangers without control characters."""
 
 import re
 import sys

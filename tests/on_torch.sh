@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 version=$1 python=${2:-python3}
 env=.venv-torch-$version-py$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-if [ ! -e "$env/installed" ]; then
+if [ ! "$env/installed" -nt constraints.txt ] || [ ! "$env/installed" -nt pyproject.toml ]; then
   "$python" -m venv "$env"
   { grep -v '^torch==' constraints.txt; echo "torch==$version"; } >"$env/constraints.txt"
   "$env/bin/pip" install --quiet --constraint "$env/constraints.txt" --editable ".[dev]"

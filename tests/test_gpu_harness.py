@@ -71,7 +71,7 @@ def test_only_kernels_count_in_a_profile_of_a_gpu(monkeypatch: pytest.MonkeyPatc
 def test_a_job_that_reaches_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is stopped with all that it has started, and what it said until then is kept."""
     monkeypatch.setattr(gpu, "GRACE", 1)
-    program = "import subprocess as s; print('begun', s.Popen(['sleep', '77']).pid); import time; time.sleep(60)"
+    program = "import subprocess as s; print('begun', s.Popen(['sleep', '77'], start_new_session=True).pid); import time; time.sleep(60)"
     begin = time.monotonic()
     assert gpu.run((sys.executable, "-u", "-c", program), tmp_path, tmp_path / "log", 1.5) == 124
     assert time.monotonic() - begin < 10

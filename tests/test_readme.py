@@ -88,7 +88,7 @@ def test_every_command_works(tmp_path: Path) -> None:
         short = " ".join(SHORT) if trains else ""
         if "seq.doctor" in command:
             short = "batch.shards=2 data.source=csv data.files.train=rows.csv data.text=name data.label=origin model.hidden_size=8"
-        command = command.replace("--step 3360", "--step 6")
+        command = command.replace("--step 3380", "--step 6")
         if "|" in command:
             done = run("bash", "-c", f"set -o pipefail; {command} {short}", cwd=tmp_path, timeout=200)
         else:

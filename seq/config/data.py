@@ -60,7 +60,7 @@ class DataConfig(Section):
     min_count: Positive = 1
     """Characters and tokens that occur less often in the training text become the unknown id; words and subwords are spelled."""
     target_tokenizer: Literal["characters", "tokens"] = "characters"
-    """Of a transducer's targets: `characters`, or `tokens` with a space between them."""
+    """Tokens of a transducer's targets: `characters`, or `tokens` with a space between them."""
     lowercase: bool = False
     """Convert the text to lower case first."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1

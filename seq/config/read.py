@@ -150,7 +150,7 @@ WORDS = {
     "a valid array": "a list, such as [a, b]",
     "an object": "a section with keys",
 }
-"""What pydantic calls the types of JSON, and we."""
+"""Pydantic's names for the types of JSON, and ours."""
 
 
 def _describe(fault: Any) -> str:

@@ -19,7 +19,7 @@ FIGURES: dict[Task, tuple[str, ...]] = {
     "transduce": ("loss", "accuracy", "sequence_error", "token_error", "plain_sequence_error", "plain_token_error"),
     "write_by_label": _OF_TEXT,
 }
-"""By which figures of an evaluation the weights of a run can be chosen (`checkpoint.best`)."""
+"""Figures of an evaluation by which the weights of a run can be chosen (`checkpoint.best`)."""
 
 
 class RunConfig(Section):
@@ -37,7 +37,7 @@ class RunConfig(Section):
     deterministic: bool = True
     """Use only algorithms that give the same bits every time (CUDA has others, and some are faster)."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
-    """No rank may take longer for a step, an evaluation, the samples or a save: the run ends and names the rank."""
+    """Abort the run if a rank makes no progress for this long; the error names the rank."""
 
 
 class EvaluationConfig(Section):
@@ -47,7 +47,7 @@ class EvaluationConfig(Section):
     """A language model that reads whole documents (`data.unit=document`) is also evaluated on windows of this many tokens, each from a
     fresh state, to compare it with models of fixed context."""
     ignore: str = ""
-    """Characters of a transducer's targets that do not count in its `plain_` error rates, such as 012, the marks of stress."""
+    """Characters to ignore in a transducer's `plain_` error rates (for example 012, the marks of stress)."""
     beam: Positive = 1
     """Beams of the search with which a transducer's outputs are found (1: greedy)."""
 

@@ -74,7 +74,7 @@ class OptimizerConfig(Section):
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     """After warm-up: `cosine` decay to the end, `constant`, or `linear`: constant, then linear over the last quarter."""
     final_lr: Fraction = 0.0
-    """Learning rate at the end, as a fraction of `lr` (not for `constant`)."""
+    """Learning rate towards which the schedule falls, as a fraction of `lr` (not for `constant`)."""
 
 
 class SyncConfig(Section):

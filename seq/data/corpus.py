@@ -32,7 +32,7 @@ TEXT_TASKS: tuple[Task, ...] = ("write", "write_by_label")
 
 
 class Vocabulary(Protocol):
-    """What ids stand for: a trained model has one, and so has a corpus."""
+    """The meaning of ids. A trained model has one, and so has a corpus."""
 
     @property
     def tokenizer(self) -> Tokenizer: ...
@@ -50,7 +50,7 @@ class Corpus:
     fingerprint: str
     """SHA-256 of the prepared files: the data's part of a run's identity."""
     marks: Marks
-    """Of the files that are mapped, for `check_unchanged`."""
+    """Marks of the files that are mapped, for `check_unchanged`."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -114,7 +114,8 @@ def _note_new_labels(corpus: Corpus, like: Vocabulary) -> Corpus:
 def _write(
     folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | None, outputs: Outputs | None, need_train: bool
 ) -> None:
-    """From the source to flat files, beside `folder` and then renamed: one that is killed leaves nothing that looks complete."""
+    """Write flat files from the source, beside `folder`, and rename them at the end, so that a killed process leaves nothing that looks
+    complete."""
     notes: list[str] = []
     loaded = load_splits(config, task, need_train=need_train)
     splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
@@ -132,8 +133,9 @@ def _write(
     unknown_bits: dict[str, float] = {}
     for name, (sequences, _) in encoded.items():
         if unknown := int((np.delete(sequences.values, sequences.offsets[:-1]) == UNKNOWN).sum()):
-            # A validation split of pieces of the training text has none of its own.
-            missing = tokenizer.unknown("".join(splits.get(name, splits["train"]).texts)) if task in TEXT_TASKS else []
+            # A validation split of pieces of the training text has no texts of its own.
+            own = splits[name if name in splits else "train"].texts
+            missing = tokenizer.unknown("".join(own)) if task in TEXT_TASKS else []
             unknown_bits[name] = unknown * math.log2(max(1, len(missing)))
             notes.append(
                 f"{name}: {unknown} of {len(sequences.values)} tokens are {tokenizer.kind} that the vocabulary lacks"

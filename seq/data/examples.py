@@ -26,7 +26,7 @@ def join_columns(parts: Sequence[str]) -> str:
 
 
 Target = Any
-"""What is to be predicted of a text: a label, several, a number, a tag for each token, as `seq.data.targets` reads them."""
+"""The target of a text: a label, several, a number, a tag for each token, as `seq.data.targets` reads them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What the outputs of a model stand for, and targets as numbers."""
+"""The meaning of a model's outputs, and targets as numbers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ Coded = NDArray[Any] | RaggedArray | None
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """What the outputs of a model stand for."""
+    """The meaning of a model's outputs."""
 
     labels: tuple[str, ...] = ()
     """Classes by id, in alphabetical order."""
@@ -25,7 +25,7 @@ class Outputs:
     scale: float = 1.0
     """A number y is predicted as (y - mean) / scale: the mean and the standard deviation of the training data."""
     tokenizer: Tokenizer | None = None
-    """Of the sequences that are written."""
+    """The tokenizer of the sequences that are written."""
 
     @property
     def size(self) -> int:

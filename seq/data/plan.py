@@ -69,7 +69,7 @@ class ShardSizes(NamedTuple):
     tokens: NDArray[np.int64]
     padded_tokens: NDArray[np.int64]
     target_tokens: NDArray[np.int64]
-    """Of pairs, time steps of the targets alone; else as `tokens`."""
+    """Time steps of the targets alone, for pairs; else as `tokens`."""
     examples: NDArray[np.int64]
     """Sequences that are read from their beginning: in stream order, fewer than the rows."""
 
@@ -146,9 +146,10 @@ class Plan:
         return ShardSizes(rows, total, rows * longest, total, rows)
 
     def largest_shard(self) -> tuple[Span, Span]:
-        """The shard with the most padded tokens, as positions of the unshuffled order, and its step. Of all steps that begin with a
-        class, where steps are largest; of pairs a step may be largest elsewhere, so those of some epochs are looked at too."""
-        starts = self.by_length.start[self._first_of[:-1]].tolist()
+        """The shard with the most padded tokens, as positions of the unshuffled order, and its step. Steps are largest where a class
+        begins. Of pairs, which have many classes, the steps of some epochs are looked at instead."""
+        singles = self.by_length.lengths.shape[1] == 1
+        starts = self.by_length.start[self._first_of[:-1]].tolist() if singles else []
         steps = [(start, self._rows_of_step(self._longest_of(number))) for number, start in enumerate(starts)]
         for epoch in range(EPOCHS):
             runs = self._runs(epoch)
@@ -167,7 +168,7 @@ class Plan:
         return self.by_length.order[self._shuffled(positions, epoch)].astype(np.int64)
 
     def _shuffled(self, positions: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
-        """Where the sequences at these positions are without a shuffle, which keeps each in its class."""
+        """Return the unshuffled positions of the sequences at these positions. The shuffle keeps each in its class."""
         if self.seed is None:
             return positions
         classes, own = np.unique(self._class_of(positions), return_inverse=True)
@@ -178,7 +179,7 @@ class Plan:
 
     @lru_cache(maxsize=2)  # noqa: B019  # a plan lives as long as its run
     def _runs(self, epoch: int) -> Runs:
-        """The steps of an epoch: its first step is cut short by a number of rows of the epoch's own, which moves all others."""
+        """The steps of an epoch. Its first two steps together are shorter by a number of rows of the epoch's own, which moves all others."""
         if self.seed is None or self._steps == 1 or self._most == 1:
             return self._unmoved
         for attempt in range(ATTEMPTS):
@@ -189,8 +190,13 @@ class Plan:
         return self._unmoved
 
     def _cut(self, first: int) -> Runs:
-        """Cut the order: a step of `first` rows, unless 0, then as few steps as there can be. At most two runs for each class."""
-        found, position = ([(0, first, 1)], first) if first else ([], 0)
+        """Cut the order into as few steps as there can be; if `first` is not 0, after two steps of `first` rows more than one step has. No
+        step but the last is then smaller than half a step. At most two runs for each class."""
+        position = min(first + self._most, self.size) if first else 0
+        half = (position + 1) // 2
+        found = [(0, half, 1), (half, position - half, 1)] if first else []
+        if first and self._that_fits(half, position - half) < position - half:  # pairs, whose targets are not in order
+            found, position = [(0, first, 1)], first
         while position < self.size:
             own = int(self._class_of(position))
             size = self._rows_of_step(self._longest_of(own))
@@ -202,7 +208,7 @@ class Plan:
         return Runs(*np.array(found, np.int64).T)
 
     def _with_all_steps(self, runs: Runs) -> Runs:
-        """With a run's first step in two halves, the largest one, until there are as many steps as in every epoch."""
+        """Halve the largest step until there are as many steps as in every epoch."""
         while runs.steps.sum() < self._steps:
             stops = np.minimum(runs.start + runs.size, self.size)
             place = int((stops - runs.start).argmax())

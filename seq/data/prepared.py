@@ -19,7 +19,7 @@ from seq.data.tokenizer import Tokenizer
 from seq.errors import RunError
 
 Marks = Mapping[Path, tuple[int, int, int]]
-"""Of each file: its number on the disk, its size, and when it was last written."""
+"""The inode, size and time of the last write of each file."""
 
 
 def save_files(
@@ -77,7 +77,7 @@ def _open_targets(stem: Path) -> Coded:
 
 
 def mark(files: Iterable[Path]) -> Marks:
-    """What tells whether somebody writes to the files; a file that is gone has no mark."""
+    """Return marks that change when somebody writes to the files; a file that is gone has no mark."""
     stats = {path: path.stat() for path in files if path.exists()}
     return {path: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
 

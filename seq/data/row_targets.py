@@ -20,7 +20,7 @@ from seq.errors import UserError
 
 
 class Rows(ABC):
-    """What targets that belong to whole sequences share."""
+    """The base of targets that belong to whole sequences."""
 
     def labels(self, target: Any) -> Sequence[str]:
         return ()

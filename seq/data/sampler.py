@@ -21,7 +21,7 @@ BLOCK = 32
 
 
 class ShardSampler(DistributedSampler[Shard], ABC):
-    """What both orders share: rank r of W gets a contiguous part of each step's shards (`launch.tree.shards_of`), so all ranks
+    """The base of both orders: rank r of W gets a contiguous part of each step's shards (`launch.tree.shards_of`), so all ranks
     have the same number of steps. The shards depend on (data, seed, epoch, batch); rank and world size only decide who gets them.
     ValueError if there are more ranks than shards.
     """
@@ -105,7 +105,9 @@ class BucketedDistributedSampler(ShardSampler):
     def largest_shard(self) -> Shard:
         step, largest = self.plan.largest_shard()
         rows = self.plan.by_length.order[np.arange(*largest)].astype(np.int64)
-        return Shard(0, 0, rows, None, self.plan.shards_of(step, epoch=0))
+        sizes = self.plan.shards_of(step, epoch=0)
+        padded = largest.rows * self.plan.by_length.longest(np.array([largest.start]), np.array([largest.stop]))
+        return Shard(0, 0, rows, None, sizes._replace(padded_tokens=np.maximum(sizes.padded_tokens, padded)))
 
 
 class StreamDistributedSampler(ShardSampler):

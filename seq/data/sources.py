@@ -44,7 +44,7 @@ def load_splits(config: DataConfig, task: Task, *, need_train: bool = True) -> d
 
 
 def identify(config: DataConfig) -> list[str]:
-    """What decides the content beside the config: package releases, or the bytes of local files."""
+    """Return what decides the content beside the config: package releases, or digests of local files."""
     if config.source in BUILT_IN:
         package = BUILT_IN[config.source].PACKAGE
         with suppress(importlib.metadata.PackageNotFoundError):  # an optional package, which `load` then asks for

@@ -76,7 +76,7 @@ class Subwords:
 
     @cached_property
     def characters_of(self) -> Ints:
-        """Of each id, the characters that begin in it."""
+        """How many characters begin in each id."""
         return np.array([sum(byte & 0xC0 != 0x80 for byte in piece) for piece in self.bytes_of])
 
 

@@ -1,4 +1,4 @@
-"""What each task predicts: how a target is read from its column, coded as numbers, and put into a batch.
+"""Targets by task: how they are read from their column, coded as numbers, and put into a batch.
 
 A task's targets are one class, in `row_targets` or `token_targets`, with the same methods as the others; `TARGETS` has them by
 task. Its loss is in `seq.training.objective`, its figures are in `seq.training.scores`.
@@ -26,7 +26,7 @@ class Targets(Protocol):
         ...
 
     def learn(self, targets: Sequence[Any], config: DataConfig) -> Outputs:
-        """What the outputs of a model stand for that is trained on `targets`."""
+        """Return the outputs of a model that is trained on `targets`."""
         ...
 
     def labels(self, target: Any) -> Sequence[str]:
@@ -41,7 +41,7 @@ class Targets(Protocol):
         ...
 
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
-        """Of each sequence with its markers, the steps that the model reads (N,); or those of source and target (N, 2)."""
+        """Return the time steps that the model reads of each sequence with its markers (N,), or of source and target (N, 2)."""
         ...
 
     def count(self, sizes: ShardSizes) -> int:

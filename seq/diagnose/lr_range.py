@@ -52,7 +52,7 @@ class LrRange:
 def lr_range(
     config: Config, corpus: Corpus, batches: BatchLoader, device: torch.device, begin: Callable[[Model], None]
 ) -> LrRange:
-    """On one process, over the first steps of the run. `begin` may give the model its first weights. UserError if there is no finite
+    """Try rising learning rates on one process, over the first steps of the run. `begin` may give the model its first weights. UserError if there is no finite
     loss."""
     trainer, found, mean = Trainer(config, corpus, device), LrRange(), 0.0
     begin(trainer.model)

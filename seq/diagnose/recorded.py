@@ -1,4 +1,4 @@
-"""What a run recorded about its steps, for comparison with a replay."""
+"""The record of a run's steps, for comparison with a replay."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class RecordedSteps:
 
     @classmethod
     def read(cls, folder: Path) -> "RecordedSteps":
-        """From `metrics.jsonl` and `digests.jsonl`. Of a step that a resumed run did again, the later line counts."""
+        """Read `metrics.jsonl` and `digests.jsonl`. If a resumed run did a step again, the later line counts."""
         train = (line for line in read_lines(folder / "metrics.jsonl") if line.get("event") == "train")
         figures: dict[int, dict[str, float | None]] = {
             line["step"]: {name: line[name] for name in ("step_loss", "grad_norm") if name in line} for line in train

@@ -28,7 +28,7 @@ class Trial:
 
 
 def try_steps(config: Config, corpus: Corpus, batches: BatchLoader, device: torch.device) -> Trial:
-    """On one process. It runs the first steps of the run, which are a fair sample because steps are shuffled."""
+    """Try steps on one process: the first steps of the run, which are a fair sample because steps are shuffled."""
     trainer = Trainer(config, corpus, device)
     shard = _bytes_for_largest_shard(trainer, batches, device)
     times, begin = list[float](), time.perf_counter()

@@ -1,4 +1,4 @@
-"""What `seq.predict` prints for each kind of model: labels, sets of labels, numbers, tags, or other texts."""
+"""The answers that `seq.predict` prints, by kind of model: labels, sets of labels, numbers, tags, or other texts."""
 
 import argparse
 from collections.abc import Callable, Iterator

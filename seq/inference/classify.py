@@ -1,4 +1,4 @@
-"""What a trained model says about texts: a label, labels, or a number."""
+"""Predict a label, several labels or a number for texts, with a trained model."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator

@@ -38,7 +38,7 @@ class Part:
     outputs: dict[str, tuple[int, ...]]
     """Its outputs by name, with the axes of rows and time steps; see `AXES`."""
     suffix: str = ""
-    """Of the file's name; empty for a model that is one part."""
+    """The suffix of the file's name; empty for a model that is one part."""
 
 
 AXES = {
@@ -136,7 +136,7 @@ def export(trained: TrainedModel, kind: str, path: Path) -> list[Path]:
 
 
 def metadata(trained: TrainedModel) -> dict[str, Any]:
-    """What a program has to know to use an exported file: how text becomes ids, and what the outputs are."""
+    """Describe how text becomes ids and what the outputs are, for programs that use an exported file."""
     return {
         "format": FORMAT,
         "lockstep": seq.__version__,

@@ -182,7 +182,7 @@ LOADED: dict[Task, type[Loaded]] = {
 
 
 def load_model(runs: Sequence[Path], device: str | torch.device | None = None) -> Loaded:
-    """Of each run directory the best or newest checkpoint, or of an exported `model/` folder. On `device`, or on the GPU if there is
+    """Load the best or newest checkpoint of each run directory, or an exported `model/` folder, on `device`, or on the GPU if there is
     one. UserError for a device that is not there."""
     try:
         where = None if device is None else torch.empty(0, device=device).device

@@ -18,7 +18,7 @@ from seq.training.metrics import METRICS, show
 
 @dataclass(frozen=True)
 class About:
-    """What a card says of a task."""
+    """Words of the card for a task."""
 
     article: str
     usage: str

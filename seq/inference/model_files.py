@@ -18,7 +18,7 @@ from seq.run.directory import Run
 from seq.run.result import chosen_step, without_folders
 
 FORMAT = 1
-"""Of `config.json`. Raise it when older folders can no longer be read."""
+"""The format of `config.json`. Raise it when older folders can no longer be read."""
 
 
 def export_at_end(run: Run, model: Model, result: dict[str, Any]) -> None:

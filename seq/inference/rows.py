@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """How a kind of model answers texts."""
+    """The answers of one kind of model."""
 
     fields: Sequence[str]
     """Names of an answer's values: columns of CSV, keys of JSON."""
@@ -176,7 +176,7 @@ def _objects(file: TextIO) -> Iterator[dict[str, Any]]:
 
 
 def _most_characters(trained: TrainedModel) -> int:
-    """Of a line that is read whole: so many that a longer one has more than `data.max_length` tokens, nearly certainly. Taggers read
+    """Return how many characters of a line are read. A longer line almost certainly has more than `data.max_length` tokens. Taggers read
     texts of any length."""
     if trained.config.task == "tag":
         return sys.maxsize - 1

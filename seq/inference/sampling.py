@@ -1,4 +1,4 @@
-"""What a run shows of its model at each evaluation, by task: texts that it writes, or what it says of texts that it has not seen."""
+"""Sample outputs that are logged at each evaluation, by task."""
 
 from collections.abc import Callable
 from typing import Any, Protocol

@@ -69,9 +69,8 @@ class TrainedModel:
 
 
 def load_run(run: Path, checkpoint: str | None = None, device: torch.device | None = None) -> TrainedModel:
-    """The model of a run directory's best evaluation, if it keeps one, else of its newest checkpoint, or of the one named: by its
-    file's name, its path, or its step. Or of a checkpoint or an exported `model/` folder, which is given as `run`, or is all that is
-    left in the run directory. On `device`, or else on the GPU if there is one. UserError if there is no model."""
+    """Load the best checkpoint of a run, else the newest. `checkpoint` may be a step, a file name or a path. `run` may also be a checkpoint
+    file or an exported `model/` folder. The model is on `device`, or else on the GPU if there is one. UserError if there is no model."""
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if run.suffix == ".pt" and run.is_file():
         return load_trained(run, device)
@@ -118,9 +117,10 @@ def load_ensemble(
 
 
 def _reads(trained: TrainedModel) -> tuple[object, ...]:
-    """What a model makes of texts before it answers. Members of an ensemble must agree in it, since the text is read once for all."""
+    """Describe how a model reads texts. Members of an ensemble must agree in it, since a text is read once for all of them."""
     data = trained.config.data
-    return trained.outputs, trained.tokenizer, trained.config.task, data.max_length, len(data.text_columns)
+    columns = data.text_columns if len(data.text_columns) > 1 else ()  # the name of a single column does not matter
+    return trained.outputs, trained.tokenizer, trained.config.task, data.max_length, columns
 
 
 def load_trained(path: Path, device: torch.device) -> TrainedModel:

@@ -26,7 +26,7 @@ ROWS = 128
 class Output(NamedTuple):
     text: str
     probability: float
-    """Of the whole output; of its beginning if it was cut off at `data.max_length`."""
+    """The probability of the whole output, or of its beginning if it was cut off at `data.max_length`."""
 
 
 def transduce(
@@ -66,7 +66,7 @@ def _text(trained: TrainedModel, ids: Sequence[int]) -> str:
 
 @torch.inference_mode()
 def attention(trained: TrainedModel, inputs: Tensor, ids: Sequence[int]) -> dict[str, Any]:
-    """What the decoder looked at in `inputs` (1, S) while it wrote `ids`: `source` and `target` tokens, and `weights` by target and
+    """Return the decoder's attention to `inputs` (1, S) while it wrote `ids`: `source` and `target` tokens, and `weights` by target and
     source token."""
     assert isinstance(trained.model, Transducer)
     assert trained.outputs.tokenizer is not None

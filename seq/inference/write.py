@@ -55,7 +55,7 @@ class Writer:
             config,
             torch.Generator().manual_seed(seed),
             rows=num,
-            written=torch.tensor(self.tokenizer.encode([prompt]).values.tolist(), dtype=torch.int64),
+            written=torch.tensor([BOS, *self.tokenizer.encode([prompt]).values.tolist()]),
             forbidden=FORBIDDEN,
             unit_end=torch.tensor(unit_end(self.unit, newline_id(self.tokenizer)), dtype=torch.int64),
             label=label,

@@ -1,1 +1,1 @@
-"""What rank 0 says about the run, and to whom."""
+"""Logging: rank 0 reports the run to the console, files, W&B and TensorBoard."""

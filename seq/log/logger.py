@@ -1,4 +1,4 @@
-"""What rank 0 says about the run: on the terminal, in metrics.jsonl, and in W&B and TensorBoard if asked for."""
+"""The logger: rank 0 writes to the terminal and to metrics.jsonl, and to W&B and TensorBoard if asked for."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from seq.run.ledger import Ledger
 from seq.training.metrics import Evaluation
 
 WANDB_MODES = {"online": "online", "run": "online", "shared": "online", "disabled": "disabled"}
-"""What the variable WANDB_MODE may say; anything else, such as its older `dryrun`, is offline."""
+"""Values of the variable WANDB_MODE; anything else, such as its older `dryrun`, means offline."""
 
 
 class Sink(Protocol):
@@ -89,7 +89,7 @@ class MetricsFile:
 
 
 def open_logger(run: Run, start: int, total_steps: int) -> Logger:
-    """On rank 0, the sinks that `logging` asks for, of a run that begins after step `start`. Prints the notes about the
+    """Open the sinks that `logging` asks for, on rank 0, for a run that begins after step `start`. Prints the notes about the
     data first."""
     if not run.is_main:
         return Logger([])

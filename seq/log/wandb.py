@@ -152,7 +152,7 @@ def _prefixed(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _history(path: Path, start: int) -> dict[int, dict[str, Any]]:
-    """What earlier starts logged up to step `start`, by step. Of a step done twice, the later line counts."""
+    """Return the lines that earlier starts logged up to step `start`, by step. If a step was done twice, the later line counts."""
     rows: dict[int, dict[str, Any]] = defaultdict(dict)
     for line in read_lines(path, most=MOST_HISTORY):
         values = {name: value for name, value in line.items() if name not in ("event", "step", "split", "wall_seconds")}

@@ -16,7 +16,7 @@ MOST_CURVES = 20
 
 
 def attention_picture(sample: dict[str, Any]) -> wandb.Image:
-    """What a transducer looked at: a row for each token that it wrote, a column for each that it read."""
+    """Draw a decoder's attention: a row for each token that it wrote, a column for each that it read."""
     about = sample["attention"]
     figure = Figure(figsize=(0.3 * len(about["source"]) + 1, 0.3 * len(about["target"]) + 1), layout="constrained")
     axes = figure.add_subplot()

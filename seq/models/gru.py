@@ -49,7 +49,7 @@ class GRU(nn.Module):
             return run(self.weights(dtype), inputs.to(dtype), lengths, hidden.to(dtype), self.dropout)
 
     def weights(self, dtype: torch.dtype) -> list[Layer]:
-        """Of each layer, in `dtype`."""
+        """Return the weights of each layer in `dtype`."""
         return [
             [
                 [getattr(layer, f"{name}{direction}").to(dtype) for name in NAMES]

@@ -20,7 +20,7 @@ Layer = list[list[Tensor]]
 Path = Callable[[list[Layer], Tensor, Tensor, Tensor, nn.Module], tuple[Tensor, Tensor]]
 
 OPTIONS = (True, 1, 0.0)
-"""Of `torch.gru`: with biases, one layer, no dropout of its own."""
+"""Arguments of `torch.gru`: with biases, one layer, no dropout of its own."""
 
 # cuDNN wants the weights of a layer in one block. Those of one direction, or cast to bf16, are copied into one in each call.
 warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")

@@ -28,8 +28,8 @@ def sample_tokens(
 ) -> Iterator[Tensor]:
     """Read `prompt` (T,), then yield `config.length` times the next token of each of `rows` texts, (rows,) on the CPU.
 
-    `written` (N,): all tokens before, also those that the model does not read because they belong to earlier units; the repetition
-    penalty counts them. `forbidden`: ids that are never drawn. `unit_end`: the ids that end a unit of training text; after them the state is
+    `written` (N,), N >= 1: all tokens of the text before, also those that the model does not read because they belong to earlier units;
+    the repetition penalty counts them. `forbidden`: ids that are never drawn. `unit_end`: the ids that end a unit of training text; after them the state is
     reset, as it was in training. `label`: for a model that writes by label. Tokens are drawn on the CPU from `generator`, so
     the same seed gives the same text; the host waits for a GPU once a token. Memory does not grow with the length. The caller
     sets eval mode.

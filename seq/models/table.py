@@ -30,7 +30,7 @@ class RowTable(nn.Module):
         return sums
 
     def take_gradient(self) -> RowGradient:
-        """Of all calls since the last one."""
+        """Return the gradient of all calls since the last one."""
         read, self._read = self._read, []
         found = [
             (rows, factors, torch.zeros_like(sums) if sums.grad is None else sums.grad) for rows, factors, sums in read

@@ -18,7 +18,7 @@ from seq.models.gru import GRU
 
 
 class Memory(NamedTuple):
-    """What the decoder knows of the sequences that were read; B rows, S steps."""
+    """The encoded sequences that the decoder attends to; B rows, S steps."""
 
     states: Tensor
     """(B, S, D * H), zero after each row's end."""

@@ -46,7 +46,7 @@ class Curve:
     marked: bool = False
     """Draw a mark at each point, as for evaluations, which are few."""
     dashed: bool = False
-    """As for a curve that would hide the one below it."""
+    """Dashes, for a curve that would hide the one below it."""
     best: float | None = None
     """Where on the x axis the best point is, to be marked."""
 

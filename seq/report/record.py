@@ -128,7 +128,7 @@ def _complete(path: Path, result: Any) -> dict[str, Any]:
 
 
 def _later(lines: Iterable[JsonLine]) -> dict[str, list[JsonLine]]:
-    """By event, one line for a step and split: the later one."""
+    """Keep one line for each event, step and split: the latest."""
     newest: dict[str, dict[tuple[int, str], JsonLine]] = {event: {} for event in ("train", "eval")}
     for line in lines:
         if (of_event := newest.get(str(line.get("event")))) is not None:

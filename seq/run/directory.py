@@ -34,7 +34,7 @@ LOCK_SECONDS = 5
 
 @dataclass(frozen=True)
 class Run:
-    """What a run is made of, on one rank."""
+    """The parts of a run, on one rank."""
 
     config: Config
     corpus: Corpus
@@ -185,7 +185,7 @@ class RunDirectory:
                 append_what_is_new(self.path / name, self.copies / name)
 
     def _bring_back(self) -> None:
-        """What the copies have and the directory has lost."""
+        """Return the files that the copies have and the directory has lost."""
         for path in [*(self.path / name for name in RECORDS), self.best]:
             if self.copies and not path.exists() and (copy := self.copies / path.name).exists():
                 with replacing(path) as temporary:

@@ -48,7 +48,7 @@ class Ledger:
             yield item
 
     def position(self) -> str:
-        """What the process is doing, for the watchdog."""
+        """Describe what the process is doing, for the watchdog."""
         return f"step {self.step}, {self._cause}"
 
     def started(self, tokens_seen: int) -> None:

@@ -71,7 +71,7 @@ def make_result(
 
 
 def _standard_errors(task: Task, final: Evaluation) -> dict[str, float]:
-    """Of macro F1 only where rows are independent: the tokens of a tagger are not."""
+    """Add the standard error of macro F1 where rows are independent. The tokens of a tagger are not."""
     if task != "classify" or final.confusion is None:
         return final.errors
     return final.errors | {"macro_f1": macro_f1_error(final.confusion)}

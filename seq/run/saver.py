@@ -78,7 +78,7 @@ class CheckpointSaver:
         selection.use(best["model"])
 
     def _write(self, path: Path, content: io.BytesIO) -> Path:
-        """What the run has written down until now is on the disk before a checkpoint says that this was done. The copy is
+        """Flush what the run has logged before a checkpoint says that this was done. The copy is
         written even if `path` cannot be."""
         try:
             self._directory.sync_records()

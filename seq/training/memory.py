@@ -16,7 +16,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Parameters of glibc's `mallopt`, from its malloc.h."""
 
 OUT_OF_MEMORY = ("can't allocate memory", "STATUS_ALLOC_FAILED", "ALLOCATION_FAILED", "CUDA error: out of memory")
-"""What torch's CPU allocator, cuBLAS, cuDNN and CUDA say in a RuntimeError."""
+"""Texts by which the RuntimeErrors of torch's CPU allocator, cuBLAS, cuDNN and CUDA are known."""
 
 
 def keep_freed_memory() -> None:
@@ -48,7 +48,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def bytes_beside_shard(model: Model, batch: Batch, own_shards: int) -> int:
-    """What a step has in memory beside weights, DDP's buckets and one shard: AdamW's two averages, the copies for the norm, the
+    """Return the bytes that a step needs beside weights, DDP's buckets and one shard: AdamW's two averages, the copies for the norm, the
     partial sums of a rank's shards, and the row gradients of all shards."""
     dense = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     tokens = len(batch.sizes.tokens) * int(batch.sizes.padded_tokens.max())

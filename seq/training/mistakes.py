@@ -1,4 +1,4 @@
-"""What a classifier gets wrong: the pairs of classes that it confuses most, with examples."""
+"""Mistakes of a classifier: the pairs of classes that it confuses most, with examples."""
 
 from collections.abc import Iterator
 from typing import Any

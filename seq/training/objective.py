@@ -23,7 +23,7 @@ LossSum = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Objective:
-    """What training makes small."""
+    """The training loss."""
 
     loss_sum: LossSum
     precision: Precision

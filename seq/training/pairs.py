@@ -1,4 +1,4 @@
-"""What a transducer gets wrong: its outputs against all that are right for a source."""
+"""Error rates of a transducer: its outputs against all references of a source."""
 
 from collections.abc import Iterable, Sequence
 

@@ -82,7 +82,7 @@ def _for_rows(rows: int, tokens: int, shards: int) -> dict[str, Any]:
 
 
 def _dropout_of_text(passes: float) -> dict[str, Any]:
-    """What is read often must not be learned by heart."""
+    """Text that is read often needs more dropout, so that it is not learned by heart."""
     return {
         "model.output_dropout": round(min(0.02 * passes, 0.4), 3),
         "model.embedding_dropout": round(min(0.01 * passes, 0.2), 3),

@@ -58,7 +58,7 @@ class Scores(Protocol):
         ...
 
     def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
-        """Of the whole split."""
+        """Compute the figures of the whole split."""
         ...
 
 

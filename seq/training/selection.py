@@ -31,7 +31,7 @@ class Selection:
 
     @property
     def model(self) -> Model:
-        """What is evaluated, sampled from and exported: the mean once it has begun, and the trained model before."""
+        """The model that is evaluated, sampled from and exported: the mean once it has begun, and the trained model before."""
         return self._average if self._average is not None and self._taken else self._trained
 
     @torch.no_grad()

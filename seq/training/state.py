@@ -1,4 +1,4 @@
-"""What a step reads and changes, apart from the data: a checkpoint holds all of it. Nothing here depends on the rank."""
+"""The state of training: a step reads and changes it, and a checkpoint holds all of it. Nothing here depends on the rank."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

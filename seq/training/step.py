@@ -61,7 +61,7 @@ class Trainer:
         self._row_reductions = {name: RowReduction(device, shards=config.batch.shards) for name in self._tables}
         self._num_targets = 0
         self.row_gradients: dict[str, tuple[Tensor, Tensor]] = {}
-        """Of the step under way: for each table, the rows (N,) that it has read, and their gradients (N, dim)."""
+        """For each table, the rows (N,) that the current step has read, and their gradients (N, dim)."""
 
     @property
     def model(self) -> Model:

@@ -11,12 +11,12 @@ CELLS = 20_000_000
 
 
 def share_error(share: float, number: int) -> float:
-    """Of a share of `number` independent things: sqrt(p (1 - p) / n)."""
+    """Return the standard error of a share of `number` independent things: sqrt(p (1 - p) / n)."""
     return math.sqrt(share * (1 - share) / number)
 
 
 def clustered_error(sums: Sequence[int] | NDArray[np.int64], share: float, size: int) -> float:
-    """Of the `share` of right tokens among `size` ones, which are alike within a sequence: the sequences are independent, not the tokens
+    """Return the standard error of the `share` of right tokens among `size`. Tokens of one sequence are alike; the sequences are independent
     (Cochran, Sampling Techniques, 1977, on ratio estimates). `sums` over the sequences, with r right ones among n tokens: of
     r^2, r n and n^2."""
     hits_squared, hits_times_size, size_squared = map(int, sums)
@@ -29,13 +29,13 @@ def macro_f1_error(confusion: NDArray[np.int64]) -> float:
     them, whose own error is 1 %, or fewer where there are many classes."""
     rows, columns = confusion.nonzero()  # a thousand classes have a million cells, most of them empty
     counts, classes = confusion[rows, columns], len(confusion)
-    number = int(np.clip(CELLS // len(counts), 500, 5000))
-    draws = np.random.default_rng(0).multinomial(counts.sum(), counts / counts.sum(), number)
+    number, random = int(np.clip(CELLS // len(counts), 500, 5000)), np.random.default_rng(0)
+    draws = (random.multinomial(counts.sum(), counts / counts.sum()) for _ in range(number))
     return float(np.std([_macro_f1(draw, rows, columns, classes) for draw in draws]))
 
 
 def _macro_f1(counts: NDArray[np.int64], rows: NDArray[np.int64], columns: NDArray[np.int64], classes: int) -> float:
-    """Of the confusion matrix that has `counts` in the cells (rows, columns)."""
+    """Return the macro F1 of the confusion matrix that has `counts` in the cells (rows, columns)."""
     support, predicted = (np.bincount(place, counts, classes) for place in (rows, columns))
     hits = np.bincount(rows, counts * (rows == columns), classes)
     seen = support + predicted > 0

@@ -133,5 +133,9 @@ def test_unknown_characters_pay_for_what_they_are(tmp_path: Path) -> None:
     assert splits["train"].unknown_bits == 0
     assert splits["test"].unknown_bits == pytest.approx(40 * np.log2(3))
     assert prepare_corpus(data(**keys, tokenizer="bytes"), task="write").splits["test"].unknown_bits == 0
+    test_alone = keys | {"files": {"test": str(tmp_path / "test.txt")}}
+    like = prepare_corpus(data(**keys), task="write")
+    evaluated = prepare_corpus(data(**test_alone), task="write", like=like, fixed_outputs=True)
+    assert evaluated.splits["test"].unknown_bits == splits["test"].unknown_bits
     lower = prepare_corpus(data(**keys, lowercase=True), task="write")
     assert any("lower case" in note for note in lower.notes)

@@ -139,6 +139,20 @@ def test_steps_do_not_come_again(longest: int) -> None:
     assert len(set(everything)) > 0.98 * len(everything)
 
 
+@given(Lengths, Shards, st.integers(40, 200), st.integers(1, 16))
+def test_no_step_but_the_last_is_much_smaller_than_the_first(
+    lengths: list[int], shards: int, tokens: int, rows: int
+) -> None:
+    """A step of few rows would give each of them more weight."""
+    sampler = BucketedDistributedSampler(
+        dataset_of(lengths), BatchConfig(shards=shards, tokens=tokens, rows=rows), num_replicas=1, rank=0
+    )
+    for epoch in range(3):
+        steps = sorted(sampler.plan.steps(range(len(sampler.plan)), epoch=epoch))
+        assert all(step.rows >= steps[0].rows // 2 for step in steps[:-1])
+        assert [step.start for step in steps[1:]] == [step.stop for step in steps[:-1]]
+
+
 def test_mixing_costs_at_most_a_percent_of_padding() -> None:
     lengths = np.random.default_rng(0).integers(20, 400, 1000).tolist()
     batch, shares = BatchConfig(shards=4, tokens=8192, rows=16), list[float]()

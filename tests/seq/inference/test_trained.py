@@ -25,8 +25,15 @@ def member(lowercase: bool = False, **data: object) -> TrainedModel:
 @pytest.mark.parametrize("other", [{"max_length": 12}, {"text": ["title", "body"]}, {"lowercase": True}], ids=str)
 def test_members_that_read_otherwise_are_refused(other: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The text is read once for all members: the first one's way would change the others' answers."""
-    members = {Path("one"): member(), Path("two"): member(**other), Path("three"): member()}
+    members = {Path("one"): member(), Path("two"): member(**other), Path("three"): member(text="another")}
     monkeypatch.setattr(trained, "load_run", lambda run, *_: members[run])
     load_ensemble([Path("one"), Path("three")])
     with pytest.raises(UserError, match=r"two: has other labels, numbers, characters, data\.max_length or columns"):
+        load_ensemble([Path("one"), Path("two")])
+
+
+def test_the_order_of_columns_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = {Path("one"): member(text=["title", "body"]), Path("two"): member(text=["body", "title"])}
+    monkeypatch.setattr(trained, "load_run", lambda run, *_: members[run])
+    with pytest.raises(UserError, match="columns"):
         load_ensemble([Path("one"), Path("two")])

@@ -95,6 +95,15 @@ def test_the_penalty_counts_the_whole_prompt() -> None:
     assert punished[0].tolist() != [plain]
 
 
+def test_one_token_is_no_end_of_two() -> None:
+    """At the beginning of a text, where there is nothing but BOS before the first token."""
+    model = make_model()
+    model.output.bias.data[7] += 9
+    found = [draw(model, temperature=0.0, length=6, written=(1,), unit_end=end)[0].tolist() for end in ((), (7, 7))]
+    assert found[0][0] == 7
+    assert found[1][:2] == found[0][:2]
+
+
 @pytest.mark.parametrize("unit_end", [(7,), (7, 7)])
 def test_the_state_begins_anew_after_a_unit(unit_end: tuple[int, ...]) -> None:
     """What follows a unit's end depends on its last token alone, as in training."""

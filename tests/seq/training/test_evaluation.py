@@ -78,7 +78,7 @@ def test_exact_at_every_world_size(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.slow
 def test_lines_are_read_from_a_fresh_state_as_in_training(tmp_path: Path) -> None:
-    """Each sequence is one; windows would be no other figure."""
+    """Each sequence is one line (tests/seq/data/test_encode.py), read once; there are no figures of windows."""
     figures = []
     for unit in ("document", "line"):
         run_ranks(record, 1, tmp_path, "language_model", str(tmp_path / f"{unit}.pt"), WINDOW, unit)
