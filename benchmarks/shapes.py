@@ -1,4 +1,4 @@
-"""Training speed of tagger and transducer against the same models in plain PyTorch: python -m benchmarks.shapes [--rounds N]
+"""Training speed of tagger and encoder-decoder against the same models in plain PyTorch: python -m benchmarks.shapes [--rounds N]
 
 The plain loop is one that a careful user would write: rows sorted by length, batches prepared before, dense `nn.GRU`, attention by
 `torch.bmm` or `scaled_dot_product_attention`, fused AdamW, clipping. One process, the same number of rows, without n-grams.
@@ -27,7 +27,7 @@ from seq.training.step import Trainer
 STEPS = 12
 CASES = {
     "tagger": ("configs/punctuation.yaml", "model.ngrams=0", "data.subset=since-1990"),
-    "transducer": ("configs/pronunciation.yaml",),
+    "seq2seq": ("configs/pronunciation.yaml",),
 }
 
 
@@ -45,7 +45,7 @@ class PlainTagger(nn.Module):
         return states
 
 
-class PlainTransducer(nn.Module):
+class PlainSeq2Seq(nn.Module):
     """`fused`: attention by `scaled_dot_product_attention`."""
 
     def __init__(self, config: Config, vocab_size: int, outputs: int, *, fused: bool) -> None:
@@ -105,7 +105,7 @@ def measure(name: str, words: tuple[str, ...], rounds: int, report: Report) -> N
         if name == "tagger":
             plain = {"plain, dense": PlainTagger(*sizes)}
         else:
-            plain = {f"plain, {kind}": PlainTransducer(*sizes, fused=kind == "sdpa") for kind in ("bmm", "sdpa")}
+            plain = {f"plain, {kind}": PlainSeq2Seq(*sizes, fused=kind == "sdpa") for kind in ("bmm", "sdpa")}
 
         def lockstep() -> None:
             for shards in batches.steps(0, STEPS):

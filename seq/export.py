@@ -7,7 +7,7 @@ text's beginning, and gives `logits` (B, T, vocabulary) and the state to continu
 `inputs`, `preceding` (B, ngrams - 1), zeros where the text has none. For one that writes by label, the states to begin with are
 written beside it, as `*.labels.safetensors`: `states` (labels, layers, hidden_size), in the order of config.json.
 
-A transducer becomes two files. `*.encoder.*` gives `states`, `keys`, and the state `hidden` in which the decoder begins.
+An encoder-decoder becomes two files. `*.encoder.*` gives `states`, `keys`, and the state `hidden` in which the decoder begins.
 `*.decoder.*` takes these with `lengths`, and the last token of each output, `tokens` (B, 1), at first 1; it gives `logits` (B,
 vocabulary) of the next token, and the state `last` to continue from. Token 2 ends an output.
 
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
         path.parent.mkdir(exist_ok=True)
         with busy(f"exporting to {path}"):
             written = export(trained, options.format, path)
-        if trained.config.task == "write_by_label":
+        if trained.config.task == "conditional_language_modeling":
             written.append(write_label_states(trained, path))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another --output") from None

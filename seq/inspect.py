@@ -91,7 +91,7 @@ def _data_tables(corpus: Corpus) -> Iterator[Table]:
     yield splits
     if corpus.labels:
         yield _class_table(corpus)
-    if corpus.task == "regress":
+    if corpus.task == "regression":
         yield _number_table(corpus)
     yield _length_table(corpus)
 

@@ -13,8 +13,8 @@ PROMPTS = 'generation.prompts=["My fellow"]'
 
 
 def words(folder: Path, kind: str, *more: str) -> list[str]:
-    """A small run, as a command line. `kind`: a config, or `labels` or `number`, what a classifier predicts, `tagger`, or `transducer`."""
-    if kind == "transducer":
+    """A small run, as a command line. `kind`: a config, or `labels` or `number`, what a classifier predicts, `tagger`, or `seq2seq`."""
+    if kind == "seq2seq":
         pairs = folder / "pairs.csv"
         sources = [str(n * n % 1000) for n in range(1, 90)]  # some come twice, with different targets
         sounds = [" ".join("abcdefghij"[int(digit)] + str(n % 2) for digit in text) for n, text in enumerate(sources)]

@@ -159,7 +159,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         "model.embedding_dim=2",
     )
     config = override_config(Config(), [*small, f"data.cache_dir={folder / 'cache'}"], where="test")
-    corpus = prepare_corpus(config.data, task="classify")
+    corpus = prepare_corpus(config.data, task="classification")
     with alone():
         state = TrainState.create(config, corpus, torch.device("cpu")).state_dict()
     path, exported = folder / "step-00000000.pt", folder / "model"
@@ -251,7 +251,7 @@ def test_prepared_data(trained: Trained, data: st.DataObject) -> None:
     files = sorted(Path(config.data.cache_dir).glob("*/*.*"))
     path = data.draw(st.sampled_from([file for file in files if file.suffix in (".npy", ".json")]))
     with holding(path, data.draw(damaged(path.read_bytes()) | st.binary(max_size=200))):
-        assert prepare_corpus(config.data, task="classify").fingerprint == corpus.fingerprint
+        assert prepare_corpus(config.data, task="classification").fingerprint == corpus.fingerprint
 
 
 @inputs(3500)
@@ -278,7 +278,9 @@ def test_data_files(tmp_path_factory: pytest.TempPathFactory, data: st.DataObjec
     (folder / f"rows.{kind}").write_bytes(data.draw(damaged(FILES[kind]) | st.binary(max_size=200)))
     words = [f"data.source={kind}", f"data.files.train={folder / f'rows.{kind}'}", f"data.cache_dir={folder / 'cache'}"]
     config = override_config(Config(), words, where="fuzz").data
-    corpus = documented(lambda: prepare_corpus(config, task="write" if kind == "text" else "classify"))
+    corpus = documented(
+        lambda: prepare_corpus(config, task="language_modeling" if kind == "text" else "classification")
+    )
     assert corpus is None or len(corpus.splits["train"]) >= 1
 
 

@@ -45,14 +45,14 @@ KINDS = {
     "number": ("number",),
     "tagger": ("tagger", "model.num_layers=2", "model.dropout=0.2"),
     "tagger, bf16": ("tagger", "train.precision=bf16"),
-    "transducer": ("transducer", "model.num_layers=2", "model.dropout=0.2", "train.label_smoothing=0.1"),
-    "transducer, bf16": ("transducer", "train.precision=bf16", "train.teacher_forcing_end=0.2", "evaluation.beam=2"),
+    "seq2seq": ("seq2seq", "model.num_layers=2", "model.dropout=0.2", "train.label_smoothing=0.1"),
+    "seq2seq, bf16": ("seq2seq", "train.precision=bf16", "train.teacher_forcing_end=0.2", "evaluation.beam=2"),
 }
 USE = {
     "names": ("seq.predict", "ab3"),
     "generator": ("seq.generate", "--label", "0"),
     "tagger": ("seq.predict", "1 2 3"),
-    "transducer": ("seq.predict", "123", "--beam", "3"),
+    "seq2seq": ("seq.predict", "123", "--beam", "3"),
 }
 
 
@@ -76,7 +76,7 @@ def test_the_same_bits_at_every_world_size(kind: str, tmp_path: Path) -> None:
     assert runs[0] == runs[2]
 
 
-@pytest.mark.parametrize("kind", ["names", "stream, bf16", "transducer"])
+@pytest.mark.parametrize("kind", ["names", "stream, bf16", "seq2seq"])
 def test_killed_resumed_and_replayed(kind: str, tmp_path: Path) -> None:
     """Each start has another number of processes and dies right after a checkpoint."""
     every = ("checkpoint.every_steps=1", "checkpoint.keep=20")
@@ -91,11 +91,11 @@ def test_killed_resumed_and_replayed(kind: str, tmp_path: Path) -> None:
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
 
 
-@pytest.mark.parametrize("kind", ["names", "speeches, fp32", "generator", "number", "tagger", "transducer"])
+@pytest.mark.parametrize("kind", ["names", "speeches, fp32", "generator", "number", "tagger", "seq2seq"])
 def test_close_to_the_cpu(kind: str, tmp_path: Path) -> None:
     """Other bits, the same training: the losses of fp32 agree to a few parts in a thousand after 12 steps. Dropout is off, since
     each device has its own random numbers."""
-    own = {"names": (), "number": (), "transducer": ("attention_dropout",)}.get(kind, ("ngram_dropout",))
+    own = {"names": (), "number": (), "seq2seq": ("attention_dropout",)}.get(kind, ("ngram_dropout",))
     kinds = ("dropout", "token_dropout", "embedding_dropout", "output_dropout", *own)
     off = [f"model.{name}=0" for name in kinds]
     there = trained(tmp_path, kind, "gpu", *off)

@@ -46,10 +46,10 @@ KINDS: dict[str, tuple[str, ...]] = {
     "labels": ("labels", "checkpoint.best=micro_f1", "evaluation.every_steps=2"),
     "number": ("number", "checkpoint.best=mae", "evaluation.every_steps=2"),
     "tagger": ("tagger", "model.num_layers=2", "model.token_dropout=0.1"),
-    "transducer": ("transducer", "model.num_layers=2", "evaluation.beam=2", "train.label_smoothing=0.1"),
-    "transducer, scheduled": ("transducer", "train.teacher_forcing_end=0.2", "train.precision=bf16"),
+    "seq2seq": ("seq2seq", "model.num_layers=2", "evaluation.beam=2", "train.label_smoothing=0.1"),
+    "seq2seq, scheduled": ("seq2seq", "train.teacher_forcing_end=0.2", "train.precision=bf16"),
 }
-SHORT = ("classifier, packed", "classifier, scan", "language model", "labels", "transducer, scheduled")
+SHORT = ("classifier, packed", "classifier, scan", "language model", "labels", "seq2seq, scheduled")
 """Kinds of which steps alone are run: a whole run takes its time."""
 CHECKS = (
     "run.deterministic=true",
@@ -171,7 +171,7 @@ def test_sampling_waits_once_a_token(kind: str, tmp_path: Path) -> None:
             "unit_end": torch.tensor([5]),
             "written": torch.tensor([6]),
         }
-        label = 1 if config.task == "write_by_label" else None
+        label = 1 if config.task == "conditional_language_modeling" else None
         generator = torch.Generator().manual_seed(0)
         drawn = list(sample_tokens(model, torch.tensor([1, 6]), config.generation, generator, label=label, **settings))
         assert len(drawn) == 12

@@ -32,9 +32,9 @@ CASES = {
     ),
     "labels": ("labels", "train.precision=bf16", "batch.rows=5", "logging.every_steps=5"),
     "tagger": ("tagger", "train.precision=bf16", "batch.rows=5", "model.num_layers=2"),
-    "transducer": ("transducer", "train.precision=bf16", "batch.rows=5", "model.num_layers=2", "evaluation.beam=2"),
-    "transducer, scheduled": (
-        "transducer",
+    "seq2seq": ("seq2seq", "train.precision=bf16", "batch.rows=5", "model.num_layers=2", "evaluation.beam=2"),
+    "seq2seq, scheduled": (
+        "seq2seq",
         "train.teacher_forcing_end=0.2",
         "batch.rows=7",
         "train.label_smoothing=0.1",
@@ -137,7 +137,7 @@ def test_stopped_anywhere_and_resumed_on_another_world_size(part: int, tmp_path:
         "bucketed": words(tmp_path, "names", *settings, *few_rows(tmp_path), "batch.rows=5"),
         "stream": words(tmp_path, *CASES["stream"], *settings),
         "tagger": words(tmp_path, *CASES["tagger"], *settings),
-        "transducer": words(tmp_path, *CASES["transducer, scheduled"], *settings),
+        "seq2seq": words(tmp_path, *CASES["seq2seq, scheduled"], *settings),
     }
     order_of = [list(orders)[number % len(orders)] for number in range(len(cases))]
     commands = [[*orders[order], f"run.name=case{number}"] for number, order in enumerate(order_of)]

@@ -50,6 +50,6 @@ def test_characters_are_counted_alike_by_all_tokenizers(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(text)
     keys = {"source": "text", "files": {name: str(tmp_path / "a.txt") for name in ("train", "validation")}}
     for kind in ("characters", "bytes", "words", "subwords"):
-        corpus = prepare_corpus(data(**keys, unit="document", tokenizer=kind, vocab_size=300), task="write")
+        corpus = prepare_corpus(data(**keys, unit="document", tokenizer=kind, vocab_size=300), task="language_modeling")
         assert corpus.splits["validation"].num_characters == len(text)
         assert texts(corpus, "validation") == [text]

@@ -9,9 +9,9 @@ from seq.config.model import (
     ClassifierConfig,
     GRUConfig,
     LanguageModelConfig,
+    Seq2SeqConfig,
     TaggerConfig,
     Task,
-    TransducerConfig,
 )
 from seq.config.run import CheckpointConfig, Config, EvaluationConfig, GenerationConfig, LoggingConfig, RunConfig
 from seq.config.section import Section
@@ -33,9 +33,9 @@ __all__ = [
     "OptimizerConfig",
     "RunConfig",
     "Section",
+    "Seq2SeqConfig",
     "SyncConfig",
     "TaggerConfig",
     "Task",
     "TrainConfig",
-    "TransducerConfig",
 ]

@@ -35,7 +35,7 @@ class DataConfig(Section):
     a list of tokens, or text with a space between them."""
     label: str = "label"
     """Column that holds the label, the labels or the number to predict (classifiers), a tag for each token (taggers), or
-    the text to be written (transducers)."""
+    the text to be written (encoder-decoders)."""
     label_separator: Annotated[str, Field(min_length=1)] = ";"
     """Between the labels of a row (`model.target=labels`), in files whose columns hold only text; an empty field has none."""
     unit: Literal["line", "paragraph", "document", "window"] = "paragraph"
@@ -60,7 +60,7 @@ class DataConfig(Section):
     min_count: Positive = 1
     """Characters and tokens that occur less often in the training text become the unknown id; words and subwords are spelled."""
     target_tokenizer: Literal["characters", "tokens"] = "characters"
-    """Tokens of a transducer's targets: `characters`, or `tokens` with a space between them."""
+    """Tokens of an encoder-decoder's targets: `characters`, or `tokens` with a space between them."""
     lowercase: bool = False
     """Convert the text to lower case first."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1

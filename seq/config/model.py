@@ -7,7 +7,15 @@ from pydantic import Field, model_validator
 from seq.config.section import Dropout, Positive, Section
 
 Path = Literal["auto", "dense", "packed", "scan"]
-Task = Literal["classify", "classify_many", "regress", "write", "write_by_label", "tag", "transduce"]
+Task = Literal[
+    "classification",
+    "multilabel",
+    "regression",
+    "language_modeling",
+    "conditional_language_modeling",
+    "tagging",
+    "seq2seq",
+]
 """What the model predicts: for a text a label, any number of labels, or a number; the next token; the next token of a text
 with a label; a tag for each token; another sequence."""
 
@@ -52,7 +60,7 @@ class ClassifierConfig(GRUConfig):
 
     @property
     def task(self) -> Task:
-        tasks: dict[str, Task] = {"label": "classify", "labels": "classify_many", "number": "regress"}
+        tasks: dict[str, Task] = {"label": "classification", "labels": "multilabel", "number": "regression"}
         return tasks[self.target]
 
 
@@ -72,7 +80,7 @@ class LanguageModelConfig(GRUConfig):
 
     @property
     def task(self) -> Task:
-        return "write" if self.condition == "none" else "write_by_label"
+        return "language_modeling" if self.condition == "none" else "conditional_language_modeling"
 
     @model_validator(mode="after")
     def _sizes_match(self) -> "LanguageModelConfig":
@@ -97,11 +105,11 @@ class TaggerConfig(GRUConfig):
 
     @property
     def task(self) -> Task:
-        return "tag"
+        return "tagging"
 
 
-class TransducerConfig(GRUConfig):
-    kind: Literal["transducer"] = "transducer"
+class Seq2SeqConfig(GRUConfig):
+    kind: Literal["seq2seq"] = "seq2seq"
     """Another sequence, token by token, with attention to the one that was read."""
     bidirectional: bool = True
     """The encoder reads the sequence in both directions. Its states and the decoder's have `hidden_size` per direction."""
@@ -110,4 +118,4 @@ class TransducerConfig(GRUConfig):
 
     @property
     def task(self) -> Task:
-        return "transduce"
+        return "seq2seq"

@@ -160,7 +160,8 @@ def _describe(fault: Any) -> str:
     path = ".".join(place[:1] + place[2:] if place[:1] == ["model"] else place)
     given = fault["input"]
     if fault["type"] == "union_tag_invalid":
-        return f"  model.kind: there is no kind {given['kind']!r}; there are {fault['ctx']['expected_tags']}"
+        renamed = "; `transducer` is now `seq2seq`" * (given["kind"] == "transducer")
+        return f"  model.kind: there is no kind {given['kind']!r}; there are {fault['ctx']['expected_tags']}{renamed}"
     if alternative := re.search(r"\.(str|tuple\[.*)$", path):  # a key that takes one text or several
         return f"  {path[: alternative.start()]}: must be text, or a list of texts (got {json.dumps(given)[:80]})"
     if fault["type"] == "extra_forbidden":

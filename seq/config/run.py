@@ -5,19 +5,19 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, model_validator
 
 from seq.config.data import DataConfig
-from seq.config.model import ClassifierConfig, LanguageModelConfig, TaggerConfig, Task, TransducerConfig
+from seq.config.model import ClassifierConfig, LanguageModelConfig, Seq2SeqConfig, TaggerConfig, Task
 from seq.config.section import Count, Positive, Section
 from seq.config.training import BatchConfig, OptimizerConfig, SyncConfig, TrainConfig
 
 _OF_TEXT = ("loss", "bits_per_char", "window_loss", "window_bits_per_char")
 FIGURES: dict[Task, tuple[str, ...]] = {
-    "classify": ("loss", "accuracy", "macro_f1"),
-    "classify_many": ("loss", "micro_f1", "macro_f1", "exact_match"),
-    "regress": ("loss", "mse", "mae", "r2"),
-    "write": _OF_TEXT,
-    "tag": ("loss", "accuracy", "macro_f1", "macro_f1_1", "macro_f1_2", "macro_f1_3"),
-    "transduce": ("loss", "accuracy", "sequence_error", "token_error", "plain_sequence_error", "plain_token_error"),
-    "write_by_label": _OF_TEXT,
+    "classification": ("loss", "accuracy", "macro_f1"),
+    "multilabel": ("loss", "micro_f1", "macro_f1", "exact_match"),
+    "regression": ("loss", "mse", "mae", "r2"),
+    "language_modeling": _OF_TEXT,
+    "tagging": ("loss", "accuracy", "macro_f1", "macro_f1_1", "macro_f1_2", "macro_f1_3"),
+    "seq2seq": ("loss", "accuracy", "sequence_error", "token_error", "plain_sequence_error", "plain_token_error"),
+    "conditional_language_modeling": _OF_TEXT,
 }
 """Figures of an evaluation by which the weights of a run can be chosen (`checkpoint.best`)."""
 
@@ -47,9 +47,9 @@ class EvaluationConfig(Section):
     """A language model that reads whole documents (`data.unit=document`) is also evaluated on windows of this many tokens, each from a
     fresh state, to compare it with models of fixed context."""
     ignore: str = ""
-    """Characters to ignore in a transducer's `plain_` error rates (for example 012, the marks of stress)."""
+    """Characters to ignore in an encoder-decoder's `plain_` error rates (for example 012, the marks of stress)."""
     beam: Positive = 1
-    """Beams of the search with which a transducer's outputs are found (1: greedy)."""
+    """Beams of the search with which an encoder-decoder's outputs are found (1: greedy)."""
 
 
 class GenerationConfig(Section):
@@ -118,9 +118,9 @@ class LoggingConfig(Section):
 class Config(Section):
     run: RunConfig = RunConfig()
     data: DataConfig = DataConfig()
-    model: Annotated[
-        ClassifierConfig | LanguageModelConfig | TaggerConfig | TransducerConfig, Discriminator("kind")
-    ] = ClassifierConfig()
+    model: Annotated[ClassifierConfig | LanguageModelConfig | TaggerConfig | Seq2SeqConfig, Discriminator("kind")] = (
+        ClassifierConfig()
+    )
     batch: BatchConfig = BatchConfig()
     train: TrainConfig = TrainConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -137,37 +137,37 @@ class Config(Section):
     @model_validator(mode="after")
     def _sections_agree(self) -> "Config":
         faults = []
-        stream, writes = self.batch.order == "stream", self.model.kind in ("language_model", "transducer")
-        if stream and self.task != "write":
+        stream, writes = self.batch.order == "stream", self.model.kind in ("language_model", "seq2seq")
+        if stream and self.task != "language_modeling":
             faults.append("batch.order=stream is for model.kind=language_model with model.condition=none only")
         if stream and (self.data.unit, self.data.too_long) != ("document", "auto"):
             faults.append("batch.order=stream reads whole documents: set data.unit=document and data.too_long=auto")
         if stream and self.train.teacher_forcing != 1.0:
             faults.append("train.teacher_forcing below 1 needs batch.order=bucketed")
-        whole = self.task == "write" and self.data.unit == "document"
-        longest = (self.data.max_length + 2) * (2 if self.task == "transduce" else 1)
+        whole = self.task == "language_modeling" and self.data.unit == "document"
+        longest = (self.data.max_length + 2) * (2 if self.task == "seq2seq" else 1)
         if not whole and longest > self.batch.tokens:
             faults.append(
                 f"batch.tokens ({self.batch.tokens}) must hold one sequence: at least data.max_length + 2 markers "
-                f"({longest}{', for source and target' if self.task == 'transduce' else ''})"
+                f"({longest}{', for source and target' if self.task == 'seq2seq' else ''})"
             )
         if not writes and (self.train.teacher_forcing, self.train.teacher_forcing_end) != (1.0, None):
-            faults.append("train.teacher_forcing is for language models and transducers only; leave it at 1.0")
+            faults.append("train.teacher_forcing is for language models and encoder-decoders only; leave it at 1.0")
         if stream and self.train.teacher_forcing_end is not None:
             faults.append("train.teacher_forcing_end needs batch.order=bucketed")
-        if self.task in ("classify_many", "regress") and self.train.label_smoothing:
+        if self.task in ("multilabel", "regression") and self.train.label_smoothing:
             faults.append(
                 "train.label_smoothing is for single labels and tokens, not for model.target=labels or number"
             )
-        if self.task not in ("write", "tag") and self.data.too_long == "split":
+        if self.task not in ("language_modeling", "tagging") and self.data.too_long == "split":
             faults.append("data.too_long=split is for texts without labels; choose error, drop or truncate")
-        if (self.task == "tag") != (self.data.tokenizer == "tokens"):
+        if (self.task == "tagging") != (self.data.tokenizer == "tokens"):
             faults.append("data.tokenizer=tokens and model.kind=tagger go together: a tagger reads whole tokens")
-        if self.task in ("tag", "transduce") and self.run.recipe == "auto":
+        if self.task in ("tagging", "seq2seq") and self.run.recipe == "auto":
             faults.append(f"run.recipe=auto has no rules for model.kind={self.model.kind}; set run.recipe=none")
         if self.checkpoint.best not in (None, *FIGURES[self.task]):
             faults.append(f"checkpoint.best={self.checkpoint.best}: this model has {', '.join(FIGURES[self.task])}")
-        whole = self.task == "write_by_label" or self.data.reads_whole_documents
+        whole = self.task == "conditional_language_modeling" or self.data.reads_whole_documents
         if (self.checkpoint.best or "").startswith("window_") and not whole:
             faults.append(
                 f"checkpoint.best={self.checkpoint.best} needs data.unit=document; without it, there is bits_per_char"
@@ -180,7 +180,7 @@ class Config(Section):
             faults.append("checkpoint.best needs a validation split: set data.validation_fraction above 0")
         if self.train.patience and not self.checkpoint.best:
             faults.append("train.patience needs checkpoint.best, the figure that shall get better")
-        if self.train.class_weights and self.task != "classify":
+        if self.train.class_weights and self.task != "classification":
             faults.append("train.class_weights is for model.kind=classifier with model.target=label only")
         if faults:
             raise ValueError("; ".join(faults))

@@ -28,7 +28,7 @@ from seq.terminal import busy
 
 FORMAT = 10
 """Raise it when the same source and config would be prepared differently."""
-TEXT_TASKS: tuple[Task, ...] = ("write", "write_by_label")
+TEXT_TASKS: tuple[Task, ...] = ("language_modeling", "conditional_language_modeling")
 
 
 class Vocabulary(Protocol):
@@ -68,7 +68,7 @@ def prepare_corpus(
 
     `like`: a trained model whose token ids are used; without it, the training split's characters get new ids.
     `fixed_outputs`: use its outputs too, and refuse other labels; otherwise labels come from the training split. The tokens
-    that a transducer writes, and the scale of a number, are always those of `like`.
+    that an encoder-decoder writes, and the scale of a number, are always those of `like`.
     UserError for any fault in the data, on every rank alike, before a process group exists.
     """
     tokenizer = like.tokenizer if like else None

@@ -46,7 +46,7 @@ class Batch(NamedTuple):
     labels: Tensor | None = None
     """(B,) int64, for a language model that writes by label."""
     target_inputs: Tensor | None = None
-    """(B, T') int64, for a transducer: the tokens before its targets."""
+    """(B, T') int64, for an encoder-decoder: the tokens before its targets."""
     target_lengths: Tensor | None = None
     """(B,) int64, of these, on the CPU."""
     rows: NDArray[np.int64] | None = None

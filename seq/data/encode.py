@@ -28,7 +28,7 @@ def encode_splits(
     notes: list[str],
 ) -> dict[str, Encoded]:
     """The sequences of each split. UserError for a row that is too long, or whose label no training row has."""
-    if task != "write":
+    if task != "language_modeling":
         encode = TARGETS[task].examples
         return {
             name: encode(_encode(split.texts, tokenizer), split, outputs, config, notes)

@@ -23,7 +23,7 @@ def load(subset: str | None, labelled: bool) -> dict[str, Examples]:
     if subset is not None:
         raise UserError(f"data.subset={subset}: pronunciation has no subsets; leave it out")
     if not labelled:
-        raise UserError("data.source=pronunciation is pairs of words and sounds; use model.kind=transducer")
+        raise UserError("data.source=pronunciation is pairs of words and sounds; use model.kind=seq2seq")
     splits = {}
     for split in ("train", "validation", "test"):
         chosen = [(word, sounds) for word, sounds in rows() if split_of(word) == split]

@@ -27,12 +27,12 @@ SPLITS = ("train", "validation", "test")
 
 def load_splits(config: DataConfig, task: Task, *, need_train: bool = True) -> dict[str, Examples]:
     """Those of `train`, `validation` and `test` that the source has. UserError if it cannot be read."""
-    labelled = task != "write"
+    labelled = task != "language_modeling"
     _refuse_ignored(config)
     if config.source in BUILT_IN:
         built_in: dict[str, Examples] = BUILT_IN[config.source].load(config.subset, labelled)
         return {name: _with_targets(split, config, task) for name, split in built_in.items()}
-    lines = task == "tag" and config.source == "text"
+    lines = task == "tagging" and config.source == "text"
     splits: Mapping[str, Any] = local_files(config) if lines else _load_with_datasets(config)
     if need_train and "train" not in splits:
         raise UserError(f"data.source={config.source}: no train split; it has {', '.join(splits) or 'nothing'}")
@@ -144,7 +144,7 @@ def _arguments(config: DataConfig, files: dict[str, list[Path]]) -> dict[str, An
 
 
 def _examples(split: str, table: Any, config: DataConfig, task: Task) -> Examples:
-    label = None if task == "write" else config.label
+    label = None if task == "language_modeling" else config.label
     for key, column in (*(("data.text", column) for column in config.text_columns), ("data.label", label)):
         if column is not None and column not in table.column_names:
             columns = table.column_names

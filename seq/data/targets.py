@@ -59,11 +59,11 @@ class Targets(Protocol):
 
 
 TARGETS: dict[Task, Targets] = {
-    "classify": Label(),
-    "classify_many": LabelSet(),
-    "regress": Number(),
-    "write": NextToken(),
-    "write_by_label": NextTokenByLabel(),
-    "tag": Tags(),
-    "transduce": Written(),
+    "classification": Label(),
+    "multilabel": LabelSet(),
+    "regression": Number(),
+    "language_modeling": NextToken(),
+    "conditional_language_modeling": NextTokenByLabel(),
+    "tagging": Tags(),
+    "seq2seq": Written(),
 }

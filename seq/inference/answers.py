@@ -9,10 +9,10 @@ from seq.data.punctuation import restores
 from seq.data.tokenizer import split_tokens
 from seq.errors import UserError
 from seq.inference.classify import predict, predict_numbers, predict_sets
+from seq.inference.decode import decode
 from seq.inference.rows import Answer, Answers
 from seq.inference.tag import show, tag
 from seq.inference.trained import TrainedModel
-from seq.inference.transduce import transduce
 
 
 def answers_of(trained: TrainedModel, options: argparse.Namespace) -> Answers:
@@ -22,8 +22,7 @@ def answers_of(trained: TrainedModel, options: argparse.Namespace) -> Answers:
         raise UserError(f"{options.run}: is a language model; use python -m seq.generate")
     given = {name for name in ("top", "beam", "nbest") if getattr(options, name) is not None}
     if wrong := given - TAKES.get(task, set()):
-        kind = trained.config.model.kind.replace("_", " ")
-        raise UserError(f"--{wrong.pop()} is not for a {kind} of this kind; --help says what each option is for")
+        raise UserError(f"--{wrong.pop()} is not for {task}; --help says what each option is for")
     return KINDS[task](trained, options)
 
 
@@ -71,7 +70,7 @@ def _outputs(trained: TrainedModel, options: argparse.Namespace) -> Answers:
     beam, nbest = options.beam or 5, options.nbest or 1
 
     def answer(texts: list[str]) -> Iterator[Answer]:
-        for text, found in transduce(trained, texts, beam=beam, nbest=nbest):
+        for text, found in decode(trained, texts, beam=beam, nbest=nbest):
             shown = [f"{output.text} {output.probability:.3f}" for output in found]
             yield _beside(text, shown, [[output.text for output in found], [output.probability for output in found]])
 
@@ -87,10 +86,10 @@ def _beside(text: str, shown: list[str], values: list[object]) -> Answer:
 
 
 KINDS: dict[Task, Callable[[TrainedModel, argparse.Namespace], Answers]] = {
-    "classify": _labels,
-    "classify_many": _label_sets,
-    "regress": _numbers,
-    "tag": _tags,
-    "transduce": _outputs,
+    "classification": _labels,
+    "multilabel": _label_sets,
+    "regression": _numbers,
+    "tagging": _tags,
+    "seq2seq": _outputs,
 }
-TAKES: dict[Task, set[str]] = {"classify": {"top"}, "classify_many": {"top"}, "transduce": {"beam", "nbest"}}
+TAKES: dict[Task, set[str]] = {"classification": {"top"}, "multilabel": {"top"}, "seq2seq": {"beam", "nbest"}}

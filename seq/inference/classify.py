@@ -60,9 +60,9 @@ def _each(trained: TrainedModel, texts: Iterable[str], rows: int) -> Iterator[tu
 
 
 ANSWERS: dict[Task, Callable[[Tensor], Tensor]] = {
-    "classify": lambda logits: logits.softmax(-1),
-    "classify_many": lambda logits: logits.sigmoid(),
-    "regress": lambda logits: logits.double(),
+    "classification": lambda logits: logits.softmax(-1),
+    "multilabel": lambda logits: logits.sigmoid(),
+    "regression": lambda logits: logits.double(),
 }
 """From a model's logits to probabilities, or a number in standard deviations."""
 

@@ -18,9 +18,9 @@ from seq.errors import UserError
 from seq.files import write_bytes
 from seq.inference.model_files import FORMAT, save_weights
 from seq.inference.trained import TrainedModel
-from seq.models import Classifier, LanguageModel, Model, Tagger, Transducer
+from seq.models import Classifier, LanguageModel, Model, Seq2Seq, Tagger
 from seq.models.gru import GRU
-from seq.models.transducer import Memory
+from seq.models.seq2seq import Memory
 
 SUFFIXES = ("onnx", "safetensors")
 """The formats, which are also the ends of the files' names."""
@@ -71,7 +71,7 @@ class WholeModel(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self, model: Transducer) -> None:
+    def __init__(self, model: Seq2Seq) -> None:
         super().__init__()
         self.model = model
 
@@ -83,7 +83,7 @@ class Encoder(nn.Module):
 class DecoderStep(nn.Module):
     """One token further: the last `tokens` (B, 1), and the encoder's outputs."""
 
-    def __init__(self, model: Transducer) -> None:
+    def __init__(self, model: Seq2Seq) -> None:
         super().__init__()
         self.model = model
 
@@ -102,7 +102,7 @@ def parts_of(model: Model) -> list[Part]:
         if isinstance(module, GRU):
             module.path = "dense"
     read = {"inputs": torch.tensor([[1, 4, 4, 2], [1, 2, 0, 0]]), "lengths": torch.tensor([4, 2])}
-    if isinstance(model, Transducer):
+    if isinstance(model, Seq2Seq):
         memory, hidden = model.encode(**read)
         own = {"lengths": read["lengths"], "states": memory.states, "keys": memory.keys, "hidden": hidden}
         step = {"tokens": torch.tensor([[1], [1]])} | {name: tensor.detach() for name, tensor in own.items()}

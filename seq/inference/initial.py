@@ -29,7 +29,7 @@ LABEL_AXES = {
     "classifier": {"output.weight": 0, "output.bias": 0, "ngrams.table.weight": 1},
     "language_model": {"label_embedding.weight": 0},
     "tagger": {"output.weight": 0, "output.bias": 0},
-    "transducer": {},
+    "seq2seq": {},
 }
 """The axis of a parameter along which each label has its own weights."""
 
@@ -85,7 +85,7 @@ def _check_same_shape(config: Config, source: TrainedModel) -> None:
     there: dict[str, Any] = {f"model.{key}": value for key, value in source.config.model if key not in MAY_DIFFER}
     here |= {"data.tokenizer": config.data.tokenizer, "data.lowercase": config.data.lowercase}
     there |= {"data.tokenizer": tokenizer.kind, "data.lowercase": tokenizer.lowercase}
-    if kind == "transducer":
+    if kind == "seq2seq":
         here["data.target_tokenizer"] = config.data.target_tokenizer
         there["data.target_tokenizer"] = source.config.data.target_tokenizer
     if differing := [key for key in here if here[key] != there.get(key)]:

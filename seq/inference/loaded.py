@@ -15,9 +15,9 @@ from seq.data.examples import join_columns
 from seq.data.tokenizer import split_tokens
 from seq.errors import UserError
 from seq.inference.classify import predict, predict_numbers, predict_sets
+from seq.inference.decode import Output, decode
 from seq.inference.tag import show, tag
 from seq.inference.trained import TrainedModel, load_ensemble
-from seq.inference.transduce import Output, transduce
 from seq.inference.write import Writer
 from seq.models.language_model import LanguageModel
 
@@ -131,7 +131,7 @@ class LoadedTagger:
 
 
 @dataclass(frozen=True)
-class LoadedTransducer:
+class LoadedSeq2Seq:
     """A model that writes another sequence for each text."""
 
     trained: TrainedModel
@@ -139,12 +139,12 @@ class LoadedTransducer:
     @one_or_many
     def predict(self, texts: Sequence[str], *, beam: int = 5) -> list[str]:
         """The likeliest output for each text. UserError for an empty or a too long text."""
-        return [found[0].text for _, found in transduce(self.trained, _joined(texts), beam=beam)]
+        return [found[0].text for _, found in decode(self.trained, _joined(texts), beam=beam)]
 
     @one_or_many
     def nbest(self, texts: Sequence[str], *, number: int = 5, beam: int = 5) -> list[list[Output]]:
         """For each text, as in `predict`, its likeliest outputs with their probabilities."""
-        return [found for _, found in transduce(self.trained, _joined(texts), beam=beam, nbest=number)]
+        return [found for _, found in decode(self.trained, _joined(texts), beam=beam, nbest=number)]
 
 
 @dataclass(frozen=True)
@@ -169,15 +169,15 @@ class LoadedLanguageModel:
         return writer.generate(prompt, config, seed=seed, num=num, label=self.trained.label_id(label))
 
 
-Loaded = LoadedClassifier | LoadedLabelSets | LoadedRegressor | LoadedTagger | LoadedTransducer | LoadedLanguageModel
+Loaded = LoadedClassifier | LoadedLabelSets | LoadedRegressor | LoadedTagger | LoadedSeq2Seq | LoadedLanguageModel
 LOADED: dict[Task, type[Loaded]] = {
-    "classify": LoadedClassifier,
-    "classify_many": LoadedLabelSets,
-    "regress": LoadedRegressor,
-    "tag": LoadedTagger,
-    "transduce": LoadedTransducer,
-    "write": LoadedLanguageModel,
-    "write_by_label": LoadedLanguageModel,
+    "classification": LoadedClassifier,
+    "multilabel": LoadedLabelSets,
+    "regression": LoadedRegressor,
+    "tagging": LoadedTagger,
+    "seq2seq": LoadedSeq2Seq,
+    "language_modeling": LoadedLanguageModel,
+    "conditional_language_modeling": LoadedLanguageModel,
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import seq
-from seq.config import ClassifierConfig, Config, LanguageModelConfig, TaggerConfig, Task, TransducerConfig
+from seq.config import ClassifierConfig, Config, LanguageModelConfig, Seq2SeqConfig, TaggerConfig, Task
 from seq.data.corpus import Vocabulary
 from seq.run.result import chosen_step, without_folders
 from seq.training.metrics import METRICS, show
@@ -34,31 +34,33 @@ WRITES = (
     "passages of the training text word for word."
 )
 ABOUT: dict[Task, About] = {
-    "classify": About("A classifier", CLASSIFIER_USE, "To label short texts of the kind that it was trained on."),
-    "classify_many": About(
+    "classification": About("A classifier", CLASSIFIER_USE, "To label short texts of the kind that it was trained on."),
+    "multilabel": About(
         "A classifier of any number of labels a text",
         CLASSIFIER_USE,
         "To give labels to short texts of the kind that it was trained on.",
     ),
-    "regress": About(
+    "regression": About(
         "A regressor",
         'print(model.predict("..."))  # or a list of texts',
         "To estimate a number from short texts of the kind that it was trained on.",
     ),
-    "tag": About(
+    "tagging": About(
         "A tagger",
         'print(model.predict("..."))  # or a list of texts, or of lists of tokens',
         "To give a tag to each token of texts of the kind that it was trained on.",
         "token-classification",
     ),
-    "transduce": About(
-        "A transducer (encoder, attention, decoder)",
+    "seq2seq": About(
+        "An encoder-decoder (encoder, attention, decoder)",
         'print(model.predict("..."))  # or a list of texts',
         "To write a sequence for texts of the kind that it was trained on.",
         "text2text-generation",
     ),
-    "write": About("A language model", 'print(model.generate("...", length=200)[0])', WRITES, "text-generation"),
-    "write_by_label": About(
+    "language_modeling": About(
+        "A language model", 'print(model.generate("...", length=200)[0])', WRITES, "text-generation"
+    ),
+    "conditional_language_modeling": About(
         "A language model by label",
         "print(model.generate(label=model.labels[0], num=10))",
         WRITES,
@@ -72,7 +74,7 @@ above). Do not use it to sort, rank, select, price, admit or profile people, alo
 CAUTION = """\
 Where the texts are names or words of people, a guess about a text says nothing certain about the person. Do not use it for
 decisions about people."""
-SCRIPTED: tuple[Task, ...] = ("classify", "classify_many", "regress", "tag")
+SCRIPTED: tuple[Task, ...] = ("classification", "multilabel", "regression", "tagging")
 """Tasks whose ONNX file a few lines of numpy can use; the others search or sample."""
 
 
@@ -118,12 +120,12 @@ def architecture(config: Config, vocabulary: Vocabulary) -> Iterator[str]:
         ends = "end or begin" if isinstance(model, TaggerConfig) else "end"
         yield f"added to it, embeddings of the n-grams of 2 to {ngrams} tokens that {ends} there, {_hashed(model.ngram_buckets)}"
     yield f"{model.num_layers} {directions}GRU layer(s) of {model.hidden_size} units in each direction"
-    if isinstance(model, TransducerConfig):
+    if isinstance(model, Seq2SeqConfig):
         yield f"attention (Luong's) to the encoder's states, and a decoder GRU of {model.num_layers} layer(s)"
     if isinstance(model, ClassifierConfig):
         yield f"a linear layer from the last states to {size:,} outputs"
     else:
-        yield f"a linear layer from each state to {tokens if config.task.startswith('write') else size:,} outputs"
+        yield f"a linear layer from each state to {tokens if config.task.endswith('language_modeling') else size:,} outputs"
     if ngrams and isinstance(model, ClassifierConfig):
         yield "added to them, outputs of all n-grams of the text, summed and divided by the root of the length: one row for each token"
         if ngrams > 1:

@@ -178,7 +178,7 @@ def _objects(file: TextIO) -> Iterator[dict[str, Any]]:
 def _most_characters(trained: TrainedModel) -> int:
     """Return how many characters of a line are read. A longer line almost certainly has more than `data.max_length` tokens. Taggers read
     texts of any length."""
-    if trained.config.task == "tag":
+    if trained.config.task == "tagging":
         return sys.maxsize - 1
     one = trained.tokenizer.kind in ("characters", "bytes")
     return trained.config.data.max_length * (1 if one else LETTERS)

@@ -28,7 +28,7 @@ class TextSamples:
         """One sample for each prompt, and for each label if the model writes by label. The text depends on the weights, the
         seed and the step."""
         config, writer = self._config, Writer(model, self._corpus.tokenizer, self._config.data.unit)
-        by_label = config.task == "write_by_label"
+        by_label = config.task == "conditional_language_modeling"
         labels: list[tuple[int | None, str]] = list(enumerate(self._corpus.labels)) if by_label else [(None, "")]
         for number, prompt in enumerate(config.generation.prompts):
             for label, name in labels:

@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 from seq.config import Config, Task
 from seq.data.corpus import Corpus
+from seq.inference.decode import PairSamples
 from seq.inference.samples import TextSamples
 from seq.inference.tag import TagSamples
-from seq.inference.transduce import PairSamples
 from seq.models import Model
 
 
@@ -18,10 +18,10 @@ class SampleWriter(Protocol):
 
 
 SAMPLES: dict[Task, Callable[[Config, Corpus], SampleWriter]] = {
-    "write": TextSamples,
-    "write_by_label": TextSamples,
-    "tag": TagSamples,
-    "transduce": PairSamples,
+    "language_modeling": TextSamples,
+    "conditional_language_modeling": TextSamples,
+    "tagging": TagSamples,
+    "seq2seq": PairSamples,
 }
 
 

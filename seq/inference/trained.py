@@ -58,7 +58,7 @@ class TrainedModel:
     def label_id(self, label: str | None) -> int | None:
         """For a model that writes by label; None for others. UserError if the label is unknown, missing, or given to a
         model without labels."""
-        if self.config.task != "write_by_label":
+        if self.config.task != "conditional_language_modeling":
             if label is not None:
                 raise UserError(f"label {label!r}: the model was not trained by label (model.condition=label)")
             return None

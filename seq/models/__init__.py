@@ -4,16 +4,16 @@ import torch
 from torch import nn
 
 from launch.seeding import derive_seed
-from seq.config import ClassifierConfig, Config, TaggerConfig, TransducerConfig
+from seq.config import ClassifierConfig, Config, Seq2SeqConfig, TaggerConfig
 from seq.models.classifier import Classifier
 from seq.models.language_model import LanguageModel
+from seq.models.seq2seq import Seq2Seq
 from seq.models.table import RowTable
 from seq.models.tagger import Tagger
-from seq.models.transducer import Transducer
 
-__all__ = ["Classifier", "LanguageModel", "Model", "Tagger", "Transducer", "build_model", "row_tables"]
+__all__ = ["Classifier", "LanguageModel", "Model", "Seq2Seq", "Tagger", "build_model", "row_tables"]
 
-Model = Classifier | LanguageModel | Tagger | Transducer
+Model = Classifier | LanguageModel | Tagger | Seq2Seq
 
 
 def row_tables(model: nn.Module) -> dict[str, RowTable]:
@@ -29,6 +29,6 @@ def build_model(config: Config, *, vocab_size: int, num_outputs: int) -> Model:
     if isinstance(config.model, TaggerConfig):
         return Tagger(config.model, vocab_size, num_outputs)
     teacher_forcing = config.train.teacher_forcing
-    if isinstance(config.model, TransducerConfig):
-        return Transducer(config.model, vocab_size, num_outputs, teacher_forcing)
+    if isinstance(config.model, Seq2SeqConfig):
+        return Seq2Seq(config.model, vocab_size, num_outputs, teacher_forcing)
     return LanguageModel(config.model, vocab_size, teacher_forcing, num_outputs)

@@ -56,9 +56,9 @@ def mean_of_numbers(logits: Tensor) -> Tensor:
 
 
 MEANS: dict[Task, Callable[[Tensor], Tensor]] = {
-    "classify": mean_of_classes,
-    "classify_many": mean_of_sets,
-    "regress": mean_of_numbers,
+    "classification": mean_of_classes,
+    "multilabel": mean_of_sets,
+    "regression": mean_of_numbers,
 }
 
 

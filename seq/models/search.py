@@ -1,4 +1,4 @@
-"""Find the likeliest outputs of a transducer: greedily, or with a beam. It knows ids, not text."""
+"""Find the likeliest outputs of an encoder-decoder: greedily, or with a beam. It knows ids, not text."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from launch.device import to_device
-from seq.models.transducer import Transducer
+from seq.models.seq2seq import Seq2Seq
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 """The same as in `seq.data.tokenizer`."""
@@ -23,7 +23,7 @@ class Found(NamedTuple):
 
 
 @torch.inference_mode()
-def search(model: Transducer, inputs: Tensor, lengths: Tensor, *, beam: int, most: int) -> Found:
+def search(model: Seq2Seq, inputs: Tensor, lengths: Tensor, *, beam: int, most: int) -> Found:
     """The likeliest outputs of at most `most` tokens of `inputs` (B, S) with `lengths` (B,). With `beam` 1 the search is greedy.
     All beams of all rows go through the decoder together. The caller sets eval mode."""
     device, rows = inputs.device, len(inputs)

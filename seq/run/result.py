@@ -62,7 +62,7 @@ def make_result(
         "torch": torch.__version__,
     }
     if run.is_main:
-        confusion = final.confusion if final and run.config.task == "classify" and not stopped_by else None
+        confusion = final.confusion if final and run.config.task == "classification" and not stopped_by else None
         result["confused"] = (
             [] if confusion is None else confused_examples(model, run.corpus, split, confusion, run.device)
         )
@@ -72,7 +72,7 @@ def make_result(
 
 def _standard_errors(task: Task, final: Evaluation) -> dict[str, float]:
     """Add the standard error of macro F1 where rows are independent. The tokens of a tagger are not."""
-    if task != "classify" or final.confusion is None:
+    if task != "classification" or final.confusion is None:
         return final.errors
     return final.errors | {"macro_f1": macro_f1_error(final.confusion)}
 

@@ -84,11 +84,11 @@ def _wide(logits: Tensor) -> Tensor:
 
 
 LOSSES: dict[Task, LossSum] = {
-    "classify": cross_entropy,
-    "classify_many": binary_cross_entropy,
-    "regress": squared_error,
-    "write": cross_entropy,
-    "write_by_label": cross_entropy,
-    "tag": cross_entropy,
-    "transduce": cross_entropy,
+    "classification": cross_entropy,
+    "multilabel": binary_cross_entropy,
+    "regression": squared_error,
+    "language_modeling": cross_entropy,
+    "conditional_language_modeling": cross_entropy,
+    "tagging": cross_entropy,
+    "seq2seq": cross_entropy,
 }

@@ -1,4 +1,4 @@
-"""Error rates of a transducer: its outputs against all references of a source."""
+"""Error rates of an encoder-decoder: its outputs against all references of a source."""
 
 from collections.abc import Iterable, Sequence
 
@@ -13,7 +13,7 @@ from seq.data.dataset import Batch
 from seq.data.ragged import Ints, RaggedArray
 from seq.data.split import Split
 from seq.data.tokenizer import UNKNOWN, Tokenizer
-from seq.models import Model, Transducer
+from seq.models import Model, Seq2Seq
 from seq.models.search import search
 from seq.training.figures import pair_figures
 from seq.training.metrics import Evaluation
@@ -36,7 +36,7 @@ class PairScores:
         self.counts = [self._tokens, self._errors]
 
     def add(self, model: Model, batch: Batch) -> Tensor:
-        assert isinstance(model, Transducer)
+        assert isinstance(model, Seq2Seq)
         assert batch.rows is not None
         logits = model(**batch.arguments())[0]
         there = batch.targets >= 0

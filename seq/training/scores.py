@@ -105,7 +105,7 @@ class LabelSetScores:
         claimed = self._tally.add_levels(probabilities, own, there.long())
         right = ((probabilities >= 0.5) == own).all(1) & there
         self._exact += torch.stack([right.sum(), there.sum()])
-        return torch.cat([LOSSES["classify_many"](logits, batch.targets)[None].double(), claimed])
+        return torch.cat([LOSSES["multilabel"](logits, batch.targets)[None].double(), claimed])
 
     def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
         scores, (exact, rows) = counts
@@ -164,7 +164,7 @@ class TextScores:
     in_chunks = True
 
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
-        whole = config.task == "write_by_label" or config.data.reads_whole_documents
+        whole = config.task == "conditional_language_modeling" or config.data.reads_whole_documents
         self._window = config.evaluation.window if whole else None
         self.sums, self.counts = 1 if self._window is None else 2, list[Tensor]()
         self._split, self._targets = split, int(split.lengths.sum())
@@ -187,13 +187,13 @@ class TextScores:
 
 
 SCORES: dict[Task, type[Scores]] = {
-    "classify": LabelScores,
-    "classify_many": LabelSetScores,
-    "regress": NumberScores,
-    "write": TextScores,
-    "write_by_label": TextScores,
-    "tag": TagScores,
-    "transduce": PairScores,
+    "classification": LabelScores,
+    "multilabel": LabelSetScores,
+    "regression": NumberScores,
+    "language_modeling": TextScores,
+    "conditional_language_modeling": TextScores,
+    "tagging": TagScores,
+    "seq2seq": PairScores,
 }
 
 

@@ -19,7 +19,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "names": ("batch.shards=8",),
     "speeches": ("batch.shards=4", "data.unit=document", "batch.order=stream", "batch.rows=3", "batch.window=20"),
     "tagger": ("batch.shards=4", "model.ngram_buckets=64", "model.num_layers=2"),
-    "transducer": ("batch.shards=4", "train.teacher_forcing_end=0.5"),
+    "seq2seq": ("batch.shards=4", "train.teacher_forcing_end=0.5"),
 }
 SIZES = {"batch.shards=4": (1, 1, 1, 2, 2, 2, 3, 4), "batch.shards=8": (1, 1, 2, 2, 2, 3, 5)}
 """Numbers of processes, as often as they are drawn."""

@@ -27,7 +27,7 @@ def tagged(corpus: Corpus) -> list[list[str]]:
 
 def prepared(path: Path, source: str, **keys: object) -> Corpus:
     own = {"source": source, "files": {"train": str(path)}, "text": "tokens", "label": "tags", "tokenizer": "tokens"}
-    return prepare_corpus(data(**own | {"validation_fraction": 0.0} | keys), "tag")
+    return prepare_corpus(data(**own | {"validation_fraction": 0.0} | keys), "tagging")
 
 
 def test_every_format_gives_the_same(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.corpora import data, texts, write_rows
 def test_one_long_document_does_not_validate_on_itself(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("".join(chr(ord("a") + n % 26) for n in range(1000)))
     keys = {"source": "text", "files": {"train": str(tmp_path / "a.txt")}, "unit": "window", "max_length": 10}
-    corpus = prepare_corpus(data(**keys), task="write")
+    corpus = prepare_corpus(data(**keys), task="language_modeling")
     counts = {name: int(split.lengths.sum()) for name, split in corpus.splits.items()}
     assert counts == {"train": 901, "validation": 100}
 
@@ -40,8 +40,8 @@ def test_too_long(tmp_path: Path, policy: str, kept: list[str], note: str) -> No
     path = str(write_rows(tmp_path, "csv", rows))
     keys = {"source": "csv", "files": {"train": path, "validation": path}, "text": "name", "label": "origin"}
     with pytest.raises(UserError, match=r"train row 1: 6 tokens, more than data\.max_length=5 \(2 such rows"):
-        prepare_corpus(data(**keys, max_length=5), task="classify")
-    corpus = prepare_corpus(data(**keys, max_length=5, too_long=policy), task="classify")
+        prepare_corpus(data(**keys, max_length=5), task="classification")
+    corpus = prepare_corpus(data(**keys, max_length=5, too_long=policy), task="classification")
     assert sorted(texts(corpus, "train")) == kept
     assert note in corpus.notes[0]
 
@@ -50,7 +50,7 @@ def test_label_unseen_in_training(tmp_path: Path) -> None:
     train, test = write_rows(tmp_path, "csv"), write_rows(tmp_path, "csv", [("A", "Irish"), ("B", "Martian")], "test")
     keys = {"source": "csv", "files": {"train": str(train), "test": str(test)}, "text": "name", "label": "origin"}
     with pytest.raises(UserError, match="test row 2: label 'Martian' does not occur in the training data"):
-        prepare_corpus(data(**keys), task="classify")
+        prepare_corpus(data(**keys), task="classification")
 
 
 @given(
@@ -84,16 +84,16 @@ def test_pieces_are_spread_over_the_text_and_are_whole_units(tmp_path: Path) -> 
     text = "".join(f"{number} bottles of beer on the wall, {number} bottles of beer.\n\n" for number in range(4000))
     (tmp_path / "a.txt").write_text(text)
     keys: dict[str, Any] = {"source": "text", "files": {"train": str(tmp_path / "a.txt")}, "unit": "document"}
-    corpus = prepare_corpus(data(**keys, validation_pieces=4), task="write")
+    corpus = prepare_corpus(data(**keys, validation_pieces=4), task="language_modeling")
     pieces = texts(corpus, "validation")
     assert len(pieces) == 4
     assert 0.08 * len(text) < sum(map(len, pieces)) < 0.12 * len(text)
     starts = [text.index(piece.lstrip("\n")) / len(text) for piece in pieces]
     assert starts == pytest.approx([0.225, 0.475, 0.725, 0.975], abs=0.01)
     assert all(piece.endswith("beer.\n\n") for piece in pieces)
-    small = prepare_corpus(data(**keys, validation_tokens=5000), task="write")
+    small = prepare_corpus(data(**keys, validation_tokens=5000), task="language_modeling")
     assert 4000 < sum(map(len, texts(small, "validation"))) < 6000
-    assert "validation" not in prepare_corpus(data(**keys, validation_fraction=0), task="write").splits
+    assert "validation" not in prepare_corpus(data(**keys, validation_fraction=0), task="language_modeling").splits
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_text_is_validated_in_the_pieces_in_which_it_trains(
     (tmp_path / "a.txt").write_text(text)
     files = {name: str(tmp_path / "a.txt") for name in ("train", "validation")}
     keys: dict[str, Any] = {"source": "text", "files": files, "unit": unit, "max_length": 30} | more
-    corpus = prepare_corpus(data(**keys), task="write")
+    corpus = prepare_corpus(data(**keys), task="language_modeling")
     assert data(**keys).reads_whole_documents == whole
     train, validation = (corpus.splits[name] for name in ("train", "validation"))
     assert np.array_equal(train.sequences.values, validation.sequences.values)
@@ -129,13 +129,13 @@ def test_unknown_characters_pay_for_what_they_are(tmp_path: Path) -> None:
     (tmp_path / "test.txt").write_text("abxyxz" * 10)
     files = {name: str(tmp_path / f"{name}.txt") for name in ("train", "test")}
     keys: dict[str, Any] = {"source": "text", "files": files, "unit": "document", "validation_fraction": 0}
-    splits = prepare_corpus(data(**keys), task="write").splits
+    splits = prepare_corpus(data(**keys), task="language_modeling").splits
     assert splits["train"].unknown_bits == 0
     assert splits["test"].unknown_bits == pytest.approx(40 * np.log2(3))
-    assert prepare_corpus(data(**keys, tokenizer="bytes"), task="write").splits["test"].unknown_bits == 0
+    assert prepare_corpus(data(**keys, tokenizer="bytes"), task="language_modeling").splits["test"].unknown_bits == 0
     test_alone = keys | {"files": {"test": str(tmp_path / "test.txt")}}
-    like = prepare_corpus(data(**keys), task="write")
-    evaluated = prepare_corpus(data(**test_alone), task="write", like=like, fixed_outputs=True)
+    like = prepare_corpus(data(**keys), task="language_modeling")
+    evaluated = prepare_corpus(data(**test_alone), task="language_modeling", like=like, fixed_outputs=True)
     assert evaluated.splits["test"].unknown_bits == splits["test"].unknown_bits
-    lower = prepare_corpus(data(**keys, lowercase=True), task="write")
+    lower = prepare_corpus(data(**keys, lowercase=True), task="language_modeling")
     assert any("lower case" in note for note in lower.notes)

@@ -22,7 +22,7 @@ def dataset_of(lengths: list[int]) -> SequenceDataset:
     """A language model's data set: a token of context, then `length` targets."""
     offsets = np.concatenate(([0], np.cumsum(np.array(lengths) + 1)))
     sequences = RaggedArray(np.arange(offsets[-1]) % 250 + 1, offsets)
-    return SequenceDataset(Split.of(sequences, None, 0, "write"))
+    return SequenceDataset(Split.of(sequences, None, 0, "language_modeling"))
 
 
 def all_shards(lengths: list[int], batch: BatchConfig, world_size: int, epoch: int, seed: int = 5) -> list[list[Shard]]:

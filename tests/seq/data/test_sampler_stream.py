@@ -19,7 +19,7 @@ Lengths = st.lists(st.integers(1, 30), min_size=1, max_size=8)
 def make_dataset(lengths: list[int]) -> SequenceDataset:
     """Documents of so many targets; every token is a number of its own."""
     offsets = np.concatenate(([0], np.cumsum(np.array(lengths) + 1)))
-    return SequenceDataset(Split.of(RaggedArray(np.arange(1, offsets[-1] + 1), offsets), None, 0, "write"))
+    return SequenceDataset(Split.of(RaggedArray(np.arange(1, offsets[-1] + 1), offsets), None, 0, "language_modeling"))
 
 
 def batches(

@@ -20,7 +20,7 @@ def test_tables(tmp_path: Path, kind: str, as_folder: bool) -> None:
         if as_folder
         else {"source": kind, "files": {"train": str(path), "test": str(tmp_path / f"test.{kind}")}}
     )
-    corpus = prepare_corpus(data(**where, text="name", label="origin", tokenizer="bytes"), task="classify")
+    corpus = prepare_corpus(data(**where, text="name", label="origin", tokenizer="bytes"), task="classification")
     assert corpus.labels == ("Irish", "Russian")
     # "NA", "null" and "007" are names like any other.
     assert {*texts(corpus, "train"), *texts(corpus, "validation")} == {name for name, _ in ROWS}
@@ -34,7 +34,7 @@ def test_text_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"one\r\n\r\ntwo\n\nthree\n")
     (tmp_path / "b.txt").write_text("four\n\nfive")
     for where in ({"source": "text", "files": {"train": str(tmp_path / "*.txt")}}, {"source": str(tmp_path)}):
-        corpus = prepare_corpus(data(**where, unit="paragraph", tokenizer="bytes"), task="write")
+        corpus = prepare_corpus(data(**where, unit="paragraph", tokenizer="bytes"), task="language_modeling")
         # The text is so short that one piece validates, its end; each sequence has the token before it in front.
         assert texts(corpus, "train") == ["one\n\n", "\ntwo\n\n", "\nthree\n", "four\n\n"]
         assert texts(corpus, "validation") == ["\nfive"]
@@ -51,7 +51,7 @@ def test_keys_that_would_be_ignored_are_refused(tmp_path: Path) -> None:
         ({"source": "speeches", "subset": "recent"}, "such as since-1934"),
     ):
         with pytest.raises(UserError, match=message):
-            prepare_corpus(data(**keys), task="write")
+            prepare_corpus(data(**keys), task="language_modeling")
 
 
 def _fault(tmp_path: Path, name: str, content: bytes, **keys: object) -> str:
@@ -59,7 +59,7 @@ def _fault(tmp_path: Path, name: str, content: bytes, **keys: object) -> str:
     source = {"csv": "csv", "txt": "text", "parquet": "parquet"}[name.partition(".")[2]]
     given = {"source": source, "files": {"train": str(tmp_path / name)}, "text": "name", "label": "origin"} | keys
     with pytest.raises(UserError) as raised:
-        prepare_corpus(data(**given), task="write" if source == "text" else "classify")
+        prepare_corpus(data(**given), task="language_modeling" if source == "text" else "classification")
     return str(raised.value)
 
 
@@ -84,7 +84,7 @@ def test_faults_of_files(tmp_path: Path) -> None:
 
 def test_hub_id_that_cannot_be_reached() -> None:
     with pytest.raises(UserError, match=r"data\.source=nobody/nothing: cannot be loaded"):
-        prepare_corpus(data(source="nobody/nothing"), task="write")
+        prepare_corpus(data(source="nobody/nothing"), task="language_modeling")
 
 
 @pytest.mark.parametrize("tokenizer", ["characters", "bytes", "words"])
@@ -92,11 +92,13 @@ def test_several_text_columns(tmp_path: Path, tokenizer: str) -> None:
     """They are joined by a token of their own, which no column can hold; an empty column is no fault."""
     (tmp_path / "a.csv").write_text("title,body,label\nOne,two,a\n,three,b\nFour\x1f,,a\nx,y,b\n")
     keys = {"source": "csv", "files": {name: str(tmp_path / "a.csv") for name in ("train", "test")}}
-    corpus = prepare_corpus(data(**keys, text=["title", "body"], tokenizer=tokenizer, min_count=1), task="classify")
+    corpus = prepare_corpus(
+        data(**keys, text=["title", "body"], tokenizer=tokenizer, min_count=1), task="classification"
+    )
     assert texts(corpus, "test") == ["One\x1ftwo", "\x1fthree", "Four \x1f", "x\x1fy"]
     separator = corpus.tokenizer.encode(["\x1f"]).values.tolist()
     assert len(separator) == 1
     values = corpus.splits["test"].sequences.values.tolist()
     assert values.count(separator[0]) == 4
     with pytest.raises(UserError, match=r"no column 'subject' \(data\.text\); columns are title, body, label"):
-        prepare_corpus(data(**keys, text=["title", "subject"]), task="classify")
+        prepare_corpus(data(**keys, text=["title", "subject"]), task="classification")

@@ -43,21 +43,21 @@ def shown(corpus: Corpus) -> dict[str, str]:
 @pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
 def test_sets_of_labels(tmp_path: Path, kind: str) -> None:
     values: list[object] = ["|".join(own) for own in SETS] if kind == "csv" else list(SETS)
-    corpus = corpus_of(tmp_path, kind, "topics", values, "classify_many", label_separator="|")
+    corpus = corpus_of(tmp_path, kind, "topics", values, "multilabel", label_separator="|")
     assert corpus.labels == ("x", "y", "z")
     assert shown(corpus) == {text: "; ".join(own) for text, own in zip(TEXTS, SETS, strict=True)}
 
 
 @pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
 def test_numbers(tmp_path: Path, kind: str) -> None:
-    corpus = corpus_of(tmp_path, kind, "price", list(NUMBERS), "regress")
+    corpus = corpus_of(tmp_path, kind, "price", list(NUMBERS), "regression")
     assert (corpus.outputs.mean, corpus.outputs.scale) == pytest.approx((np.mean(NUMBERS), np.std(NUMBERS)))
     assert {text: float(number) for text, number in shown(corpus).items()} == pytest.approx(
         dict(zip(TEXTS, NUMBERS, strict=True)), rel=1e-3
     )
 
 
-@pytest.mark.parametrize(("task", "value"), [("regress", "cheap"), ("regress", "nan"), ("classify", "")])
+@pytest.mark.parametrize(("task", "value"), [("regression", "cheap"), ("regression", "nan"), ("classification", "")])
 def test_a_wrong_target_names_its_row(tmp_path: Path, task: Task, value: str) -> None:
     with pytest.raises(UserError, match=r"train row 3: column 'price' \(data.label\)"):
         corpus_of(tmp_path, "csv", "price", ["1", "2", value, "4", "5"], task)
@@ -65,12 +65,12 @@ def test_a_wrong_target_names_its_row(tmp_path: Path, task: Task, value: str) ->
 
 def test_no_label_at_all(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no row has a label"):
-        corpus_of(tmp_path, "csv", "topics", [""] * 5, "classify_many")
+        corpus_of(tmp_path, "csv", "topics", [""] * 5, "multilabel")
 
 
 def test_an_empty_shard_is_a_row_without_target(tmp_path: Path) -> None:
     nothing, no_rows = np.array([0]), np.empty(0, np.int64)
-    for task, values in (("classify_many", [";".join(own) for own in SETS]), ("regress", list(NUMBERS))):
+    for task, values in (("multilabel", [";".join(own) for own in SETS]), ("regression", list(NUMBERS))):
         corpus = corpus_of(tmp_path, "csv", task, values, task)  # type: ignore[arg-type]
         batch = SequenceDataset(corpus.splits["train"])[Shard(0, 0, no_rows, None, ShardSizes(*[nothing] * 5))]
         assert batch.inputs.tolist() == [[0]]
@@ -84,7 +84,7 @@ def test_rows_of_one_text_stay_together(tmp_path: Path) -> None:
     rows = "".join(f"text{n % 60},{'x' * (n % 2)}\n" for n in range(600))
     (tmp_path / "rows.csv").write_text("text,label\n" + rows)
     keys = {"source": "csv", "files": {"train": str(tmp_path / "rows.csv")}, "validation_fraction": 0.2}
-    splits = prepare_corpus(data(**keys), "classify_many").splits
+    splits = prepare_corpus(data(**keys), "multilabel").splits
     assert len(splits["validation"]) == 120
     targets = splits["validation"].targets
     assert isinstance(targets, RaggedArray)
@@ -97,8 +97,8 @@ def test_rare_sets_of_labels_leave_rows_to_validate_on(tmp_path: Path) -> None:
     )
     (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"text{n},{own}\n" for n, own in enumerate(sets)))
     keys = {"source": "csv", "files": {"train": str(tmp_path / "rows.csv")}, "validation_fraction": 0.1}
-    assert len(prepare_corpus(data(**keys), "classify_many").splits["validation"]) == 50
+    assert len(prepare_corpus(data(**keys), "multilabel").splits["validation"]) == 50
 
 
 def test_equal_numbers(tmp_path: Path) -> None:
-    assert corpus_of(tmp_path, "csv", "price", [0.1] * 5, "regress").outputs.scale == 1.0
+    assert corpus_of(tmp_path, "csv", "price", [0.1] * 5, "regression").outputs.scale == 1.0

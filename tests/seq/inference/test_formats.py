@@ -11,14 +11,14 @@ from seq.config import (
     DataConfig,
     GRUConfig,
     LanguageModelConfig,
+    Seq2SeqConfig,
     TaggerConfig,
-    TransducerConfig,
 )
 from seq.data.outputs import Outputs
 from seq.data.tokenizer import Tokenizer
 from seq.inference.formats import export
 from seq.inference.trained import TrainedModel
-from seq.models import Transducer, build_model
+from seq.models import Seq2Seq, build_model
 from seq.models.search import search
 
 CASES = {
@@ -79,10 +79,10 @@ def test_formats_compute_the_same(tmp_path: Path, case: str) -> None:
 
 
 def test_encoder_and_decoder_write_what_a_greedy_search_writes(tmp_path: Path) -> None:
-    model = trained(TransducerConfig(hidden_size=12, num_layers=2, output_dropout=0.3))
+    model = trained(Seq2SeqConfig(hidden_size=12, num_layers=2, output_dropout=0.3))
     reference = trained(model.config.model)
     reference.model.load_state_dict(model.model.state_dict())
-    assert isinstance(reference.model, Transducer)
+    assert isinstance(reference.model, Seq2Seq)
     encoder, decoder = export(model, "onnx", tmp_path / "model.x")
     assert [encoder.name, decoder.name] == ["model.encoder.x", "model.decoder.x"]
     for lengths in LENGTHS:

@@ -102,7 +102,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of the other tasks, in one process."""
     folder = tmp_path_factory.mktemp("others")
     subwords = ("data.tokenizer=subwords", "data.vocab_size=300", "data.lowercase=true")
-    cases = {"labels": (), "number": subwords, "tagger": (), "transducer": ()}
+    cases = {"labels": (), "number": subwords, "tagger": (), "seq2seq": ()}
     run_many(1, [(None, words(folder, kind, f"run.name={kind}", *more)) for kind, more in cases.items()])
     return folder
 
@@ -137,8 +137,8 @@ def test_the_cards_script_answers_as_the_model_does(
 
 
 @pytest.mark.slow
-def test_the_card_of_a_transducer(others: Path) -> None:
-    card = card_of(others / "transducer")
+def test_the_card_of_a_encoder_decoder(others: Path) -> None:
+    card = card_of(others / "seq2seq")
     assert "model.decoder.onnx" in card
     assert "attention" in card
     assert "| wrong outputs |" in card

@@ -19,7 +19,7 @@ def test_mean_of_probabilities() -> None:
 
 def test_sets_and_numbers_are_averaged_too() -> None:
     logits = torch.tensor([[[2.0, -1.0]], [[0.5, 40.0]]])
-    mean = MEANS["classify_many"](logits)
+    mean = MEANS["multilabel"](logits)
     torch.testing.assert_close(mean[:, 0].sigmoid(), logits[:, :, 0].sigmoid().mean(0))
-    assert MEANS["classify_many"](torch.full((2, 1, 1), 40.0)).item() == pytest.approx(40.0), "a sure one stays finite"
-    assert MEANS["regress"](logits).tolist() == [[1.25, 19.5]]
+    assert MEANS["multilabel"](torch.full((2, 1, 1), 40.0)).item() == pytest.approx(40.0), "a sure one stays finite"
+    assert MEANS["regression"](logits).tolist() == [[1.25, 19.5]]

@@ -7,24 +7,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq.config import TransducerConfig
+from seq.config import Seq2SeqConfig
 from seq.data import tokenizer
 from seq.models import search as search_module
 from seq.models.search import BOS, EOS, search
-from seq.models.transducer import Transducer
+from seq.models.seq2seq import Seq2Seq
 
 VOCABULARY, MOST = 7, 3
 
 
-def make(seed: int) -> Transducer:
+def make(seed: int) -> Seq2Seq:
     torch.manual_seed(seed)
-    model = Transducer(TransducerConfig(embedding_dim=4, hidden_size=5), 9, VOCABULARY, 1.0)
+    model = Seq2Seq(Seq2SeqConfig(embedding_dim=4, hidden_size=5), 9, VOCABULARY, 1.0)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=1.5)
     return model.eval()
 
 
-def log_probability(model: Transducer, inputs: torch.Tensor, output: tuple[int, ...]) -> float:
+def log_probability(model: Seq2Seq, inputs: torch.Tensor, output: tuple[int, ...]) -> float:
     """Of an output that ends with EOS, or has MOST tokens: token by token."""
     memory, hidden = model.encode(inputs, torch.tensor([inputs.shape[1]]))
     before = torch.tensor([[BOS, *output[:-1]]])

@@ -27,7 +27,7 @@ def make_split(kind: str) -> Split:
         RaggedArray(random.integers(1, 11, offsets[-1]), offsets),
         labels,
         200,
-        "classify" if kind == "classifier" else "write",
+        "classification" if kind == "classifier" else "language_modeling",
         Outputs(labels=tuple("abc") if kind == "classifier" else ()),
     )
 

@@ -27,7 +27,7 @@ def split_of(pairs: list[tuple[str, list[str]]]) -> Split:
         letters.encode([text for text, _ in pairs]),
         TOKENIZER.encode([" ".join(own) for _, own in pairs]),
     )
-    return Split.of(frame(sources), frame(targets), 0, "transduce", Outputs(tokenizer=TOKENIZER))
+    return Split.of(frame(sources), frame(targets), 0, "seq2seq", Outputs(tokenizer=TOKENIZER))
 
 
 def slow_distance(left: tuple[str, ...], right: tuple[str, ...]) -> int:

@@ -33,9 +33,9 @@ def split_of(target: str, rows: int, seed: int) -> Split:
     random = np.random.default_rng(seed)
     sequences = RaggedArray.of([random.integers(1, 9, random.integers(1, 6)) for _ in range(rows)])
     if target == "number":
-        return Split.of(sequences, random.normal(size=rows).astype(np.float32), 0, "regress", NUMBERS)
+        return Split.of(sequences, random.normal(size=rows).astype(np.float32), 0, "regression", NUMBERS)
     sets = [np.flatnonzero(random.random(4) < 0.4) for _ in range(rows)]
-    return Split.of(sequences, RaggedArray.of(sets), 0, "classify_many", LABELS)
+    return Split.of(sequences, RaggedArray.of(sets), 0, "multilabel", LABELS)
 
 
 def evaluated(target: str, split: Split) -> tuple[Evaluation, Model]:
@@ -96,7 +96,7 @@ def check_tags(rank: int) -> None:
     random = np.random.default_rng(5)
     sequences = RaggedArray.of([random.integers(4, 9, length) for length in (1, 5, 3, 7, 2)])
     tags = RaggedArray(random.integers(0, 5, len(sequences.values)), sequences.offsets)
-    split = Split.of(sequences, tags, 0, "tag", Outputs(labels=labels))
+    split = Split.of(sequences, tags, 0, "tagging", Outputs(labels=labels))
     about = {"kind": "tagger", "hidden_size": 4, "embedding_dim": 4, "ngrams": 3}
     tree = {"model": about, "data": {"tokenizer": "tokens"}, "batch": {"shards": 3}}
     config = parse_config(tree, where="test")

@@ -40,7 +40,9 @@ def make_dataset(kind: str) -> SequenceDataset:
     offsets = np.concatenate(([0], np.cumsum(np.array(LENGTHS) + 1)))
     values = np.random.default_rng(0).integers(1, 11, offsets[-1])
     labels = make_labels(kind)
-    return SequenceDataset(Split.of(RaggedArray(values, offsets), labels, 0, "write" if labels is None else "classify"))
+    return SequenceDataset(
+        Split.of(RaggedArray(values, offsets), labels, 0, "language_modeling" if labels is None else "classification")
+    )
 
 
 def reference(kind: str) -> list[torch.Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from launch.device import to_device
-from seq.config import TransducerConfig
+from seq.config import Seq2SeqConfig
 from seq.models.dropout import LockedDropout, TokenDropout
 from seq.models.gru import GRU
 
@@ -32,11 +32,11 @@ class Memory(NamedTuple):
         return Memory(*(part.index_select(0, rows) for part in self))
 
 
-class Transducer(nn.Module):
+class Seq2Seq(nn.Module):
     """With `teacher_forcing` p < 1, in training each token after the first that the decoder reads is the true one with probability
     p, else its own likeliest. Random numbers come from torch's default CPU generator."""
 
-    def __init__(self, config: TransducerConfig, vocab_size: int, num_outputs: int, teacher_forcing: float) -> None:
+    def __init__(self, config: Seq2SeqConfig, vocab_size: int, num_outputs: int, teacher_forcing: float) -> None:
         super().__init__()
         self.teacher_forcing = teacher_forcing
         self.embedding = nn.Embedding(vocab_size, config.embedding_dim, padding_idx=0)

@@ -7,7 +7,7 @@ import pytest
 
 import seq
 from seq.errors import UserError
-from seq.inference.loaded import LoadedTransducer
+from seq.inference.loaded import LoadedSeq2Seq
 from tests.helpers import run, train
 from tests.runs import result, words
 from tests.wandb_file import wandb_history
@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     more = ("train.steps=250", "optimizer.lr=0.02", "evaluation.every_steps=125", "logging.report=true")
     sizes = ("model.hidden_size=32", "batch.rows=16", "logging.wandb=offline", "model.output_dropout=0")
     best = ("checkpoint.best=plain_sequence_error", "data.validation_fraction=0.1")
-    done = train(*words(folder, "transducer", *more, *sizes, *best, "run.name=t"), world_size=2)
+    done = train(*words(folder, "seq2seq", *more, *sizes, *best, "run.name=t"), world_size=2)
     assert done.returncode == 0, done.stderr
     return folder / "t"
 
@@ -50,13 +50,13 @@ def test_samples_with_attention(folder: Path) -> None:
 
 def test_use(folder: Path) -> None:
     model = seq.load(folder)
-    assert isinstance(model, LoadedTransducer)
+    assert isinstance(model, LoadedSeq2Seq)
     ((first, second),) = model.nbest(["16"], number=2)
     assert first.probability >= second.probability > 0
     assert model.predict("16") == first.text
     assert model.predict(["361", "16"])[1] == first.text
     exported = seq.load(folder / "model")
-    assert isinstance(exported, LoadedTransducer)
+    assert isinstance(exported, LoadedSeq2Seq)
     assert exported.predict(["16"])[0] == first.text
     done = run("python", "-m", "seq.predict", folder, "16", "25", "--nbest", "2")
     assert done.stdout.splitlines()[0].split("\t")[:2] == ["16", f"{first.text} {first.probability:.3f}"], done.stderr
@@ -79,8 +79,8 @@ def test_another_run_begins_with_its_weights_and_tokens(folder: Path, tmp_path: 
     done = train(*command, f"train.init_from={folder}", "train.steps=1", "optimizer.lr=1e-9", "checkpoint.best=null")
     assert done.returncode == 0, done.stderr
     before, after = seq.load(folder), seq.load(tmp_path / "again")
-    assert isinstance(before, LoadedTransducer)
-    assert isinstance(after, LoadedTransducer)
+    assert isinstance(before, LoadedSeq2Seq)
+    assert isinstance(after, LoadedSeq2Seq)
     assert after.trained.outputs == before.trained.outputs
     assert after.predict("16") == before.predict("16")
     other = train(*command, f"train.init_from={folder}", "data.target_tokenizer=characters", "run.name=b")
@@ -90,10 +90,10 @@ def test_another_run_begins_with_its_weights_and_tokens(folder: Path, tmp_path: 
 
 def test_bad_input(folder: Path) -> None:
     model = seq.load(folder)
-    assert isinstance(model, LoadedTransducer)
+    assert isinstance(model, LoadedSeq2Seq)
     for text, reason in (("", "text 1 of 1 is empty"), ("1" * 9, "more than data.max_length=8")):
         with pytest.raises(UserError, match=reason):
             model.predict([text])
     assert run("python", "-m", "seq.predict", folder, "1", "--beam", "0").returncode == 2
     assert run("python", "-m", "seq.predict", folder, "").returncode == 2
-    assert "--top is not for a transducer" in run("python", "-m", "seq.predict", folder, "1", "--top", "2").stderr
+    assert "--top is not for seq2seq" in run("python", "-m", "seq.predict", folder, "1", "--top", "2").stderr

@@ -1,4 +1,4 @@
-"""Write the outputs of a transducer for texts: pronunciations of words, and the like."""
+"""Write the outputs of an encoder-decoder for texts: pronunciations of words, and the like."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ from seq.data.ragged import RaggedArray
 from seq.data.tokenizer import BOS, EOS
 from seq.errors import UserError
 from seq.inference.trained import TrainedModel
-from seq.models import Model, Transducer
+from seq.models import Model, Seq2Seq
 from seq.models.search import Found, search
 
 ROWS = 128
@@ -29,7 +29,7 @@ class Output(NamedTuple):
     """The probability of the whole output, or of its beginning if it was cut off at `data.max_length`."""
 
 
-def transduce(
+def decode(
     trained: TrainedModel, texts: Iterable[str], *, beam: int = 5, nbest: int = 1
 ) -> Iterator[tuple[str, list[Output]]]:
     """For each text its `nbest` likeliest outputs that a search with `beam` beams finds, the likeliest first. UserError for a text
@@ -44,7 +44,7 @@ def transduce(
 
 def _search(trained: TrainedModel, inputs: Tensor, lengths: Tensor, *, beam: int) -> Found:
     """The targets of training are no longer than `data.max_length`, and so are outputs."""
-    assert isinstance(trained.model, Transducer)
+    assert isinstance(trained.model, Seq2Seq)
     most = trained.config.data.max_length + 1
     return search(trained.model, inputs.to(trained.device), lengths, beam=beam, most=most)
 
@@ -68,7 +68,7 @@ def _text(trained: TrainedModel, ids: Sequence[int]) -> str:
 def attention(trained: TrainedModel, inputs: Tensor, ids: Sequence[int]) -> dict[str, Any]:
     """Return the decoder's attention to `inputs` (1, S) while it wrote `ids`: `source` and `target` tokens, and `weights` by target and
     source token."""
-    assert isinstance(trained.model, Transducer)
+    assert isinstance(trained.model, Seq2Seq)
     assert trained.outputs.tokenizer is not None
     written = [token for token in ids if token > EOS]
     before = torch.tensor([[BOS, *written]], device=trained.device)

@@ -2,15 +2,15 @@
 
 import torch
 
-from seq.config import TransducerConfig
-from seq.models.transducer import Transducer
+from seq.config import Seq2SeqConfig
+from seq.models.seq2seq import Seq2Seq
 
 SIZES = {"embedding_dim": 5, "hidden_size": 6}
 
 
-def make(teacher_forcing: float = 1.0, **keys: object) -> Transducer:
+def make(teacher_forcing: float = 1.0, **keys: object) -> Seq2Seq:
     torch.manual_seed(0)
-    model = Transducer(TransducerConfig(**SIZES | keys), 9, 7, teacher_forcing)  # type: ignore[arg-type]
+    model = Seq2Seq(Seq2SeqConfig(**SIZES | keys), 9, 7, teacher_forcing)  # type: ignore[arg-type]
     return model.double()
 
 
