@@ -27,7 +27,7 @@ from seq.run.ledger import Ledger
 from seq.run.result import make_result, refit_config
 from seq.run.saver import CheckpointSaver
 from seq.training.evaluation import evaluate
-from seq.training.precision import fix_arithmetic_of
+from seq.training.precision import configure_numerics
 from seq.training.recipe import with_earlier_recipe, with_recipe
 from seq.training.step import Trainer
 
@@ -56,7 +56,7 @@ def start(config: Config, directory: RunDirectory, ledger: Ledger) -> bool:
     run = Run(config, corpus, directory, process, device_of(process), ledger)
     with directory.locked_by(run.is_main):
         resumed_from = directory.newest_checkpoint(config, corpus)
-        fix_arithmetic_of(config, run.device)
+        configure_numerics(config, run.device)
         with process_group(process, timeout_seconds=config.run.timeout_seconds, position=run.ledger.position):
             finished = train(run, initial, resumed_from)
         report_at_end(directory, wanted=finished and run.is_main and config.logging.report)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.timing import DEVICE, Report, in_turn, ratio
-from launch.seeding import fix_arithmetic
+from launch.seeding import set_numerics
 from seq.config import GRUConfig
 from seq.models.gru import GRU
 from seq.models.gru_paths import PATHS, choose_path
@@ -31,7 +31,7 @@ PADDINGS = (0.0, 0.1, 0.3)
 
 
 def main(threads: int, rounds: int = 5) -> None:
-    fix_arithmetic(threads=threads, deterministic=True)  # as in training; cuDNN's default would compute fp32 in TF32
+    set_numerics(threads=threads, deterministic=True)  # as in training; cuDNN's default would compute fp32 in TF32
     report = Report(
         "gru",
         f"forward and backward of one layer, {DEVICE.type}, {threads} thread(s): ms, and how many times faster `auto` is",

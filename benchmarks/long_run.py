@@ -16,7 +16,7 @@ from benchmarks.timing import Report
 from seq.command_line import exit_code
 from seq.report.charts import COLOURS, Curve, line_chart
 from seq.run.json_lines import last_lines
-from seq.terminal import tracked
+from seq.terminal import progress_bar
 
 TRAINER = Path(__file__).parent.parent / "train_ddp.py"
 SMALL = (
@@ -56,7 +56,7 @@ def start(words: list[str], steps: int, folder: Path) -> subprocess.Popen[bytes]
 def watch(process: subprocess.Popen[bytes], run: Path, steps: int) -> list[list[float]]:
     """A row for each hundredth of the run: the step, and what `COLUMNS` says."""
     rows: list[list[float]] = []
-    for point in tracked(range(1, POINTS), "hundredths of the run"):
+    for point in progress_bar(range(1, POINTS), "hundredths of the run"):
         while (step := last_step(run / "metrics.jsonl")) < point * steps / POINTS:
             if process.poll() is not None:
                 raise RuntimeError("the run has ended early; see its messages")

@@ -28,7 +28,7 @@ from benchmarks.others import (
 from benchmarks.timing import DEVICE, Report, in_turn, ratio
 from launch.context import describe_launch
 from launch.group import process_group
-from launch.seeding import fast_fp32_error, fix_arithmetic
+from launch.seeding import fast_fp32_error, set_numerics
 from seq.config import Config
 from seq.config.read import override_config, parse_config
 from seq.data.corpus import Corpus, prepare_corpus
@@ -120,13 +120,13 @@ def _lockstep(problem: Problem, config: Config, corpus: Corpus, threads: int) ->
     position = [0]
 
     def train() -> int:
-        fix_arithmetic(threads=threads, deterministic=True, fast_fp32=config.train.fast_fp32)
+        set_numerics(threads=threads, deterministic=True, fast_fp32=config.train.fast_fp32)
         start, tokens = position[0], 0
         for shards in batches.steps(start, start + problem.batches):
             trainer.update(trainer.accumulate_gradients(shards))
             tokens += sum(int(shard.lengths.sum()) for shard in shards)
         position[0] += problem.batches
-        fix_arithmetic(threads=threads, deterministic=False)
+        set_numerics(threads=threads, deterministic=False)
         torch.use_deterministic_algorithms(False)
         return tokens
 

@@ -22,7 +22,7 @@ from seq.data.dataset import Batch
 from seq.data.loader import BatchLoader
 from seq.models import row_tables
 from seq.training.objective import Objective
-from seq.training.precision import fix_arithmetic_of
+from seq.training.precision import configure_numerics
 from seq.training.state import TrainState
 from seq.training.step import Trainer
 
@@ -32,7 +32,7 @@ STEPS, ROUNDS = 30, 9
 def main(arguments: list[str]) -> None:
     config = config_from(config_parser("benchmarks.pipeline", __doc__).parse_args(arguments).words)
     corpus, process = prepare_corpus(config.data, config.task), describe_launch()
-    fix_arithmetic_of(config, device_of(process))
+    configure_numerics(config, device_of(process))
     columns = ["shards", "rows x tokens", "bare loop, ms", "train loop, ms", "bare / train", "quartiles"]
     report = Report("pipeline", f"{config.run.name}: the same {STEPS} steps, {ROUNDS} rounds", columns)
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:

@@ -16,7 +16,7 @@ from seq.command_line import config_from, config_parser, exit_code
 from seq.config import Config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.loader import BatchLoader
-from seq.training.precision import fix_arithmetic_of
+from seq.training.precision import configure_numerics
 from seq.training.step import Trainer
 
 STEPS, UNTIMED, ROWS = 20, 5, 25
@@ -26,7 +26,7 @@ STEPS, UNTIMED, ROWS = 20, 5, 25
 def main(arguments: list[str]) -> None:
     config = config_from(config_parser("benchmarks.profile", __doc__).parse_args(arguments).words)
     corpus, process = prepare_corpus(config.data, config.task), describe_launch()
-    fix_arithmetic_of(config, device_of(process))
+    configure_numerics(config, device_of(process))
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
         measured = measure(config, corpus, device)
     total = sum(map(spent_in, measured)) or 1.0  # the driver may refuse to time kernels

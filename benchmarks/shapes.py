@@ -21,7 +21,7 @@ from seq.config import Config
 from seq.data.corpus import prepare_corpus
 from seq.data.dataset import Batch
 from seq.data.loader import BatchLoader
-from seq.training.precision import fix_arithmetic_of
+from seq.training.precision import configure_numerics
 from seq.training.step import Trainer
 
 STEPS = 12
@@ -94,7 +94,7 @@ def plain_steps(model: nn.Module, steps: list[list[Batch]], max_norm: float) -> 
 def measure(name: str, words: tuple[str, ...], rounds: int, report: Report) -> None:
     config = config_from(words)
     corpus, process = prepare_corpus(config.data, config.task), describe_launch()
-    fix_arithmetic_of(config, device_of(process))
+    configure_numerics(config, device_of(process))
     with process_group(process, timeout_seconds=600.0) as device:
         batches = BatchLoader(corpus.splits["train"], config.batch, seed=1)
         trainer = Trainer(config, corpus, device)

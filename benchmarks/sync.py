@@ -20,7 +20,7 @@ from seq.config.read import override_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.dataset import Batch
 from seq.data.loader import BatchLoader
-from seq.training.precision import fix_arithmetic_of
+from seq.training.precision import configure_numerics
 from seq.training.step import Trainer
 
 ROUNDS = 120
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
         return subprocess.run([*torchrun, "-m", "benchmarks.sync", *arguments], check=False).returncode
     corpus = prepare_corpus(config.data, config.task)
-    fix_arithmetic_of(config, device_of(process))
+    configure_numerics(config, device_of(process))
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
         seconds, sent = compare(config, corpus, device)
         if process.is_main:

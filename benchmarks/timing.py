@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from seq.run.result import cpu_name
-from seq.terminal import tracked
+from seq.terminal import progress_bar
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 WARM_UP = 2
@@ -26,7 +26,7 @@ def in_turn(
     """Seconds of each variant in each round. Every second round runs them in reverse order. `before` is called before each
     variant and is not timed."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for number in tracked(range(rounds + WARM_UP), "rounds"):
+    for number in progress_bar(range(rounds + WARM_UP), "rounds"):
         for name in list(variants)[:: 1 if number % 2 else -1]:
             before()
             begin = time.perf_counter()

@@ -25,7 +25,7 @@ def seed_shard(seed: int, step: int, shard: int) -> None:
         torch.cuda.manual_seed(derived)
 
 
-def fix_arithmetic(*, threads: int, deterministic: bool, tf32: bool = False, fast_fp32: bool = False) -> None:
+def set_numerics(*, threads: int, deterministic: bool, tf32: bool = False, fast_fp32: bool = False) -> None:
     """Set the number of CPU threads, which torchrun and the user's shell set differently; with `deterministic`, also what
     CUDA needs to give the same bits again. Call it before CUDA starts, because cuBLAS reads its variable then. `tf32`:
     products with 10-bit mantissas on the GPU. `fast_fp32`: products by oneDNN on the CPU, see `fast_fp32_error`."""

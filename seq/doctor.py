@@ -22,7 +22,7 @@ from seq.config.read import load_config
 from seq.diagnose.recorded import RecordedSteps
 from seq.errors import UserError
 from seq.run.result import cpu_name
-from seq.terminal import tracked
+from seq.terminal import progress_bar
 
 STEPS = 8
 MOST_PROCESSES = 8
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
     path, overrides = config_and_overrides(config_parser("seq.doctor", __doc__).parse_intermixed_args(arguments).words)
     config = load_config(path, overrides)
     with tempfile.TemporaryDirectory() as folder:
-        sizes = tracked(world_sizes(config), "world sizes")
+        sizes = progress_bar(world_sizes(config), "world sizes")
         runs = [first_steps(path, overrides, size, Path(folder)) for size in sizes]
         differences = [runs[0].difference(run) for run in runs]
         print(f"{cpu_name()}, torch {torch.__version__}")

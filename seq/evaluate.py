@@ -18,7 +18,7 @@ from seq.errors import UserError
 from seq.inference.trained import load_ensemble
 from seq.log.console import print_evaluation
 from seq.training.evaluation import evaluate
-from seq.training.precision import fix_arithmetic_of
+from seq.training.precision import configure_numerics
 
 TRAINED = (
     *("model.", "optimizer.", "train.epochs", "train.steps"),
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> None:
     if process.is_main:
         for note in corpus.notes:
             print(f"data: {note}")
-    fix_arithmetic_of(config, device_of(process))
+    configure_numerics(config, device_of(process))
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
         result = evaluate(trained.model.to(device), corpus.splits[split], config, device, progress=process.is_main)
         if process.is_main:

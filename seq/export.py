@@ -27,7 +27,7 @@ from seq.inference.model_files import export_model
 from seq.inference.trained import TrainedModel, load_run
 from seq.run.directory import RunDirectory
 from seq.run.result import chosen_step
-from seq.terminal import busy
+from seq.terminal import spinner
 
 
 def main(arguments: list[str]) -> None:
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
     path = options.output or _default_path(options.run, options.checkpoint, options.format)
     try:
         path.parent.mkdir(exist_ok=True)
-        with busy(f"exporting to {path}"):
+        with spinner(f"exporting to {path}"):
             written = export(trained, options.format, path)
         if trained.config.task == "conditional_language_modeling":
             written.append(write_label_states(trained, path))

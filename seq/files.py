@@ -12,7 +12,7 @@ from seq.errors import RunError, UserError
 
 
 @contextmanager
-def explaining(path: Path) -> Iterator[None]:
+def disk_errors_as_run_errors(path: Path) -> Iterator[None]:
     """RunError instead of OSError."""
     try:
         yield
@@ -22,7 +22,7 @@ def explaining(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary file to write to, which then takes the place of `path` and is on the disk. Whatever happens meanwhile, `path`
     has the old content or the whole new one."""
     temporary = path.with_name(f"{path.name}.part-{os.getpid()}")
@@ -41,7 +41,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 

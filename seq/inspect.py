@@ -34,7 +34,7 @@ from seq.errors import UserError
 from seq.inference.initial import InitialModel
 from seq.run.directory import RunDirectory
 from seq.run.result import describe_split
-from seq.training.precision import fix_arithmetic_of
+from seq.training.precision import configure_numerics
 from seq.training.recipe import recipe, with_recipe
 
 MOST_STEPS = 2000
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
         config = with_recipe(config, corpus)
     for table in () if options.lr else _data_tables(corpus):
         console.print(table)
-    fix_arithmetic_of(config, device_of(process))
+    configure_numerics(config, device_of(process))
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
         batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
         if options.lr:

@@ -19,8 +19,8 @@ from seq.errors import UserError
 from seq.inference.initial import InitialModel
 from seq.run.checkpoint import Checkpoint
 from seq.run.directory import Run, RunDirectory
-from seq.terminal import tracked
-from seq.training.precision import fix_arithmetic_of
+from seq.terminal import progress_bar
+from seq.training.precision import configure_numerics
 from seq.training.step import Trainer
 
 
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     corpus = prepare_corpus(config.data, config.task, like=initial.trained)
     checkpoint = directory.newest_checkpoint(config, corpus, before=options.step)
     run = Run(config=config, corpus=corpus, directory=directory, process=process, device=device_of(process))
-    fix_arithmetic_of(config, run.device)
+    configure_numerics(config, run.device)
     with process_group(process, timeout_seconds=config.run.timeout_seconds):
         return replay(run, initial, checkpoint, recorded, options)
 
@@ -67,7 +67,7 @@ def _replay(run: Run, trainer: Trainer, recorded: RecordedSteps, stop: int, *, i
     config, start = run.config, trainer.state.progress.step
     batches = BatchLoader(run.corpus.splits["train"], config.batch, seed=config.run.seed)
     last_step = batches.total_steps(config.train)
-    steps = tracked(batches.steps(start, stop), "replaying", total=stop - start)
+    steps = progress_bar(batches.steps(start, stop), "replaying", total=stop - start)
     for step, shards in enumerate(steps, start + 1):
         trainer.set_lr(step - 1, last_step)
         if inspect and step == stop:

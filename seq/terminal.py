@@ -24,7 +24,7 @@ def printable(text: str, stream: TextIO | None = None) -> str:
     return CONTROL.sub("\ufffd", text) if (stream or sys.stdout).isatty() else text
 
 
-def tracked(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
+def progress_bar(items: Iterable[Item], what: str, total: int | None = None) -> Iterable[Item]:
     """The same items, with a bar while they are taken; none where stderr is a file or a pipe. `total`: how many there are, if they
     have no length."""
     if not sys.stderr.isatty():
@@ -33,7 +33,7 @@ def tracked(items: Iterable[Item], what: str, total: int | None = None) -> Itera
 
 
 @contextmanager
-def busy(what: str) -> Iterator[None]:
+def spinner(what: str) -> Iterator[None]:
     """For work of unknown length."""
     if not sys.stderr.isatty():
         yield

@@ -253,7 +253,7 @@ def pretend_gpu() -> Iterator[Counter[str]]:
         patch.setattr(Tensor, "pin_memory", _pinned)
         patch.setattr(nn.GRU, "flatten_parameters", _flatten)
         patch.setattr("launch.group._backend", lambda *_: "gloo")
-        patch.setattr("launch.lockstep.Future", PretendFuture)
+        patch.setattr("launch.ordered_reduction.Future", PretendFuture)
         patch.setattr("seq.training.step.DistributedDataParallel", PretendDDP)
         waits.clear()
         seen_by_gru.clear()

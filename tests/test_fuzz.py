@@ -33,8 +33,8 @@ from seq.models import Model, build_model
 from seq.report import write_report
 from seq.report.record import RunRecord
 from seq.run.checkpoint import (
-    complaining_about,
     describe_run,
+    errors_as_damage,
     load_checkpoint,
     load_for_resume,
     params_sha256,
@@ -338,7 +338,7 @@ def test_tokenizers(data: st.DataObject) -> None:
     saved[part] = data.draw(bits | Anything if part == "model" else Anything)
 
     def read() -> list[int]:
-        with complaining_about(Path("model")):
+        with errors_as_damage(Path("model")):
             tokenizer = Tokenizer(**saved)
             ids = tokenizer.encode(["abc x"]).values.tolist()
             return [tokenizer.vocab_size, len(tokenizer.decode(ids)), *ids]

@@ -12,14 +12,14 @@ from torch import nn
 
 from launch.context import describe_launch
 from launch.group import process_group
-from launch.seeding import fix_arithmetic
+from launch.seeding import set_numerics
 from seq.config import GRUConfig
 from seq.config.model import Path as GRUPath
 from seq.config.read import load_config
 from seq.data.corpus import prepare_corpus
 from seq.data.loader import BatchLoader
 from seq.models.gru import GRU, has_bf16_gru
-from seq.training.precision import fix_arithmetic_of
+from seq.training.precision import configure_numerics
 from seq.training.step import Trainer
 from tests.helpers import run, train
 from tests.runs import few_rows, invariant, metrics, result, words
@@ -130,7 +130,7 @@ def test_a_step_never_waits(kind: str, tmp_path: Path) -> None:
     config = load_config(Path(path), [*overrides, "logging.digests=false"])  # digests are made on the host
     corpus = prepare_corpus(config.data, config.task)
     with process_group(describe_launch(), timeout_seconds=60) as device:
-        fix_arithmetic_of(config, device)
+        configure_numerics(config, device)
         trainer = Trainer(config, corpus, device)
         batches = list(BatchLoader(corpus.splits["train"], config.batch).steps(0, 4))
         try:
@@ -149,7 +149,7 @@ def test_a_step_never_waits(kind: str, tmp_path: Path) -> None:
 def test_gradients_of_the_gru(dtype: torch.dtype, tolerance: float, bidirectional: bool) -> None:
     """Against packed `nn.GRU` in fp64 on the CPU (pytorch#150700 reports wrong norms of gradients on an H100)."""
     assert dtype == torch.float32 or has_bf16_gru()
-    fix_arithmetic(threads=1, deterministic=False)  # cuDNN's default would compute fp32 in TF32
+    set_numerics(threads=1, deterministic=False)  # cuDNN's default would compute fp32 in TF32
     torch.manual_seed(0)
     lengths, inputs = torch.tensor([200, 150, 200, 30]), torch.randn(4, 200, 24)
     inside = torch.arange(200) < lengths[:, None]

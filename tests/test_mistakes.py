@@ -18,7 +18,7 @@ from launch import context
 from launch.context import Launch, launch_warnings
 from seq.command_line import check_world_size, exit_code
 from seq.errors import RunError, UserError
-from seq.training.memory import explaining_out_of_memory
+from seq.training.memory import out_of_memory_as_run_error
 from tests.helpers import ROOT
 
 Program = Callable[[list[str]], int | None]
@@ -166,7 +166,10 @@ def test_out_of_memory() -> None:
     from seq.data.plan import ShardSizes
 
     batch = Batch(torch.zeros(8, 30), torch.ones(8), torch.ones(8), 4, 1, 8, ShardSizes(*[torch.ones(1).numpy()] * 5))
-    with pytest.raises(RunError, match=r"8 rows x 30 time steps; lower batch\.tokens"), explaining_out_of_memory(batch):
+    with (
+        pytest.raises(RunError, match=r"8 rows x 30 time steps; lower batch\.tokens"),
+        out_of_memory_as_run_error(batch),
+    ):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
 

@@ -25,7 +25,7 @@ from seq.inference.loaded import Loaded, LoadedLanguageModel, LoadedTagger
 from seq.models import build_model
 from seq.models.language_model import LanguageModel
 from seq.models.sampling import sample_tokens
-from seq.training.precision import fix_arithmetic_of
+from seq.training.precision import configure_numerics
 from seq.training.step import Trainer
 from tests import corpora
 from tests.pretend_gpu import pretend_gpu, seen_by_gru
@@ -98,7 +98,7 @@ def test_a_step_never_waits(kind: str, tmp_path: Path) -> None:
         corpus = prepare_corpus(config.data, config.task)
         process = describe_launch()
         with process_group(process, timeout_seconds=60) as device:
-            fix_arithmetic_of(config, device)
+            configure_numerics(config, device)
             trainer = Trainer(config, corpus, device)
             batches = BatchLoader(corpus.splits["train"], config.batch)
             trainer.warm_up(batches.largest_shard())

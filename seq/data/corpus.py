@@ -24,7 +24,7 @@ from seq.data.split import Split
 from seq.data.targets import TARGETS
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import UserError
-from seq.terminal import busy
+from seq.terminal import spinner
 
 FORMAT = 10
 """Raise it when the same source and config would be prepared differently."""
@@ -110,7 +110,7 @@ def _note_new_labels(corpus: Corpus, like: Vocabulary) -> Corpus:
     return replace(corpus, notes=(*corpus.notes, note))
 
 
-@busy("preparing the data, once")
+@spinner("preparing the data, once")
 def _write(
     folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | None, outputs: Outputs | None, need_train: bool
 ) -> None:

@@ -15,7 +15,7 @@ from seq.data.corpus import Corpus
 from seq.data.loader import BatchLoader
 from seq.errors import UserError
 from seq.models import Model
-from seq.terminal import tracked
+from seq.terminal import progress_bar
 from seq.training.step import Trainer
 
 LOWEST, HIGHEST, STEPS = 1e-5, 1.0, 120
@@ -56,7 +56,7 @@ def lr_range(
     loss."""
     trainer, found, mean = Trainer(config, corpus, device), LrRange(), 0.0
     begin(trainer.model)
-    for number, shards in enumerate(tracked(batches.steps(0, STEPS), "learning rates", total=STEPS)):
+    for number, shards in enumerate(progress_bar(batches.steps(0, STEPS), "learning rates", total=STEPS)):
         rate = LOWEST * (HIGHEST / LOWEST) ** (number / (STEPS - 1))
         trainer.use_lr(rate)
         losses = trainer.accumulate_gradients(shards)

@@ -9,7 +9,7 @@ import torch
 
 from seq.config import Config
 from seq.errors import UserError
-from seq.files import explaining
+from seq.files import disk_errors_as_run_errors
 from seq.inference.model_files import write_model
 from seq.inference.trained import TrainedModel, load_run
 from seq.models import Model
@@ -71,7 +71,7 @@ class InitialModel:
         if self.trained is None or directory.initial.is_dir():
             return
         temporary = directory.initial.with_name(f"initial.part-{os.getpid()}")
-        with explaining(directory.initial):
+        with disk_errors_as_run_errors(directory.initial):
             temporary.mkdir(exist_ok=True)
             write_model(temporary, self.trained.model, self.trained.config, self.trained, self.trained.step)
             temporary.rename(directory.initial)

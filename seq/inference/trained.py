@@ -19,7 +19,7 @@ from seq.errors import UserError, warn
 from seq.files import read_text
 from seq.models import Model, build_model
 from seq.models.classifier import MEANS, Classifier, Ensemble
-from seq.run.checkpoint import DamagedError, checkpoints_in, complaining_about, load_checkpoint, params_sha256
+from seq.run.checkpoint import DamagedError, checkpoints_in, errors_as_damage, load_checkpoint, params_sha256
 from seq.run.directory import RunDirectory, runs_beside
 
 
@@ -126,7 +126,7 @@ def _reads(trained: TrainedModel) -> tuple[object, ...]:
 def load_trained(path: Path, device: torch.device) -> TrainedModel:
     """The model of the checkpoint `path`."""
     state = load_checkpoint(path)
-    with complaining_about(path):
+    with errors_as_damage(path):
         weights = state["selection"]["average"] or state["model"]
         return _build(path, state, state["tokenizer"], weights, int(state["progress"]["step"]), device)
 
@@ -138,7 +138,7 @@ def load_exported(folder: Path, device: torch.device) -> TrainedModel:
         weights = load_file(folder / "model.safetensors")
     except Exception as error:  # safetensors and json raise their own errors
         raise DamagedError(f"{folder}: damaged or no exported model ({' '.join(str(error).split())[:120]})") from None
-    with complaining_about(folder):
+    with errors_as_damage(folder):
         if about["config"]["model"].get("tie_weights"):  # safetensors keeps a shared weight once
             (shared,) = (weights[name] for name in ("embedding.weight", "output.weight") if name in weights)
             weights |= {"embedding.weight": shared, "output.weight": shared}

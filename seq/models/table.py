@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from launch.rows import RowGradient
+from launch.sparse_gradients import RowGradient
 
 
 class RowTable(nn.Module):

@@ -11,7 +11,7 @@ from launch.collectives import sum_over_ranks
 from seq.data.dataset import decode_rows
 from seq.data.loader import BatchLoader
 from seq.errors import RunError
-from seq.files import explaining, write_atomically
+from seq.files import disk_errors_as_run_errors, write_atomically
 from seq.run.directory import Run
 from seq.training.state import TrainState
 from seq.training.step import StepResult
@@ -70,7 +70,7 @@ class BadSteps:
             "shards": [self._shard(step, shard, loss) for shard, loss in enumerate(losses.tolist())],
             "inspect": f"python -m seq.replay {self.run.directory.path} --step {step} --inspect",
         }
-        with explaining(self.run.directory.bad_steps):
+        with disk_errors_as_run_errors(self.run.directory.bad_steps):
             self.run.directory.bad_steps.mkdir(exist_ok=True)
             write_atomically(self.run.directory.bad_steps / f"step-{step:08d}.json", json.dumps(about, indent=1))
 

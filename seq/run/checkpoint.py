@@ -20,7 +20,7 @@ from seq.config.read import parse_config
 from seq.data.corpus import Corpus
 from seq.data.prepared import check_unchanged
 from seq.errors import UserError
-from seq.files import replacing, sync
+from seq.files import atomic_write, sync
 from seq.training.state import Progress
 
 FORMAT = 9
@@ -42,7 +42,7 @@ def write_checkpoint(path: Path, content: io.BytesIO) -> None:
     """Write to a temporary file, flush it to the disk, read it back, rename it, flush the directory. OSError if the disk is
     full, read-only or damaged; `path` is then unchanged."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content.getbuffer())
         sync(temporary)
         try:
@@ -65,7 +65,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def complaining_about(path: Path) -> Iterator[None]:
+def errors_as_damage(path: Path) -> Iterator[None]:
     """DamagedError instead of the many errors that a foreign checkpoint causes."""
     try:
         yield
@@ -149,7 +149,7 @@ def load_for_resume(paths: list[Path], config: Config, corpus: Corpus) -> Checkp
 
 def _load_of_this_run(path: Path, config: Config, corpus: Corpus) -> dict[str, Any]:
     state = load_checkpoint(path)
-    with complaining_about(path):
+    with errors_as_damage(path):
         saved, data = parse_config(state["config"], where=str(path)), state["data"]
         Progress(**state["progress"])
     if differing_keys(config, saved):

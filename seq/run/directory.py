@@ -19,7 +19,15 @@ from seq.config.identity import differing_keys, flatten
 from seq.config.read import dump_config, load_config
 from seq.data.corpus import Corpus
 from seq.errors import UserError, warn
-from seq.files import append_what_is_new, explaining, read_text, refuse_links, replacing, sync, write_atomically
+from seq.files import (
+    append_what_is_new,
+    atomic_write,
+    disk_errors_as_run_errors,
+    read_text,
+    refuse_links,
+    sync,
+    write_atomically,
+)
 from seq.run.checkpoint import Checkpoint, checkpoints_in, load_for_resume
 from seq.run.json_lines import last_lines
 from seq.run.ledger import Ledger
@@ -123,7 +131,7 @@ class RunDirectory:
         for folder in (self.path, self.copies):
             if self.fresh and folder is not None and folder.exists():
                 folder.rename(_unused(folder))
-        with explaining(self.path):
+        with disk_errors_as_run_errors(self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             sync(self.path.parent)
             self._bring_back()
@@ -164,7 +172,7 @@ class RunDirectory:
         return result
 
     def write_result(self, result: dict[str, Any]) -> None:
-        with explaining(self.result_file):
+        with disk_errors_as_run_errors(self.result_file):
             write_atomically(self.result_file, json.dumps(result, indent=1))
 
     def copy_of(self, checkpoint: Path) -> Path | None:
@@ -188,7 +196,7 @@ class RunDirectory:
         """Return the files that the copies have and the directory has lost."""
         for path in [*(self.path / name for name in RECORDS), self.best]:
             if self.copies and not path.exists() and (copy := self.copies / path.name).exists():
-                with replacing(path) as temporary:
+                with atomic_write(path) as temporary:
                     shutil.copyfile(copy, temporary)
                 warn(f"{path} was lost, and is brought back from {self.copies}; --fresh would start over")
 

@@ -11,7 +11,7 @@ from seq.data.dataset import Batch
 from seq.data.loader import BatchLoader
 from seq.data.split import Split
 from seq.models import Model
-from seq.terminal import tracked
+from seq.terminal import progress_bar
 from seq.training.metrics import Evaluation
 from seq.training.precision import autocast
 from seq.training.scores import SCORES, TOKENS
@@ -35,7 +35,7 @@ def evaluate(model: Model, split: Split, config: Config, device: torch.device, *
     model.eval()
     steps: Iterable[list[Batch]] = batches.steps(0, batches.steps_per_epoch)
     if progress:
-        steps = tracked(steps, f"evaluating {len(split):,} sequences", total=batches.steps_per_epoch)
+        steps = progress_bar(steps, f"evaluating {len(split):,} sequences", total=batches.steps_per_epoch)
     for batch in (shard.to(device) for shards in steps for shard in shards):
         with autocast(config.train.precision, device):
             table[:, batch.step, batch.shard] = scores.add(model, batch)

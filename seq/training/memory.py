@@ -28,7 +28,7 @@ def keep_freed_memory() -> None:
 
 
 @contextmanager
-def explaining_out_of_memory(batch: Batch) -> Iterator[None]:
+def out_of_memory_as_run_error(batch: Batch) -> Iterator[None]:
     """RunError that names the shard if its batch does not fit into memory."""
     try:
         yield

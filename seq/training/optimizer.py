@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from launch.rows import existing_rows
+from launch.sparse_gradients import existing_rows
 from seq.config import OptimizerConfig, TrainConfig
 
 EPSILON = 1e-8

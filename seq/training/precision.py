@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 
 from launch.context import describe_launch
-from launch.seeding import fast_fp32_error, fix_arithmetic, imitates_bf16
+from launch.seeding import fast_fp32_error, imitates_bf16, set_numerics
 from seq.config import Config
 from seq.errors import UserError, warn
 from seq.models.gru import has_bf16_gru
@@ -28,7 +28,7 @@ def grad_scaler(precision: Precision, device: torch.device) -> torch.amp.GradSca
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
-def fix_arithmetic_of(config: Config, device: torch.device) -> None:
+def configure_numerics(config: Config, device: torch.device) -> None:
     """Set the arithmetic that the config asks for. UserError if `device`, or this processor, does not have it."""
     train = config.train
     if train.precision == "tf32" and device.type == "cpu":
@@ -48,4 +48,4 @@ def fix_arithmetic_of(config: Config, device: torch.device) -> None:
         warn("this processor imitates bf16, very slowly; train.precision=fp32 is faster (and another run)")
     run = config.run
     tf32 = train.precision == "tf32"
-    fix_arithmetic(threads=run.threads, deterministic=run.deterministic, tf32=tf32, fast_fp32=train.fast_fp32)
+    set_numerics(threads=run.threads, deterministic=run.deterministic, tf32=tf32, fast_fp32=train.fast_fp32)

@@ -11,15 +11,15 @@ from torch.nn.utils import get_total_norm
 
 from launch.allreduce import PlainReduction
 from launch.collectives import sum_over_ranks, tensor_digest
-from launch.lockstep import OrderedReduction
-from launch.rows import RowGradient, RowReduction
+from launch.ordered_reduction import OrderedReduction
 from launch.seeding import seed_shard
+from launch.sparse_gradients import RowGradient, RowReduction
 from launch.tree import shards_of
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.dataset import Batch
 from seq.models import Classifier, Model, Tagger, row_tables
-from seq.training.memory import bytes_beside_shard, explaining_out_of_memory, keep_freed_memory
+from seq.training.memory import bytes_beside_shard, keep_freed_memory, out_of_memory_as_run_error
 from seq.training.objective import Objective
 from seq.training.optimizer import lr_at, teacher_forcing_at
 from seq.training.state import TrainState
@@ -80,7 +80,7 @@ class Trainer:
         """Forward and backward pass on one batch, as a trial, with as much memory in use as the rest of a step takes. It changes
         nothing but the memory that is reserved. Returns the bytes that stood for the rest."""
         own = len(shards_of(dist.get_rank(), dist.get_world_size(), self.config.batch.shards))
-        with explaining_out_of_memory(batch):
+        with out_of_memory_as_run_error(batch):
             size = bytes_beside_shard(self.model, batch, own)
             beside = torch.empty(size, dtype=torch.uint8, device=self.device)
             loss, _ = self._objective.shard_loss(self.model, batch.to(self.device), None)
@@ -113,7 +113,7 @@ class Trainer:
         rows: dict[str, list[RowGradient]] = {name: [] for name in self._tables}
         for number, batch in enumerate((shard.to(self.device) for shard in shards), 1):
             last = number == len(shards)
-            with explaining_out_of_memory(batch):
+            with out_of_memory_as_run_error(batch):
                 losses[batch.shard] = self._backward(self._ddp if last else self.model, batch)
             for name, table in self._tables.items():
                 rows[name].append(table.take_gradient())

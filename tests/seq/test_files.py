@@ -7,7 +7,7 @@ import pytest
 
 import train_ddp
 from seq.errors import UserError
-from seq.files import append_what_is_new, refuse_links, replacing, write_atomically
+from seq.files import append_what_is_new, atomic_write, refuse_links, write_atomically
 from seq.run.checkpoint import checkpoints_in, load_checkpoint
 from tests.power_cut import Content, restore, watched
 from tests.runs import few_rows, result, words
@@ -20,7 +20,7 @@ def small(folder: Path, *more: str) -> list[str]:
 def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, "old")
-    with suppress(OSError), replacing(path) as temporary:
+    with suppress(OSError), atomic_write(path) as temporary:
         temporary.write_text("new, and not whole")
         raise OSError("the disk is full")
     assert path.read_text() == "old"

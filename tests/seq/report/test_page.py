@@ -148,7 +148,7 @@ def test_runs_side_by_side(run: Path, tmp_path: Path) -> None:
     assert "different tasks" not in html
     third = make_run(tmp_path / "three", "model.target=number", "run.name=three")
     html = render([RunRecord.read(path) for path in (run, third)])
-    assert "These runs have different tasks (classify, regress)" in html
+    assert "These runs have different tasks (classification, regression)" in html
     assert 'class="best"' not in html
     assert write_report([run, other]) == run / "comparison.html"
 

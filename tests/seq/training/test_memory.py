@@ -5,7 +5,7 @@ import torch
 from seq.data.dataset import Batch
 from seq.data.plan import ShardSizes
 from seq.errors import RunError
-from seq.training.memory import explaining_out_of_memory
+from seq.training.memory import out_of_memory_as_run_error
 
 
 def test_memory_that_is_not_there() -> None:
@@ -18,7 +18,7 @@ def test_memory_that_is_not_there() -> None:
         300,
         ShardSizes(*np.ones((5, 4), np.int64)),
     )
-    with pytest.raises(RunError) as raised, explaining_out_of_memory(batch):
+    with pytest.raises(RunError) as raised, out_of_memory_as_run_error(batch):
         torch.empty(1 << 50)
     for text in ("on cpu in shard 2 of step 7", "300 rows x 40 time steps", "batch.tokens (to less than 12000)"):
         assert text in str(raised.value)
@@ -27,7 +27,7 @@ def test_memory_that_is_not_there() -> None:
         "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
         "CUDA error: out of memory",
     ):
-        with pytest.raises(RunError, match="lower batch"), explaining_out_of_memory(batch):
+        with pytest.raises(RunError, match="lower batch"), out_of_memory_as_run_error(batch):
             raise RuntimeError(text)
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), explaining_out_of_memory(batch):
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), out_of_memory_as_run_error(batch):
         torch.zeros(2, 3) @ torch.zeros(2, 3)

@@ -5,7 +5,7 @@ from seq.config import Config
 from seq.config.read import override_config
 from seq.errors import UserError
 from seq.training import precision
-from seq.training.precision import fix_arithmetic_of
+from seq.training.precision import configure_numerics
 
 
 def test_a_processor_that_imitates_bf16_is_slow(
@@ -14,13 +14,13 @@ def test_a_processor_that_imitates_bf16_is_slow(
     config = override_config(Config(), ["train.precision=bf16"], where="test")
     for imitates in (True, False):
         monkeypatch.setattr(precision, "imitates_bf16", lambda imitates=imitates: imitates)
-        fix_arithmetic_of(config, torch.device("cpu"))
+        configure_numerics(config, torch.device("cpu"))
         assert ("imitates bf16, very slowly" in capsys.readouterr().err) == imitates
 
 
 def test_arithmetic_that_is_not_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     def fix(*words: str, device: str = "cpu") -> None:
-        fix_arithmetic_of(override_config(Config(), words, where="test"), torch.device(device))
+        configure_numerics(override_config(Config(), words, where="test"), torch.device(device))
 
     with pytest.raises(UserError, match="tf32 needs a GPU"):
         fix("train.precision=tf32")

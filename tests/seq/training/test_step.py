@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.nn.parallel import DistributedDataParallel
 
 from launch.allreduce import PlainReduction
-from launch.lockstep import OrderedReduction
+from launch.ordered_reduction import OrderedReduction
 from seq.config import Config
 from seq.config.read import parse_config
 from seq.data.dataset import SequenceDataset

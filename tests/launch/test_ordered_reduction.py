@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from launch.allreduce import PlainReduction
 from launch.collectives import check_ranks_agree, tensor_digest
 from launch.group import explain_lost_connection
-from launch.lockstep import OrderedReduction
+from launch.ordered_reduction import OrderedReduction
 from launch.tree import shards_of
 from tests.helpers import run_ranks, run_ranks_until_one_dies
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from launch.rows import RowGradient, RowReduction
+from launch.sparse_gradients import RowGradient, RowReduction
 from launch.tree import shards_of
 from tests.helpers import run_ranks
 
