@@ -17,7 +17,7 @@ from seq.data.corpus import prepare_corpus
 from seq.data.loader import BatchLoader
 from seq.inference.initial import InitialModel
 from seq.inference.model_files import export_at_end
-from seq.inference.sampling import sample_writer
+from seq.inference.samples import sample_writer
 from seq.log.logger import check_packages, open_logger, say_if_finished
 from seq.report import report_at_end
 from seq.run.bad_steps import BadSteps

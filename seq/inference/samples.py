@@ -1,14 +1,22 @@
-"""The samples of a language model's evaluation."""
+"""Sample outputs that are logged at each evaluation, by task."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 from launch.seeding import derive_seed
-from seq.config import Config
+from seq.config import Config, Task
 from seq.data.corpus import Corpus
+from seq.inference.decode import PairSamples
+from seq.inference.tag import TagSamples
 from seq.inference.write import Writer
 from seq.models import Model
 from seq.models.language_model import LanguageModel
+
+
+class SampleWriter(Protocol):
+    def write(self, model: Model, step: int) -> list[dict[str, Any]]:
+        """Samples, each with `prompt` and `text`, perhaps `label` and the `truth`. The model is left in training mode."""
+        ...
 
 
 class TextSamples:
@@ -36,3 +44,16 @@ class TextSamples:
                 seed = derive_seed(config.run.seed, "sample", *key)
                 (text,) = writer.generate(prompt, config.generation, seed=seed, label=label)
                 yield {"prompt": prompt, "text": text} | ({"label": name} if by_label else {})
+
+
+SAMPLES: dict[Task, Callable[[Config, Corpus], SampleWriter]] = {
+    "language_modeling": TextSamples,
+    "conditional_language_modeling": TextSamples,
+    "tagging": TagSamples,
+    "seq2seq": PairSamples,
+}
+
+
+def sample_writer(config: Config, corpus: Corpus) -> SampleWriter | None:
+    """None for a task without samples."""
+    return SAMPLES[config.task](config, corpus) if config.task in SAMPLES else None

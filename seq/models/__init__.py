@@ -7,8 +7,8 @@ from launch.seeding import derive_seed
 from seq.config import ClassifierConfig, Config, Seq2SeqConfig, TaggerConfig
 from seq.models.classifier import Classifier
 from seq.models.language_model import LanguageModel
+from seq.models.ngrams import RowTable
 from seq.models.seq2seq import Seq2Seq
-from seq.models.table import RowTable
 from seq.models.tagger import Tagger
 
 __all__ = ["Classifier", "LanguageModel", "Model", "Seq2Seq", "Tagger", "build_model", "row_tables"]

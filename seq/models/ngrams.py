@@ -8,12 +8,45 @@ hashed into buckets (Weinberger and others, 2009), so a table does not grow with
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from launch.device import to_device
-from seq.models.table import RowTable
+from launch.sparse_gradients import RowGradient
 
 MULTIPLIER, MODULUS = 1103515245, 2**31 - 1
 """A polynomial hash: the tokens are the digits of a number modulo a prime."""
+
+
+class RowTable(nn.Module):
+    """A table of embeddings of which a batch reads few rows. It gives weighted sums of rows, as `nn.EmbeddingBag` does. `weight` (rows, dim)
+    has no `grad`, since that would be as large as the table: autograd sees only the sums.
+
+    After a backward pass in training mode, `take_gradient` returns what `weight` has to know of it.
+    """
+
+    def __init__(self, rows: int, dim: int, *, per_token: int) -> None:
+        """`per_token`: the rows in one sum. A shard asks for at most one sum a token."""
+        super().__init__()
+        self.per_token = per_token
+        # Without `requires_grad`, DDP and the optimizer of the other parameters leave it alone.
+        self.weight = nn.Parameter(torch.zeros(rows, dim), requires_grad=False)
+        self._read: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def forward(self, places: Tensor, factors: Tensor) -> Tensor:
+        """`places` (..., per_token) row numbers, and `factors` of the same shape -> (..., dim)."""
+        # Not `embedding_bag`: in ONNX it becomes a loop over all tokens.
+        sums = (functional.embedding(places, self.weight) * factors[..., None]).sum(-2)
+        if self.training and torch.is_grad_enabled():
+            self._read.append((places, factors, sums.requires_grad_()))
+        return sums
+
+    def take_gradient(self) -> RowGradient:
+        """Return the gradient of all calls since the last one."""
+        read, self._read = self._read, []
+        found = [
+            (rows, factors, torch.zeros_like(sums) if sums.grad is None else sums.grad) for rows, factors, sums in read
+        ]
+        return RowGradient(*(torch.cat([part.flatten(0, -2) for part in parts]) for parts in zip(*found, strict=True)))
 
 
 def hash_longer(hashed: Tensor, token: Tensor) -> Tensor:

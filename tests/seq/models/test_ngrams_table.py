@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from seq.models.table import RowTable
+from seq.models.ngrams import RowTable
 
 
 @given(st.lists(st.lists(st.tuples(*[st.integers(0, 9)] * 2), min_size=1, max_size=12), min_size=1, max_size=3))
