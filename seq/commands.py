@@ -1,6 +1,6 @@
 """lockstep COMMAND ...: every program under one name, as `pip install` gives it.
 
-In a clone the same programs are `python train_ddp.py`, and `python -m seq.COMMAND` for the others.
+In a clone, `python -m seq COMMAND` is the same, and each program can be run by itself: `python train_ddp.py`, `python -m seq.COMMAND`.
 """
 
 import importlib
@@ -96,7 +96,3 @@ def _private_store() -> Iterator[list[str]]:
         if Path("/sys/class/net/lo").exists():
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         yield ["--rdzv-backend=c10d", f"--rdzv-endpoint={folder}/agent", "--rdzv-conf=store_type=file", "--nnodes=1"]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

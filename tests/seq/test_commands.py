@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 def test_several_processes_listen_on_no_network(tmp_path: Path) -> None:
     """torchrun's own store would listen on every interface, and run what it is sent."""
     command = words(tmp_path, "names", *few_rows(tmp_path), "run.name=run", "train.steps=80", "batch.shards=2")
-    lockstep = [sys.executable, "-m", "seq.commands", "train", "--processes", "2", *command]
+    lockstep = [sys.executable, "-m", "seq", "train", "--processes", "2", *command]
     env = os.environ | {"TMPDIR": str(tmp_path)}
     process = subprocess.Popen(lockstep, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
     heard = set[str]()

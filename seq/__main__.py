@@ -1,0 +1,7 @@
+"""python -m seq COMMAND: the same as lockstep COMMAND."""
+
+import sys
+
+from seq.commands import main
+
+sys.exit(main())
