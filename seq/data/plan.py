@@ -179,7 +179,7 @@ class Plan:
 
     @lru_cache(maxsize=2)  # noqa: B019  # a plan lives as long as its run
     def _runs(self, epoch: int) -> Runs:
-        """The steps of an epoch. Its first two steps together are shorter by a number of rows of the epoch's own, which moves all others."""
+        """The steps of an epoch. Its first two steps are shortened by a number of rows of the epoch's own, which moves all others."""
         if self.seed is None or self._steps == 1 or self._most == 1:
             return self._unmoved
         for attempt in range(ATTEMPTS):
@@ -210,17 +210,12 @@ class Plan:
     def _with_all_steps(self, runs: Runs) -> Runs:
         """Halve the largest step until there are as many steps as in every epoch."""
         while runs.steps.sum() < self._steps:
-            stops = np.minimum(runs.start + runs.size, self.size)
-            place = int((stops - runs.start).argmax())
-            start, size, count = (int(part[place]) for part in runs)
-            half = (min(size, self.size - start) + 1) // 2
-            halves = [(start, half, 1), (start + half, size - half, 1), (start + size, size, count - 1)]
-            parts = (
-                [*zip(*runs, strict=True)][:place]
-                + halves[: 3 if count > 1 else 2]
-                + [*zip(*runs, strict=True)][place + 1 :]
-            )
-            runs = Runs(*np.array(parts, np.int64).T)
+            rows = np.minimum(runs.start + runs.size, self.size) - runs.start
+            place, parts = int(rows.argmax()), np.column_stack(runs)
+            (start, size, count), half = parts[place].tolist(), (int(rows.max()) + 1) // 2
+            others = [(start + size, size, count - 1)] * (count > 1)
+            halves = np.array([(start, half, 1), (start + half, size - half, 1), *others])
+            runs = Runs(*np.concatenate((parts[:place], halves, parts[place + 1 :])).T)
         return runs
 
     def _rows_of_step(self, longest: int) -> int:
