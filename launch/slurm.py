@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 PROJECT = Path(__file__).parent.parent
+_INSTALLED = PROJECT / "seq" / "slurm"
+SCRIPTS = _INSTALLED if _INSTALLED.is_dir() else PROJECT / "slurm"
+"""The batch scripts: inside the installed package, or in a clone."""
 
 
 class SlurmError(Exception):
@@ -60,7 +63,7 @@ class Job:
             *(f"#SBATCH {shlex.quote(option)}" for option in options),
             f"LOCKSTEP_DIR={shlex.quote(str(PROJECT))}",
             f"RANKS_PER_NODE={self.ranks_per_node}",
-            'source "$LOCKSTEP_DIR/slurm/job.sh"',
+            f"source {shlex.quote(str(SCRIPTS / 'job.sh'))}",
             shlex.join([f"with_{self.start}", *words]),
         ]
         return "\n".join(lines) + "\n"

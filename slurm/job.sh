@@ -11,7 +11,8 @@ set -uo pipefail
 : "${MAX_RESTARTS:=20}" "${WORKER_RESTARTS:=3}" "${SAVE_SECONDS:=60}" "${CONTAINER:=}"
 project=${LOCKSTEP_DIR:-$SLURM_SUBMIT_DIR}
 if [ -d "$project/.venv" ]; then export PATH="$project/.venv/bin:$PATH"; fi
-if [ -f "$project/slurm/site.sh" ]; then source "$project/slurm/site.sh"; fi
+site=$(dirname "${BASH_SOURCE[0]}")/site.sh
+if [ -f "$site" ]; then source "$site"; fi
 : "${RANKS_PER_NODE:=${SLURM_GPUS_ON_NODE:-1}}"
 
 asked=

@@ -89,5 +89,8 @@ def test_lockstep(installed: Path, tmp_path: Path) -> None:
     assert where[1] == seq.__version__
     assert where[2].startswith(str(installed.parent))
     site = Path(where[2]).parent
-    assert {path.name for path in (site / "configs").iterdir()} == {path.name for path in (ROOT / "configs").iterdir()}
-    assert (site / "slurm" / "job.sh").exists()
+    shipped = {path.name for path in (ROOT / "configs").iterdir()}
+    assert {path.name for path in (site / "seq" / "configs").iterdir()} == shipped
+    assert (site / "seq" / "slurm" / "job.sh").exists()
+    assert not (site / "configs").exists()
+    assert not (site / "slurm").exists()

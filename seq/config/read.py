@@ -15,8 +15,9 @@ from seq.config.section import describe_keys
 from seq.errors import UserError
 from seq.files import read_text
 
-SHIPPED = Path(__file__).parents[2] / "configs"
-"""The configs that come with lockstep."""
+_INSTALLED = Path(__file__).parents[1] / "configs"
+SHIPPED = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "configs"
+"""The configs that come with lockstep: inside the installed package, or beside it in a clone."""
 
 
 LARGEST = 1 << 20

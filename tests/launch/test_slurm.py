@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from launch import slurm
 from launch.slurm import Job, SlurmError, seconds, submit
 
 
@@ -52,9 +53,7 @@ def test_script_passes_every_word_as_it_is(tmp_path: Path) -> None:
     assert "#SBATCH --qos=long\n" in script
     assert "#SBATCH '--job-name=a b'\n" in script
     (tmp_path / "job.sh").write_text('with_torchrun() { printf "%s|" "$@"; }')
-    (tmp_path / "job.sbatch").write_text(
-        script.replace('source "$LOCKSTEP_DIR/slurm/job.sh"', f"source {tmp_path}/job.sh")
-    )
+    (tmp_path / "job.sbatch").write_text(script.replace(f"source {slurm.SCRIPTS}/job.sh", f"source {tmp_path}/job.sh"))
     done = subprocess.run(["bash", tmp_path / "job.sbatch"], capture_output=True, text=True, check=True)
     assert done.stdout == "|".join(words) + "|"
 
