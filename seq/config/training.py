@@ -44,7 +44,7 @@ class TrainConfig(Section):
     average_last: Fraction = 0.0
     """Evaluate and export the mean of the weights over this last share of the steps (0: the weights as they are)."""
     patience: Count = 0
-    """End the run after this many evaluations that were no better than the best one (0: never). Needs `checkpoint.best`."""
+    """Stop early after this many evaluations without improvement (0: never). Needs `checkpoint.best`."""
     refit: bool = False
     """When the run has finished, train again as NAME-refit on all data, the validation split too, for as many steps as its best
     evaluation had (`checkpoint.best`), or else as many as this run."""

@@ -1,4 +1,4 @@
-"""Targets that belong to whole sequences: a label, labels, or a number."""
+"""Per-sequence targets: a label, several labels, or a number."""
 
 import math
 from abc import ABC, abstractmethod

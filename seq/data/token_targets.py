@@ -1,4 +1,4 @@
-"""Targets of which a sequence has many: the tokens that follow, a tag for each token, or another sequence."""
+"""Per-token targets: the next tokens, a tag for each token, or another sequence."""
 
 from collections.abc import Sequence
 from typing import Any
