@@ -22,8 +22,7 @@ from seq.config.read import load_config, override_config
 from seq.data.split import Split
 from seq.run.checkpoint import params_sha256
 from seq.run.directory import Run, RunDirectory
-from seq.training.figures import calibration
-from seq.training.metrics import Evaluation
+from seq.training.metrics import Evaluation, calibration
 from seq.training.mistakes import confused_examples
 from seq.training.state import TrainState
 from seq.training.uncertainty import macro_f1_error

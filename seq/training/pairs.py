@@ -15,8 +15,7 @@ from seq.data.split import Split
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.models import Model, Seq2Seq
 from seq.models.search import search
-from seq.training.figures import pair_figures
-from seq.training.metrics import Evaluation
+from seq.training.metrics import Evaluation, seq2seq_metrics
 from seq.training.objective import cross_entropy
 from seq.training.uncertainty import share_error
 
@@ -53,7 +52,7 @@ class PairScores:
     def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
         tokens, errors = counts
         plain = errors[1] if self._references.ignore else None
-        figures = pair_figures(sums[0], tokens, errors[0], plain)
+        figures = seq2seq_metrics(sums[0], tokens, errors[0], plain)
         # A source counts once, however many targets it has.
         names = [name for name in ("sequence_error", "plain_sequence_error") if name in figures]
         return Evaluation(

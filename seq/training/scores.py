@@ -19,18 +19,18 @@ from seq.data.dataset import Batch
 from seq.data.outputs import IGNORE_INDEX
 from seq.data.split import Split
 from seq.models import Model
-from seq.training.figures import (
-    Tally,
+from seq.training.metrics import (
+    ConfusionCounts,
+    Evaluation,
     classes_of_parts,
     classes_of_sets,
-    classifier_figures,
-    label_set_figures,
-    language_model_figures,
-    number_figures,
-    part_figures,
+    classification_metrics,
+    language_model_metrics,
+    multilabel_metrics,
+    part_metrics,
     per_class,
+    regression_metrics,
 )
-from seq.training.metrics import Evaluation
 from seq.training.objective import LOSSES, cross_entropy
 from seq.training.pairs import PairScores
 from seq.training.uncertainty import clustered_error, share_error
@@ -66,7 +66,7 @@ class LabelScores:
     in_chunks = False
 
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
-        self.sums, self._tally = 1 + Tally.BINS, Tally(split.outputs.size, device)
+        self.sums, self._tally = 1 + ConfusionCounts.BINS, ConfusionCounts(split.outputs.size, device)
         self.counts = [self._tally.confusion, self._tally.scores]
 
     def add(self, model: Model, batch: Batch) -> Tensor:
@@ -77,7 +77,7 @@ class LabelScores:
 
     def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
         confusion, scores = counts[:2]
-        figures = classifier_figures(sums[0], confusion)
+        figures = classification_metrics(sums[0], confusion)
         return Evaluation(
             figures=figures,
             errors={"accuracy": share_error(figures["accuracy"], int(confusion.sum()))},
@@ -94,7 +94,7 @@ class LabelSetScores:
     in_chunks = False
 
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
-        self.sums, self._tally = 1 + Tally.BINS, Tally(split.outputs.size, device)
+        self.sums, self._tally = 1 + ConfusionCounts.BINS, ConfusionCounts(split.outputs.size, device)
         self._exact = torch.zeros(2, dtype=torch.int64, device=device)
         self.counts = [self._tally.scores, self._exact]
 
@@ -110,7 +110,7 @@ class LabelSetScores:
     def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
         scores, (exact, rows) = counts
         classes = classes_of_sets(scores)
-        figures = label_set_figures(sums[0], classes, exact, rows)
+        figures = multilabel_metrics(sums[0], classes, exact, rows)
         errors = {"exact_match": share_error(figures["exact_match"], int(rows))}
         return Evaluation(figures=figures, errors=errors, scores=scores, claimed=sums[1:], classes=classes)
 
@@ -130,7 +130,7 @@ class NumberScores:
         return torch.stack([(part * there).sum().double() for part in parts])
 
     def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
-        return Evaluation(figures=number_figures(*sums, scale=self._outputs.scale))
+        return Evaluation(figures=regression_metrics(*sums, scale=self._outputs.scale))
 
 
 class TagScores(LabelScores):
@@ -153,7 +153,7 @@ class TagScores(LabelScores):
         whole = super().evaluation(sums, counts)
         parts = classes_of_parts(self._labels, counts[0])
         error = clustered_error(counts[2], whole.figures["accuracy"], int(counts[0].sum()))
-        return replace(whole, figures=whole.figures | part_figures(parts), errors={"accuracy": error}, parts=parts)
+        return replace(whole, figures=whole.figures | part_metrics(parts), errors={"accuracy": error}, parts=parts)
 
 
 class TextScores:
@@ -181,9 +181,9 @@ class TextScores:
 
     def evaluation(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
         about = (self._targets, self._split.num_characters, self._split.unknown_bits)
-        windows = [language_model_figures(part, *about) for part in sums[1:]]
+        windows = [language_model_metrics(part, *about) for part in sums[1:]]
         figures = {f"window_{name}": part[name] for part in windows for name in ("loss", "bits_per_char")}
-        return Evaluation(figures=language_model_figures(sums[0], *about) | figures)
+        return Evaluation(figures=language_model_metrics(sums[0], *about) | figures)
 
 
 SCORES: dict[Task, type[Scores]] = {

@@ -19,7 +19,7 @@ from seq.report import write_report
 from seq.report.page import number, render
 from seq.report.record import RunRecord, differing_values
 from seq.run.result import describe_environment
-from seq.training.figures import per_class
+from seq.training.metrics import per_class
 
 NASTY = '<script>alert("x")</script> $\\frac & \u4e2d\u6587'
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seq.training.figures import per_class
+from seq.training.metrics import per_class
 from seq.training.uncertainty import clustered_error, macro_f1_error, share_error
 
 

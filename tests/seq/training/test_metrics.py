@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seq.training.figures import (
-    Tally,
+from seq.training.metrics import (
+    ConfusionCounts,
     calibration,
-    classifier_figures,
-    language_model_figures,
+    classification_metrics,
+    language_model_metrics,
     per_class,
     precision_recall,
 )
@@ -31,7 +31,7 @@ def test_classifier_figures_are_those_of_torchmetrics(rows: list[list[int]]) -> 
     confusion = np.array(rows)
     pairs = [(true, guess) for (true, guess), count in np.ndenumerate(confusion) for _ in range(count)]
     target, predicted = (torch.tensor(side) for side in zip(*pairs, strict=True))
-    figures = classifier_figures(3.0, confusion)
+    figures = classification_metrics(3.0, confusion)
     size = max(2, len(rows))
     f1 = multiclass_f1_score(predicted, target, num_classes=size, average="macro")
     accuracy = multiclass_accuracy(predicted, target, num_classes=size, average="micro")
@@ -46,11 +46,11 @@ def test_precision_and_recall_are_those_of_torchmetrics_at_each_threshold() -> N
     from torchmetrics.functional.classification import multiclass_precision_recall_curve
 
     torch.manual_seed(0)
-    logits, targets, tally = 2 * torch.randn(60, 4), torch.randint(0, 3, (60,)), Tally(4, torch.device("cpu"))
+    logits, targets, tally = 2 * torch.randn(60, 4), torch.randint(0, 3, (60,)), ConfusionCounts(4, torch.device("cpu"))
     tally.add(logits[:40], targets[:40])
     tally.add(torch.cat([logits[40:], torch.randn(1, 4)]), torch.cat([targets[40:], torch.tensor([-100])]))
     assert tally.confusion.sum() == 60
-    thresholds = torch.arange(Tally.LEVELS) / Tally.LEVELS
+    thresholds = torch.arange(ConfusionCounts.LEVELS) / ConfusionCounts.LEVELS
     precision, recall, _ = multiclass_precision_recall_curve(
         logits.softmax(-1), targets, num_classes=4, thresholds=thresholds
     )
@@ -63,14 +63,14 @@ def test_precision_and_recall_are_those_of_torchmetrics_at_each_threshold() -> N
 
 
 def test_logits_that_are_not_numbers_are_counted_too() -> None:
-    tally = Tally(3, torch.device("cpu"))
+    tally = ConfusionCounts(3, torch.device("cpu"))
     tally.add(torch.tensor([[torch.nan, 0, 0], [torch.inf, torch.inf, 0]]), torch.tensor([1, 2]))
     assert int(tally.confusion.sum()) == 2
     assert int(tally.scores.sum()) == 6
 
 
 def test_language_model_figures() -> None:
-    figures = language_model_figures(math.log(2) * 30, num_targets=11, num_characters=10, unknown_bits=5.0)
+    figures = language_model_metrics(math.log(2) * 30, num_targets=11, num_characters=10, unknown_bits=5.0)
     assert figures["bits_per_char"] == pytest.approx(3.5)
     assert figures["loss"] == pytest.approx(math.log(2) * 30 / 11)
     assert figures["perplexity"] == pytest.approx(2 ** (30 / 11))
@@ -79,7 +79,11 @@ def test_language_model_figures() -> None:
 def test_calibration() -> None:
     """Against a loop over all pairs, most of whose probabilities are near 0."""
     torch.manual_seed(0)
-    logits, targets, tally = 3 * torch.randn(50, 18), torch.randint(0, 18, (50,)), Tally(18, torch.device("cpu"))
+    logits, targets, tally = (
+        3 * torch.randn(50, 18),
+        torch.randint(0, 18, (50,)),
+        ConfusionCounts(18, torch.device("cpu")),
+    )
     sums = tally.add(logits, targets)
     found = calibration(tally.scores.numpy(), sums.tolist())
     pairs = [
@@ -88,8 +92,8 @@ def test_calibration() -> None:
         for place, chance in enumerate(row)
     ]
     slow = []
-    for number in range(Tally.BINS):
-        inside = [pair for pair in pairs if int(pair[0] * Tally.LEVELS) // 10 == number]
+    for number in range(ConfusionCounts.BINS):
+        inside = [pair for pair in pairs if int(pair[0] * ConfusionCounts.LEVELS) // 10 == number]
         if inside:
             claimed, true = (sum(side) / len(inside) for side in zip(*inside, strict=True))
             slow.append({"claimed": pytest.approx(claimed, rel=1e-5), "true": true, "pairs": len(inside)})
