@@ -8,6 +8,7 @@ from pathlib import Path
 from launch.seeding import derive_seed
 from seq.command_line import exit_code, run_parser
 from seq.config import GenerationConfig
+from seq.config.model import KIND_NAMES
 from seq.config.read import override_config
 from seq.errors import UserError
 from seq.inference.trained import load_run
@@ -25,8 +26,7 @@ def main(arguments: list[str]) -> None:
     options = _parser().parse_intermixed_args(arguments)
     trained = load_run(options.run, options.checkpoint)
     if not isinstance(trained.model, LanguageModel):
-        kind = trained.config.model.kind.replace("_", " ")
-        raise UserError(f"{options.run}: is a {kind}; use python -m seq.predict")
+        raise UserError(f"{options.run}: is {KIND_NAMES[trained.config.model.kind]}; use python -m seq.predict")
     if not 0 <= options.seed < 2**63:
         raise UserError(f"--seed {options.seed}: must be from 0 to 2**63 - 1")
     if options.num < 1:

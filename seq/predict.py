@@ -4,10 +4,9 @@ A classifier gives labels or a number, a tagger a tag for each word (or, trained
 capitals and marks), an encoder-decoder another text, such as how a word is spoken.
 
 Texts come from the command line, from --file, or else from stdin, one a line. Several runs of classifiers are averaged: leading words
-that are folders are runs. Where a run has several text columns (`data.text`), a tab separates them in a line.
+that are folders of runs are taken as runs. Where a run has several text columns (`data.text`), a tab separates them in a line.
 """
 
-import os
 import sys
 from itertools import takewhile
 from pathlib import Path
@@ -32,9 +31,14 @@ def main(arguments: list[str]) -> None:
     for name in ("top", "beam", "nbest"):
         if (number := getattr(options, name)) is not None and number < 1:
             raise UserError(f"--{name} must be at least 1")
-    more = [Path(word) for word in takewhile(os.path.isdir, options.text)]
+    more = [Path(word) for word in takewhile(_is_run, options.text)]
     trained = load_ensemble([options.run, *more], options.checkpoint)
     print_answers(trained, options.text[len(more) :], options, answers_of(trained, options))
+
+
+def _is_run(word: str) -> bool:
+    """A folder with a run or an exported model: a text may be the name of another folder."""
+    return any((Path(word) / name).is_file() for name in ("config.yaml", "config.json"))
 
 
 if __name__ == "__main__":

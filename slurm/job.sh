@@ -1,6 +1,6 @@
 # What the batch scripts share: start the run on every node, have it stop in time, requeue the job. Sourced by them.
 #
-# Of your site: slurm/site.sh, if you make one, is sourced first. It may load modules, activate an environment, or set
+# site.sh beside this file (slurm/site.sh in a clone), if you make one for your site, is sourced first. It may load modules, activate an environment, or set
 #   CONTAINER="apptainer exec --nv /images/torch.sif"    words before every `torchrun` or `python`
 # From the environment of sbatch (or of site.sh):
 #   RANKS_PER_NODE   processes a node; the default is the GPUs that the job has on a node, or else 1

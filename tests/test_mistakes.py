@@ -62,7 +62,7 @@ MISTAKES = [
     Mistake("not YAML", "train bad.yaml", "bad.yaml: not valid YAML", {"bad.yaml": "train: {steps: [1"}),
     Mistake("tab in YAML", "train bad.yaml", "indent with spaces, not with tabs", {"bad.yaml": "train:\n\tsteps: 1\n"}),
     Mistake("key twice", "train bad.yaml", "line 3: key 'steps' is given twice; keep one", {"bad.yaml": "train:\n  steps: 1\n  steps: 2\n"}),
-    Mistake("a key of the other kind of model", "train model.kind=language_model model.bidirectional=true", "model.bidirectional: unknown key; it belongs to the other model.kind"),
+    Mistake("a key of the other kind of model", "train model.kind=language_model model.bidirectional=true", "model.bidirectional: unknown key; it belongs to another model.kind"),
     Mistake("name with a slash", "train run.name=a/b", "run.name: Name of the run directory: letters, digits"),
     Mistake("no shards", "train batch.shards=0", "batch.shards: must be greater than 0 (got 0)"),
     Mistake("tied, of two sizes", "train configs/speeches.yaml model.tie_weights=true", "tie_weights needs embedding_dim (64) = hidden_size (384)"),

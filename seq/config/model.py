@@ -20,6 +20,13 @@ Task = Literal[
 with a label; a tag for each token; another sequence."""
 
 
+KIND_NAMES = {
+    "classifier": "a classifier",
+    "language_model": "a language model",
+    "tagger": "a tagger",
+    "seq2seq": "an encoder-decoder",
+}
+"""Values of `model.kind` as people say them."""
 MAX_NGRAM = 8
 """Most tokens of an n-gram that a model may use."""
 

@@ -186,7 +186,7 @@ def _nearest(path: str) -> str:
         near = inside or difflib.get_close_matches(path, Config.model_fields, n=1)
         return f"; did you mean {near[0]}?" if near else f"; sections are {', '.join(Config.model_fields)}"
     if path in known:
-        return "; it belongs to the other model.kind"
+        return "; it belongs to another model.kind"
     siblings = [key for key in known if key.rpartition(".")[0] == section]
     elsewhere = [key for key in known if key.rpartition(".")[2] == leaf]
     near = elsewhere or difflib.get_close_matches(path, siblings, n=1) or difflib.get_close_matches(path, known, n=1)

@@ -22,7 +22,7 @@ def answers_of(trained: TrainedModel, options: argparse.Namespace) -> Answers:
         raise UserError(f"{options.run}: is a language model; use python -m seq.generate")
     given = {name for name in ("top", "beam", "nbest") if getattr(options, name) is not None}
     if wrong := given - TAKES.get(task, set()):
-        raise UserError(f"--{wrong.pop()} is not for {task}; --help says what each option is for")
+        raise UserError(f"--{wrong.pop()} is not for this model; --help says which models have it")
     return KINDS[task](trained, options)
 
 

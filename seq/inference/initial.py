@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from seq.config import Config
+from seq.config.model import KIND_NAMES
 from seq.errors import UserError
 from seq.files import disk_errors_as_run_errors
 from seq.inference.model_files import write_model
@@ -80,7 +81,7 @@ class InitialModel:
 def _check_same_shape(config: Config, source: TrainedModel) -> None:
     run, tokenizer, kind = config.train.init_from, source.tokenizer, source.config.model.kind
     if kind != config.model.kind:
-        raise UserError(f"train.init_from={run}: is a {kind.replace('_', ' ')}, and model.kind={config.model.kind}")
+        raise UserError(f"train.init_from={run}: is {KIND_NAMES[kind]}, and model.kind={config.model.kind}")
     here: dict[str, Any] = {f"model.{key}": value for key, value in config.model if key not in MAY_DIFFER}
     there: dict[str, Any] = {f"model.{key}": value for key, value in source.config.model if key not in MAY_DIFFER}
     here |= {"data.tokenizer": config.data.tokenizer, "data.lowercase": config.data.lowercase}

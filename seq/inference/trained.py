@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from seq.config import Config
+from seq.config.model import KIND_NAMES
 from seq.config.read import parse_config
 from seq.data.outputs import Outputs
 from seq.data.ragged import RaggedArray
@@ -104,9 +105,7 @@ def load_ensemble(
         return first
     for run, member in zip(runs, members, strict=True):
         if not isinstance(member.model, Classifier):
-            raise UserError(
-                f"{run}: is a {member.config.model.kind.replace('_', ' ')}; only classifiers can be averaged"
-            )
+            raise UserError(f"{run}: is {KIND_NAMES[member.config.model.kind]}; only classifiers can be averaged")
         if _reads(member) != _reads(first):
             raise UserError(
                 f"{run}: has other labels, numbers, characters, data.max_length or columns of data.text than {runs[0]}; their "

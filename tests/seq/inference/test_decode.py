@@ -96,4 +96,4 @@ def test_bad_input(folder: Path) -> None:
             model.predict([text])
     assert run("python", "-m", "seq.predict", folder, "1", "--beam", "0").returncode == 2
     assert run("python", "-m", "seq.predict", folder, "").returncode == 2
-    assert "--top is not for seq2seq" in run("python", "-m", "seq.predict", folder, "1", "--top", "2").stderr
+    assert "--top is not for this model" in run("python", "-m", "seq.predict", folder, "1", "--top", "2").stderr

@@ -137,8 +137,10 @@ def test_the_cards_script_answers_as_the_model_does(
 
 
 @pytest.mark.slow
-def test_the_card_of_a_encoder_decoder(others: Path) -> None:
+def test_the_card_of_an_encoder_decoder(others: Path) -> None:
     card = card_of(others / "seq2seq")
     assert "model.decoder.onnx" in card
     assert "attention" in card
     assert "| wrong outputs |" in card
+    assert "| tag | precision |" in card_of(others / "tagger")
+    assert "| label | precision |" in card_of(others / "labels")

@@ -99,4 +99,4 @@ def test_from_training_to_use(tmp_path: Path) -> None:
     assert "13 tokens" in done.stdout, done.stderr
     assert run("python", "-m", "seq.generate", tmp_path / "t").returncode == 2
     misused = run("python", "-m", "seq.predict", tmp_path / "t", "1", "--beam", "3")
-    assert "--beam is not for tagging" in misused.stderr
+    assert "--beam is not for this model" in misused.stderr
