@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import RLock
 from typing import Any
 from unittest.mock import patch
 
@@ -16,22 +17,28 @@ Content = dict[str, bytes | None]
 @dataclass
 class Disk:
     """What is on the disk under `folder`. The operating system may write names (after a rename, a deletion) earlier than asked
-    to, or not; so there are two contents at every moment: with all changes of names until now, and with the flushed ones only."""
+    to, or not; so there are two contents at every moment: with all changes of names until now, and with the flushed ones only.
+
+    A file is known by its inode, so every file that was seen stays open: a new file never gets the number of a deleted one.
+    """
 
     folder: Path
+    files: ExitStack
     moments: list[tuple[Content, Content]] = field(default_factory=list)
     _bytes: dict[int, bytes] = field(default_factory=dict)
     _names: dict[str, Names] = field(default_factory=dict)
+    _open: dict[int, Any] = field(default_factory=dict)
 
     def flushed(self, path: Path) -> None:
         if path.is_dir():
-            self._names[self._inside(path)] = _names(path)
+            self._names[self._inside(path)] = self._entries(path)
         elif path.exists():
-            self._bytes[path.stat().st_ino] = path.read_bytes()
+            self._bytes[self._inode(path)] = path.read_bytes()
 
     def look(self) -> None:
         """Remember what a power cut would leave now."""
-        now = {self._inside(path): _names(path) for path in [self.folder, *self.folder.rglob("*")] if path.is_dir()}
+        folders = [path for path in [self.folder, *self.folder.rglob("*")] if path.is_dir()]
+        now = {self._inside(path): self._entries(path) for path in folders}
         self.moments.append((self._content(now), self._content(self._names)))
 
     def _content(self, names: dict[str, Names]) -> Content:
@@ -43,36 +50,46 @@ class Disk:
     def _inside(self, path: Path) -> str:
         return os.path.relpath(path, self.folder)
 
+    def _entries(self, folder: Path) -> Names:
+        return {path.name: self._inode(path) for path in folder.iterdir() if not path.is_dir()}
 
-def _names(folder: Path) -> Names:
-    return {path.name: path.stat().st_ino for path in folder.iterdir() if not path.is_dir()}
+    def _inode(self, path: Path) -> int:
+        number = path.stat().st_ino
+        if number not in self._open:
+            self._open[number] = self.files.enter_context(path.open("rb"))
+        return number
 
 
 @contextmanager
 def watched(folder: Path) -> Iterator[Disk]:
-    """While this lasts, each flush, rename and deletion below `folder` is a moment at which the power could go."""
-    disk = Disk(folder)
+    """While this lasts, each flush, rename and deletion below `folder` is a moment at which the power could go. One thread at a
+    time changes names: the run's own threads must not change them while another one looks."""
     originals = {name: getattr(os, name) for name in ("fsync", "replace", "rename", "unlink")}
+    one_at_a_time = RLock()
 
     def fsync(number: int) -> None:
         originals["fsync"](number)
         path = Path(os.readlink(f"/proc/self/fd/{number}"))
         if path.is_relative_to(folder):
-            disk.look()
-            disk.flushed(path)
-            disk.look()
+            with one_at_a_time:
+                disk.look()
+                disk.flushed(path)
+                disk.look()
 
     def changing(name: str) -> Any:
         def change(*arguments: Any, **options: Any) -> None:
-            originals[name](*arguments, **options)
-            if folder.exists():
-                disk.look()
+            with one_at_a_time:
+                originals[name](*arguments, **options)
+                if folder.exists():
+                    disk.look()
 
         return change
 
     changes = {name: changing(name) for name in ("replace", "rename", "unlink")}
-    with patch.multiple(os, fsync=fsync, **changes):
-        yield disk
+    with ExitStack() as files:
+        disk = Disk(folder, files)
+        with patch.multiple(os, fsync=fsync, **changes):
+            yield disk
 
 
 def restore(content: Content, folder: Path) -> None:
