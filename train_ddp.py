@@ -8,28 +8,23 @@ python train_ddp.py ...                                                       on
 import sys
 
 from launch.collectives import check_agreement, check_ranks_agree
-from launch.context import describe_launch, device_of
-from launch.group import process_group
+from launch.context import describe_launch
 from launch.preemption import Preemption
 from seq.command_line import check_launch, config_from, exit_code, training_parser
 from seq.config import Config
-from seq.data.corpus import prepare_corpus
-from seq.data.loader import BatchLoader
-from seq.inference.initial import InitialModel
-from seq.inference.model_files import export_at_end
-from seq.inference.samples import sample_writer
+from seq.inference.formats import export_at_end
 from seq.log.logger import check_packages, open_logger, say_if_finished
 from seq.report import report_at_end
 from seq.run.bad_steps import BadSteps
 from seq.run.checkpoint import Checkpoint, describe_run, fingerprint
-from seq.run.directory import Run, RunDirectory
+from seq.run.checkpoints import CheckpointSaver
+from seq.run.directory import RunDirectory
 from seq.run.ledger import Ledger
 from seq.run.result import make_result, refit_config
-from seq.run.saver import CheckpointSaver
+from seq.run.run import Run
+from seq.tasks.task import samples_of
 from seq.training.evaluation import evaluate
-from seq.training.precision import configure_numerics
-from seq.training.recipe import with_earlier_recipe, with_recipe
-from seq.training.step import Trainer
+from seq.training.recipe import with_earlier_recipe
 
 
 def main(arguments: list[str]) -> None:
@@ -50,28 +45,22 @@ def start(config: Config, directory: RunDirectory, ledger: Ledger) -> bool:
     if say_if_finished(directory, process.is_main):
         report_at_end(directory, wanted=process.is_main and config.logging.report)
         return True
-    initial = InitialModel.load(config, directory)
-    corpus = prepare_corpus(config.data, config.task, like=initial.trained)
-    config = with_recipe(config, corpus)
-    run = Run(config, corpus, directory, process, device_of(process), ledger)
+    run = Run.open(config, directory, ledger)
     with directory.locked_by(run.is_main):
-        resumed_from = directory.newest_checkpoint(config, corpus)
-        configure_numerics(config, run.device)
-        with process_group(process, timeout_seconds=config.run.timeout_seconds, position=run.ledger.position):
-            finished = train(run, initial, resumed_from)
+        resumed_from = directory.checkpoints.newest(run.config, run.corpus)
+        with run.joined():
+            finished = train(run, resumed_from)
         report_at_end(directory, wanted=finished and run.is_main and config.logging.report)
     return finished
 
 
-def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> bool:
+def train(run: Run, resumed_from: Checkpoint | None) -> bool:
     """True if the run is finished, False if a signal stopped it before."""
-    config, corpus, directory, ledger = run.config, run.corpus, run.directory, run.ledger
+    config, task, corpus, directory, ledger = run.config, run.task, run.corpus, run.directory, run.ledger
 
     # ---- data and model -------------------------------------------------------------------------------------------
-    batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
+    batches, trainer = run.batches(), run.trainer()
     last_step = batches.total_steps(config.train)
-    trainer = Trainer(config, corpus, run.device)
-    initial.copy_weights_to(trainer.model, corpus.labels)
     if config.train.warm_up_largest:
         trainer.warm_up(batches.largest_shard())
 
@@ -84,15 +73,14 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
     check_agreement("config, data, weights and step to start from", description, run.device)
     if run.is_main:
         directory.begin(config, resumed_from.path if resumed_from else None)
-        initial.keep_in(directory)
+        run.initial.keep_in(directory)
         ledger.add_earlier(resumed_from.state["ledger"] if resumed_from else {}, directory.wall_seconds())
     logger = open_logger(run, start, last_step)
     event = "resume" if resumed_from or ledger.spent("lost") else "start"
     logger.event(event, start, world_size=run.process.world_size, device=str(run.device))
-    saver = CheckpointSaver(directory, config.checkpoint, logger.event, run.is_main)
+    saver = CheckpointSaver(directory.checkpoints, config.checkpoint, logger.event, run.is_main)
     bad_steps = BadSteps(run, trainer.state, batches)
-    writer, preemption = sample_writer(config, corpus), Preemption()
-    evaluation, stopped_by = None, None
+    preemption, evaluation, stopped_by = Preemption(), None, None
 
     # ---- train ----------------------------------------------------------------------------------------------------
     ledger.started(progress.tokens_seen)
@@ -123,13 +111,13 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
         if is_due(progress.step, config.evaluation.every_steps, last_step):
             if "validation" in corpus.splits:
                 with ledger("evaluation"):
-                    evaluation = evaluate(selection.model, corpus.splits["validation"], config, run.device)
+                    evaluation = evaluate(task, selection.model, corpus.splits["validation"], config, run.device)
                     logger.evaluation(progress.step, "validation", evaluation)
                     if selection.judge(progress.step, evaluation.figures):
                         saver.save_best(progress.step, trainer.state.weights() | describe_run(config, corpus))
-            if writer and run.is_main:
+            if run.is_main:
                 with ledger("sampling"):
-                    logger.samples(progress.step, writer.write(selection.model, progress.step))
+                    logger.samples(progress.step, samples_of(task, selection.model, config, corpus, progress.step))
 
         ends = stopped_by or selection.out_of_patience
         if is_due(progress.step, config.checkpoint.every_steps, last_step) or ends:
@@ -149,7 +137,7 @@ def train(run: Run, initial: InitialModel, resumed_from: Checkpoint | None) -> b
     split = "test" if "test" in corpus.splits and not stopped_by else "validation"
     if not stopped_by and split in corpus.splits and (split == "test" or evaluation is None or selection.best_step):
         with ledger("evaluation"):
-            evaluation = evaluate(selection.model, corpus.splits[split], config, run.device)
+            evaluation = evaluate(task, selection.model, corpus.splits[split], config, run.device)
         if split == "test" or not selection.best_step:
             logger.evaluation(progress.step, split, evaluation)
     epoch = progress.step / batches.steps_per_epoch

@@ -17,7 +17,7 @@ from benchmarks.timing import DEVICE
 from launch.device import to_device
 from seq.config import Config
 from seq.data.corpus import Corpus
-from seq.training.objective import cross_entropy
+from seq.tasks.losses import cross_entropy
 
 Example = tuple[Tensor, Tensor]
 """Token ids, and the label or the next tokens."""

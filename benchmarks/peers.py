@@ -33,6 +33,7 @@ from seq.config import Config
 from seq.config.read import override_config, parse_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.loader import BatchLoader
+from seq.tasks import task_of
 from seq.training.precision import FAST_FP32_LIMIT
 from seq.training.step import Trainer
 
@@ -93,7 +94,7 @@ def _variants(problem: Problem, threads: int) -> Iterator[tuple[str, Callable[[]
     """Each trains on some batches and returns the tokens in them."""
     base = parse_config({"model": {"kind": problem.kind}}, where="benchmark")
     config = override_config(base, ["data.lowercase=true", *problem.settings], where="benchmark")
-    corpus = prepare_corpus(config.data, config.task)
+    corpus = prepare_corpus(config.data, task_of(config))
     examples = list(examples_of(corpus))
     yield "plain PyTorch", plain(problem, config, corpus, padding_loader(examples, problem.rows))
     for name, bf16 in {"sorted, padded": False, "sorted, padded, bf16": True}.items():
@@ -115,7 +116,7 @@ def _variants(problem: Problem, threads: int) -> Iterator[tuple[str, Callable[[]
 
 
 def _lockstep(problem: Problem, config: Config, corpus: Corpus, threads: int) -> Callable[[], int]:
-    trainer = Trainer(config, corpus, DEVICE)
+    trainer = Trainer(config, task_of(config), corpus, DEVICE)
     batches = BatchLoader(corpus.splits["train"], config.batch)
     position = [0]
 

@@ -21,6 +21,7 @@ from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.dataset import Batch
 from seq.data.loader import BatchLoader
 from seq.models import row_tables
+from seq.tasks import task_of
 from seq.training.objective import Objective
 from seq.training.precision import configure_numerics
 from seq.training.state import TrainState
@@ -31,7 +32,7 @@ STEPS, ROUNDS = 30, 9
 
 def main(arguments: list[str]) -> None:
     config = config_from(config_parser("benchmarks.pipeline", __doc__).parse_args(arguments).words)
-    corpus, process = prepare_corpus(config.data, config.task), describe_launch()
+    corpus, process = prepare_corpus(config.data, task_of(config)), describe_launch()
     configure_numerics(config, device_of(process))
     columns = ["shards", "rows x tokens", "bare loop, ms", "train loop, ms", "bare / train", "quartiles"]
     report = Report("pipeline", f"{config.run.name}: the same {STEPS} steps, {ROUNDS} rounds", columns)
@@ -45,9 +46,9 @@ def _add(report: Report, config: Config, corpus: Corpus, device: torch.device) -
     batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
     prebuilt = [[shard.to(device) for shard in shards] for shards in batches.steps(0, STEPS)]
     bare_state = TrainState.create(config, corpus, device)
-    trainer, preemption = Trainer(config, corpus, device), Preemption()
+    trainer, preemption = Trainer(config, task_of(config), corpus, device), Preemption()
 
-    objective = Objective.of(config, corpus.splits["train"], device)
+    objective = Objective.of(config, task_of(config), corpus.splits["train"], device)
 
     def train() -> None:
         for shards in batches.steps(0, STEPS):

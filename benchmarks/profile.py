@@ -16,6 +16,7 @@ from seq.command_line import config_from, config_parser, exit_code
 from seq.config import Config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.loader import BatchLoader
+from seq.tasks import task_of
 from seq.training.precision import configure_numerics
 from seq.training.step import Trainer
 
@@ -25,7 +26,7 @@ STEPS, UNTIMED, ROWS = 20, 5, 25
 
 def main(arguments: list[str]) -> None:
     config = config_from(config_parser("benchmarks.profile", __doc__).parse_args(arguments).words)
-    corpus, process = prepare_corpus(config.data, config.task), describe_launch()
+    corpus, process = prepare_corpus(config.data, task_of(config)), describe_launch()
     configure_numerics(config, device_of(process))
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
         measured = measure(config, corpus, device)
@@ -56,7 +57,7 @@ def measure(
 ) -> list[torch.autograd.profiler_util.FunctionEventAvg]:
     """Self times of operators; what lies between them (Python) is counted for the part of the step around it."""
     batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
-    trainer = Trainer(config, corpus, device)
+    trainer = Trainer(config, task_of(config), corpus, device)
     steps = batches.steps(0, UNTIMED + STEPS)
     trainer.set_lr(0, batches.steps_per_epoch)
     for _ in range(UNTIMED):

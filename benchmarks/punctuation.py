@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmarks.timing import Report
 from seq.command_line import exit_code
 from seq.data.punctuation import PART, load
-from seq.inference.loaded import LoadedTagger, load_model
+from seq.run.trained import load_model
+from seq.tasks.tagging import LoadedTagger
 
 MARKS = (",", ".", "?")
 SUBSET = "since-1934"

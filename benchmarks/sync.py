@@ -20,6 +20,7 @@ from seq.config.read import override_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.dataset import Batch
 from seq.data.loader import BatchLoader
+from seq.tasks import task_of
 from seq.training.precision import configure_numerics
 from seq.training.step import Trainer
 
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
     if process.launcher == "python":
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
         return subprocess.run([*torchrun, "-m", "benchmarks.sync", *arguments], check=False).returncode
-    corpus = prepare_corpus(config.data, config.task)
+    corpus = prepare_corpus(config.data, task_of(config))
     configure_numerics(config, device_of(process))
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
         seconds, sent = compare(config, corpus, device)
@@ -46,7 +47,9 @@ def compare(config: Config, corpus: Corpus, device: torch.device) -> tuple[dict[
     batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
     steps = list(batches.steps(0, ROUNDS + 2))
     trainers = {
-        kind: Trainer(override_config(config, [f"sync.reduction={kind}"], where="benchmark"), corpus, device)
+        kind: Trainer(
+            override_config(config, [f"sync.reduction={kind}"], where="benchmark"), task_of(config), corpus, device
+        )
         for kind in ("ordered", "allreduce")
     }
     seconds = in_turn(

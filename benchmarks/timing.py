@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from seq.run.result import cpu_name
+from seq.run.environment import cpu_name
 from seq.terminal import progress_bar
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
     import torch
 
-    from seq.inference.loaded import Loaded
+    from seq.tasks import Loaded
 
 
 def load(
     run: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]", *, device: "str | torch.device | None" = None
 ) -> "Loaded":
-    """The model of a run directory, or of an exported `model/`: see `seq.inference.loaded`. A list of classifiers' runs gives one
+    """The model of a run directory, or of an exported `model/`: see `seq.tasks`. A list of classifiers' runs gives one
     model, which averages their predictions. On `device`, such as `cpu` or `cuda:1`, or else on the GPU if there is one. UserError
     if there is no model."""
     import os
     from pathlib import Path
 
-    from seq.inference.loaded import load_model  # imports torch, so only when it is needed
+    from seq.run.trained import load_model  # imports torch, so only when it is needed
 
     runs = [run] if isinstance(run, str | os.PathLike) else run
     return load_model([Path(each) for each in runs], device)

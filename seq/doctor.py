@@ -19,9 +19,9 @@ from rich.table import Table
 from seq.command_line import config_and_overrides, config_parser, exit_code
 from seq.config import Config
 from seq.config.read import load_config
-from seq.diagnose.recorded import RecordedSteps
 from seq.errors import UserError
-from seq.run.result import cpu_name
+from seq.replay import RecordedSteps
+from seq.run.environment import cpu_name
 from seq.terminal import progress_bar
 
 STEPS = 8

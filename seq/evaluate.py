@@ -9,16 +9,18 @@ from pathlib import Path
 import torch
 
 from launch.context import describe_launch, device_of
-from launch.group import process_group
 from seq.command_line import check_world_size, exit_code, run_parser
 from seq.config.identity import differing_keys
 from seq.config.read import override_config
 from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
-from seq.inference.trained import load_ensemble
 from seq.log.console import print_evaluation
+from seq.run.directory import RunDirectory
+from seq.run.initial import InitialModel
+from seq.run.run import Run
+from seq.run.trained import load_ensemble
+from seq.tasks import task_of
 from seq.training.evaluation import evaluate
-from seq.training.precision import configure_numerics
 
 TRAINED = (
     *("model.", "optimizer.", "train.epochs", "train.steps"),
@@ -43,16 +45,26 @@ def main(arguments: list[str]) -> None:
     process = describe_launch()
     check_world_size(process.world_size, config.batch.shards)
     # The model's own ids, even if the data now have other characters or labels.
-    corpus = prepare_corpus(config.data, config.task, like=trained, fixed_outputs=True)
+    task = task_of(config)
+    corpus = prepare_corpus(config.data, task, like=trained, fixed_outputs=True)
     split = options.split or ("test" if "test" in corpus.splits else "validation")
     if split not in corpus.splits:
         raise UserError(f"--split {split}: the data have {', '.join(corpus.splits)}")
     if process.is_main:
         for note in corpus.notes:
             print(f"data: {note}")
-    configure_numerics(config, device_of(process))
-    with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
-        result = evaluate(trained.model.to(device), corpus.splits[split], config, device, progress=process.is_main)
+    run = Run(
+        config=config,
+        task=task,
+        corpus=corpus,
+        initial=InitialModel(None),
+        directory=RunDirectory(options.run),
+        process=process,
+        device=device_of(process),
+    )
+    with run.joined():
+        model, part = trained.model.to(run.device), corpus.splits[split]
+        result = evaluate(task, model, part, config, run.device, progress=process.is_main)
         if process.is_main:
             print_evaluation(f"{options.run} at step {trained.step}: {split}", result, trained.labels)
 

@@ -22,11 +22,11 @@ from pathlib import Path
 
 from seq.command_line import exit_code, run_parser
 from seq.errors import UserError
-from seq.inference.formats import SUFFIXES, export, write_label_states
-from seq.inference.model_files import export_model
-from seq.inference.trained import TrainedModel, load_run
+from seq.inference.formats import SUFFIXES, export, export_model
 from seq.run.directory import RunDirectory
 from seq.run.result import chosen_step
+from seq.run.trained import load_run
+from seq.tasks import TrainedModel
 from seq.terminal import spinner
 
 
@@ -45,8 +45,6 @@ def main(arguments: list[str]) -> None:
         path.parent.mkdir(exist_ok=True)
         with spinner(f"exporting to {path}"):
             written = export(trained, options.format, path)
-        if trained.config.task == "conditional_language_modeling":
-            written.append(write_label_states(trained, path))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another --output") from None
     print(*written, sep="\n")
@@ -57,7 +55,7 @@ def _write_folder(run: Path, trained: TrainedModel) -> Path:
     if result is None or chosen_step(result) != trained.step:
         raise UserError(f"{run}: --format model is for finished runs, and for their last step")
     try:
-        return export_model(run, trained.model, trained.config, trained, result)
+        return export_model(run, trained.model, trained.config, trained.task, trained, result)
     except OSError as error:
         raise UserError(f"{run / 'model'}: cannot be written ({error.strerror or error})") from None
 

@@ -11,9 +11,9 @@ from seq.config import GenerationConfig
 from seq.config.model import KIND_NAMES
 from seq.config.read import override_config
 from seq.errors import UserError
-from seq.inference.trained import load_run
-from seq.inference.write import Writer
-from seq.models.language_model import LanguageModel
+from seq.run.trained import load_run
+from seq.tasks.generation import Writer
+from seq.tasks.language_modeling import LanguageModeling, writer_of
 from seq.terminal import printable
 
 GIVEN = ("length", "temperature", "top_k", "top_p", "repetition_penalty", "stop")
@@ -25,7 +25,7 @@ TAIL = 10_000
 def main(arguments: list[str]) -> None:
     options = _parser().parse_intermixed_args(arguments)
     trained = load_run(options.run, options.checkpoint)
-    if not isinstance(trained.model, LanguageModel):
+    if not isinstance(trained.task, LanguageModeling):
         raise UserError(f"{options.run}: is {KIND_NAMES[trained.config.model.kind]}; use python -m seq.predict")
     if not 0 <= options.seed < 2**63:
         raise UserError(f"--seed {options.seed}: must be from 0 to 2**63 - 1")
@@ -34,8 +34,7 @@ def main(arguments: list[str]) -> None:
     given = {name: getattr(options, name) for name in GIVEN if getattr(options, name) is not None}
     overrides = [f"generation.{name}={json.dumps(value)}" for name, value in given.items()]
     config = override_config(trained.config, overrides, where="command line").generation
-    writer = Writer(trained.model, trained.tokenizer, trained.config.data.unit)
-    label = trained.label_id(options.label)
+    writer, label = writer_of(trained), trained.task.label_id(trained, options.label)
     prompt = options.prime if options.prime_file is None else _read(options.prime_file)
     if options.interactive:
         return _interact(writer, config, options.seed, label)

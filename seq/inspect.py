@@ -6,8 +6,9 @@ with a rate that grows from step to step, the curve of the loss over it, and a r
 """
 
 import sys
+import time
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -18,28 +19,29 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from launch.context import describe_launch, device_of
-from launch.group import process_group
 from launch.tree import wasted_share
 from seq.command_line import config_from, config_parser, exit_code
 from seq.config import Config
-from seq.data.corpus import Corpus, prepare_corpus
+from seq.data.corpus import Corpus
 from seq.data.loader import BatchLoader
 from seq.data.outputs import Coded
 from seq.data.plan import ShardSizes
 from seq.data.ragged import RaggedArray
 from seq.diagnose.lr_range import LrRange, lr_range
-from seq.diagnose.trial import Trial, try_steps
-from seq.errors import UserError
-from seq.inference.initial import InitialModel
 from seq.run.directory import RunDirectory
 from seq.run.result import describe_split
-from seq.training.precision import configure_numerics
-from seq.training.recipe import recipe, with_recipe
+from seq.run.run import Run, require_one_process
+from seq.training.memory import bytes_for_parameters, estimated_bytes_for_shard
+from seq.training.recipe import recipe
+from seq.training.step import Trainer
 
 MOST_STEPS = 2000
 """Steps of the first epoch that are examined."""
 MOST_CLASSES = 40
+STEPS, SECONDS = 40, 10.0
+"""A trial ends after this many steps or seconds."""
+UNTIMED = 2
+"""The first steps allocate memory and are not timed."""
 
 
 def main(arguments: list[str]) -> None:
@@ -47,27 +49,22 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--lr", action="store_true", help="try learning rates, and suggest one")
     options = parser.parse_intermixed_args(arguments)
     config = config_from(options.words)
-    process, console = describe_launch(), Console(highlight=False)
-    if process.launcher != "python":
-        raise UserError("an inspection runs on one process: start it with plain python")
-    initial = InitialModel.load(config, RunDirectory.of(config))
-    corpus = prepare_corpus(config.data, config.task, like=initial.trained)
+    console = Console(highlight=False)
+    require_one_process("an inspection")
+    run = Run.open(config, RunDirectory.of(config))
     if config.run.recipe == "auto":
-        settings = " ".join(f"{key}={value}" for key, value in recipe(config, corpus).items())
+        settings = " ".join(f"{key}={value}" for key, value in recipe(config, run.corpus).items())
         console.print(escape(f"run.recipe=auto: {settings}"), soft_wrap=True)
-        config = with_recipe(config, corpus)
-    for table in () if options.lr else _data_tables(corpus):
+    for table in () if options.lr else _data_tables(run.corpus):
         console.print(table)
-    configure_numerics(config, device_of(process))
-    with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
-        batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
+    with run.joined():
+        batches = run.batches()
         if options.lr:
-            begin = partial(initial.copy_weights_to, labels=corpus.labels)
-            return _say_rates(lr_range(config, corpus, batches, device, begin), config, console)
-        for line in (*_about_text(corpus), *_about_batches(config, batches)):
+            return _say_rates(lr_range(run.trainer(), batches), config, console)
+        for line in (*_about_text(run.corpus), *_about_batches(run.config, batches)):
             console.print(escape(line), soft_wrap=True)
-        trial = try_steps(config, corpus, batches, device)
-    for line in _about_cost(config, batches, trial, device):
+        trial = try_steps(run.trainer(), batches, run.device)
+    for line in _about_cost(run.config, batches, trial, run.device):
         console.print(escape(line), soft_wrap=True)
 
 
@@ -91,7 +88,7 @@ def _data_tables(corpus: Corpus) -> Iterator[Table]:
     yield splits
     if corpus.labels:
         yield _class_table(corpus)
-    if corpus.task == "regression":
+    elif isinstance(targets := corpus.splits["train"].targets, np.ndarray) and targets.dtype.kind == "f":
         yield _number_table(corpus)
     yield _length_table(corpus)
 
@@ -160,6 +157,45 @@ def _about_batches(config: Config, batches: BatchLoader) -> Iterator[str]:
     even = ", ".join(str(size) for size, share in waste.items() if not share)
     uneven = ", ".join(f"{size} ({share:.0%})" for size, share in waste.items() if share)
     yield f"processes: {even} share the shards evenly" + f"; others wait part of their time: {uneven}" * bool(uneven)
+
+
+@dataclass(frozen=True)
+class Trial:
+    steps: int
+    seconds_per_step: float
+    num_parameters: int
+    bytes_for_weights: int
+    bytes_for_a_shard: int
+    """Memory of the largest shard's forward and backward pass: measured on a GPU, estimated on a CPU."""
+
+
+def try_steps(trainer: Trainer, batches: BatchLoader, device: torch.device) -> Trial:
+    """Try the first steps of the run, whose result is discarded: a fair sample, because steps are shuffled."""
+    shard = _bytes_for_largest_shard(trainer, batches, device)
+    times, begin = list[float](), time.perf_counter()
+    for shards in batches.steps(0, STEPS):
+        trainer.update(trainer.accumulate_gradients(shards))
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter())
+        if times[-1] - begin > SECONDS and len(times) > UNTIMED:
+            break
+    trainer.close()
+    timed = times[UNTIMED - 1 :]
+    seconds = (timed[-1] - timed[0]) / (len(timed) - 1)
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    return Trial(len(times), seconds, parameters, bytes_for_parameters(trainer.model), shard)
+
+
+def _bytes_for_largest_shard(trainer: Trainer, batches: BatchLoader, device: torch.device) -> int:
+    largest = batches.largest_shard()
+    if device.type != "cuda":
+        trainer.warm_up(largest)
+        return estimated_bytes_for_shard(trainer.model, trainer.config, int(largest.sizes.padded_tokens.max()))
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    beside = trainer.warm_up(largest)
+    return torch.cuda.max_memory_allocated(device) - before - beside
 
 
 def _about_cost(config: Config, batches: BatchLoader, trial: Trial, device: torch.device) -> Iterator[str]:

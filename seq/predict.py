@@ -13,9 +13,12 @@ from pathlib import Path
 
 from seq.command_line import exit_code, run_parser
 from seq.errors import UserError
-from seq.inference.answers import answers_of
 from seq.inference.rows import add_row_arguments, print_answers
-from seq.inference.trained import load_ensemble
+from seq.run.trained import load_ensemble
+from seq.tasks import PredictiveTask
+
+OPTIONS = ("top", "beam", "nbest")
+"""Options that only some tasks have."""
 
 
 def main(arguments: list[str]) -> None:
@@ -28,12 +31,17 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--nbest", type=int, metavar="N", help="outputs of an encoder-decoder to print (default 1)")
     options = parser.parse_intermixed_args(arguments)
-    for name in ("top", "beam", "nbest"):
+    for name in OPTIONS:
         if (number := getattr(options, name)) is not None and number < 1:
             raise UserError(f"--{name} must be at least 1")
     more = [Path(word) for word in takewhile(_is_run, options.text)]
     trained = load_ensemble([options.run, *more], options.checkpoint)
-    print_answers(trained, options.text[len(more) :], options, answers_of(trained, options))
+    if not isinstance(trained.task, PredictiveTask):
+        raise UserError(f"{options.run}: is a language model; use python -m seq.generate")
+    given = {name for name in OPTIONS if getattr(options, name) is not None}
+    if wrong := given - trained.task.options:
+        raise UserError(f"--{wrong.pop()} is not for this model; --help says which models have it")
+    print_answers(trained, options.text[len(more) :], options, trained.task.answers(trained, options))
 
 
 def _is_run(word: str) -> bool:

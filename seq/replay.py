@@ -5,22 +5,20 @@ named. With --inspect, stop inside step K, between backward pass and update, and
 """
 
 import argparse
+import math
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
-from launch.context import describe_launch, device_of
-from launch.group import process_group
 from seq.command_line import exit_code, run_parser
 from seq.config.read import load_config
-from seq.data.corpus import prepare_corpus
-from seq.data.loader import BatchLoader
 from seq.diagnose.inspection import inspect_step
-from seq.diagnose.recorded import RecordedSteps
 from seq.errors import UserError
-from seq.inference.initial import InitialModel
 from seq.run.checkpoint import Checkpoint
-from seq.run.directory import Run, RunDirectory
+from seq.run.directory import RunDirectory
+from seq.run.json_lines import read_lines
+from seq.run.run import Run, require_one_process
 from seq.terminal import progress_bar
-from seq.training.precision import configure_numerics
 from seq.training.step import Trainer
 
 
@@ -35,24 +33,16 @@ def main(arguments: list[str]) -> int:
     recorded = RecordedSteps.read(directory.path)
     if not 1 <= options.step <= recorded.last_step:
         raise UserError(f"--step {options.step}: {options.run} recorded the steps 1 to {recorded.last_step}")
-    process = describe_launch()
-    if process.launcher != "python":
-        raise UserError("a replay runs on one process: start it with plain python")
-    initial = InitialModel.load(config, directory)
-    corpus = prepare_corpus(config.data, config.task, like=initial.trained)
-    checkpoint = directory.newest_checkpoint(config, corpus, before=options.step)
-    run = Run(config=config, corpus=corpus, directory=directory, process=process, device=device_of(process))
-    configure_numerics(config, run.device)
-    with process_group(process, timeout_seconds=config.run.timeout_seconds):
-        return replay(run, initial, checkpoint, recorded, options)
+    require_one_process("a replay")
+    run = Run.open(config, directory)
+    checkpoint = directory.checkpoints.newest(run.config, run.corpus, before=options.step)
+    with run.joined():
+        return replay(run, checkpoint, recorded, options)
 
 
-def replay(
-    run: Run, initial: InitialModel, checkpoint: Checkpoint | None, recorded: RecordedSteps, options: argparse.Namespace
-) -> int:
+def replay(run: Run, checkpoint: Checkpoint | None, recorded: "RecordedSteps", options: argparse.Namespace) -> int:
     """The exit code."""
-    trainer = Trainer(run.config, run.corpus, run.device)
-    initial.copy_weights_to(trainer.model, run.corpus.labels)
+    trainer = run.trainer()
     if checkpoint is not None:
         trainer.state.load_state_dict(checkpoint.state)
     begin = checkpoint.path.name if checkpoint else "the beginning"
@@ -62,11 +52,10 @@ def replay(
     return 0 if same else 1
 
 
-def _replay(run: Run, trainer: Trainer, recorded: RecordedSteps, stop: int, *, inspect: bool) -> bool:
+def _replay(run: Run, trainer: Trainer, recorded: "RecordedSteps", stop: int, *, inspect: bool) -> bool:
     """Continue from the trainer's state to step `stop`; False at the first step that differs from the record."""
-    config, start = run.config, trainer.state.progress.step
-    batches = BatchLoader(run.corpus.splits["train"], config.batch, seed=config.run.seed)
-    last_step = batches.total_steps(config.train)
+    start, batches = trainer.state.progress.step, run.batches()
+    last_step = batches.total_steps(run.config.train)
     steps = progress_bar(batches.steps(start, stop), "replaying", total=stop - start)
     for step, shards in enumerate(steps, start + 1):
         trainer.set_lr(step - 1, last_step)
@@ -82,6 +71,41 @@ def _replay(run: Run, trainer: Trainer, recorded: RecordedSteps, stop: int, *, i
             digests = f", {len(recorded.digests[step])} gradients" if step in recorded.digests else ""
             print(f"step {step} as recorded: loss {loss!r}, grad_norm {grad_norm!r}{digests}")
     return True
+
+
+@dataclass(frozen=True)
+class RecordedSteps:
+    figures: dict[int, dict[str, float | None]]
+    """step -> `step_loss` and `grad_norm`, for the steps that the run logged."""
+    digests: dict[int, dict[str, str]]
+    """step -> parameter -> digest of its gradient, if `logging.digests` was on."""
+
+    @classmethod
+    def read(cls, folder: Path) -> "RecordedSteps":
+        """Read `metrics.jsonl` and `digests.jsonl`. If a resumed run did a step again, the later line counts."""
+        train = (line for line in read_lines(folder / "metrics.jsonl") if line.get("event") == "train")
+        figures: dict[int, dict[str, float | None]] = {
+            line["step"]: {name: line[name] for name in ("step_loss", "grad_norm") if name in line} for line in train
+        }
+        digests = (line for line in read_lines(folder / "digests.jsonl") if isinstance(line.get("gradients"), dict))
+        return cls(figures, {line["step"]: line["gradients"] for line in digests})
+
+    @property
+    def last_step(self) -> int:
+        return max([0, *self.figures, *self.digests])
+
+    def differences(
+        self, step: int, step_loss: float | None, grad_norm: float | None, digests: dict[str, str]
+    ) -> list[str]:
+        """Messages about what differs from the record of `step`, gradients first; empty if nothing differs."""
+        recorded = self.digests.get(step, {})
+        tensors = [name for name in recorded if recorded[name] != digests.get(name)]
+        found = [f"gradient of {tensors[0]} (and {len(tensors) - 1} more of {len(recorded)})"] if tensors else []
+        for name, value in (("step_loss", step_loss), ("grad_norm", grad_norm)):
+            now = value if value is not None and math.isfinite(value) else None  # as JSON has it
+            was = self.figures.get(step, {}).get(name, now)
+            found += [] if was == now else [f"{name}: recorded {was!r}, replayed {value!r}"]
+        return found
 
 
 if __name__ == "__main__":

@@ -14,11 +14,10 @@ from launch.slurm import Job, SlurmError, seconds, submit
 from seq.command_line import check_world_size, config_and_overrides, config_parser, exit_code
 from seq.config import Config
 from seq.config.read import load_config
-from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
 from seq.files import write_atomically
-from seq.inference.initial import InitialModel
 from seq.run.directory import RunDirectory
+from seq.run.run import Run
 from seq.training.recipe import with_earlier_recipe
 
 
@@ -33,7 +32,7 @@ def main(arguments: list[str]) -> int:
     directory.check(with_earlier_recipe(config, directory.config_file))
     if (result := directory.read_result()) and result["status"] == "finished":
         raise UserError(f"{directory.path}: already finished; choose another run.name")
-    prepare_corpus(config.data, config.task, like=InitialModel.load(config, directory).trained)
+    Run.open(config, directory)
     script = job.script([str(path.absolute()), *overrides])
     if options.dry_run:
         print(script, end="")

@@ -25,9 +25,11 @@ from launch.context import describe_launch
 from launch.group import process_group
 from launch.seeding import seed_shard
 from seq.errors import RunError
-from seq.run import saver
+from seq.run import checkpoints
+from seq.run import run as seq_run
 from seq.run.checkpoint import write_checkpoint
-from seq.training import objective, step
+from seq.tasks.classification import Classification
+from seq.training import step
 from seq.training.step import Trainer
 
 
@@ -39,7 +41,7 @@ def die_after_save(argument: str, words: list[str]) -> None:
         if path.name == f"step-{int(argument):08d}.pt":
             os._exit(9)
 
-    with patch.object(saver, "write_checkpoint", write):
+    with patch.object(checkpoints, "write_checkpoint", write):
         train_ddp.main(words)
 
 
@@ -59,7 +61,7 @@ def flip_bit(argument: str, words: list[str]) -> None:
                 gradient.view(torch.int32)[0, 0] ^= 1 << 20
             return gradient
 
-    with patch.object(train_ddp, "Trainer", FlippingTrainer):
+    with patch.object(seq_run, "Trainer", FlippingTrainer):
         train_ddp.main(words)
 
 
@@ -67,7 +69,7 @@ def bad_losses(argument: str, words: list[str]) -> None:
     """Several runs in one process group: `[[[[step, shard], ...], words], ...]` as JSON. The losses of these shards are
     infinite."""
     now: tuple[int, int] = (-1, -1)
-    loss_sum = objective.cross_entropy
+    loss_sum = Classification.loss
 
     def seed(seed: int, step: int, shard: int) -> None:
         nonlocal now
@@ -77,11 +79,10 @@ def bad_losses(argument: str, words: list[str]) -> None:
     for bad, arguments in json.loads(argument):
         places = {tuple(place) for place in bad}
 
-        def loss(logits: Tensor, targets: Tensor, places: set[Any] = places) -> Tensor:
-            return loss_sum(logits, targets) * (float("inf") if now in places else 1.0)
+        def loss(task: Classification, logits: Tensor, targets: Tensor, places: set[Any] = places) -> Tensor:
+            return loss_sum(task, logits, targets) * (float("inf") if now in places else 1.0)
 
-        losses = dict.fromkeys(objective.LOSSES, loss)
-        with patch.object(step, "seed_shard", seed), patch.dict(objective.LOSSES, losses):
+        with patch.object(step, "seed_shard", seed), patch.object(Classification, "loss", loss):
             try:
                 train_ddp.main(arguments)
             except (RunError, SystemExit) as error:

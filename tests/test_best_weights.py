@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import seq
-from seq.inference.loaded import LoadedClassifier
 from seq.run.checkpoint import load_checkpoint, params_sha256
+from seq.tasks.classification import LoadedClassifier
 from tests.helpers import run, train
 from tests.runs import few_rows, invariant, metrics, result, words
 

@@ -24,12 +24,10 @@ from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.examples import Examples
 from seq.data.lines import check_lines
 from seq.data.tokenizer import Tokenizer
-from seq.diagnose.recorded import RecordedSteps
 from seq.errors import UserError
-from seq.inference.model_files import write_model
 from seq.inference.rows import harmless, rows_of_file
-from seq.inference.trained import TrainedModel, load_exported, load_trained
 from seq.models import Model, build_model
+from seq.replay import RecordedSteps
 from seq.report import write_report
 from seq.report.record import RunRecord
 from seq.run.checkpoint import (
@@ -41,6 +39,9 @@ from seq.run.checkpoint import (
     serialize,
 )
 from seq.run.directory import RunDirectory
+from seq.run.model_files import write_model
+from seq.run.trained import load_exported, load_trained
+from seq.tasks import TASKS, TrainedModel, task_of
 from seq.training.state import TrainState
 from tests.helpers import ROOT, alone
 
@@ -159,7 +160,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         "model.embedding_dim=2",
     )
     config = override_config(Config(), [*small, f"data.cache_dir={folder / 'cache'}"], where="test")
-    corpus = prepare_corpus(config.data, task="classification")
+    corpus = prepare_corpus(config.data, task=TASKS["classification"])
     with alone():
         state = TrainState.create(config, corpus, torch.device("cpu")).state_dict()
     path, exported = folder / "step-00000000.pt", folder / "model"
@@ -251,7 +252,7 @@ def test_prepared_data(trained: Trained, data: st.DataObject) -> None:
     files = sorted(Path(config.data.cache_dir).glob("*/*.*"))
     path = data.draw(st.sampled_from([file for file in files if file.suffix in (".npy", ".json")]))
     with holding(path, data.draw(damaged(path.read_bytes()) | st.binary(max_size=200))):
-        assert prepare_corpus(config.data, task="classification").fingerprint == corpus.fingerprint
+        assert prepare_corpus(config.data, task=TASKS["classification"]).fingerprint == corpus.fingerprint
 
 
 @inputs(3500)
@@ -279,7 +280,7 @@ def test_data_files(tmp_path_factory: pytest.TempPathFactory, data: st.DataObjec
     words = [f"data.source={kind}", f"data.files.train={folder / f'rows.{kind}'}", f"data.cache_dir={folder / 'cache'}"]
     config = override_config(Config(), words, where="fuzz").data
     corpus = documented(
-        lambda: prepare_corpus(config, task="language_modeling" if kind == "text" else "classification")
+        lambda: prepare_corpus(config, task=TASKS["language_modeling" if kind == "text" else "classification"])
     )
     assert corpus is None or len(corpus.splits["train"]) >= 1
 
@@ -318,7 +319,7 @@ def test_tables_to_predict(tmp_path: Path, trained: Trained, data: st.DataObject
     path = tmp_path / f"rows{suffix}"
     path.write_bytes(data.draw(damaged(TABLES[suffix]) | st.binary(max_size=200)))
     config, corpus = trained.config, trained.corpus
-    model = TrainedModel(trained.model, config, corpus.tokenizer, corpus.outputs, 1)
+    model = TrainedModel(trained.model, config, task_of(config), corpus.tokenizer, corpus.outputs, 1)
     rows = documented(lambda: list(rows_of_file(model, path, ["text"])), str(path))
     for number, row in enumerate(rows or (), 1):
         assert row.number == number

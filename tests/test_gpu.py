@@ -19,6 +19,7 @@ from seq.config.read import load_config
 from seq.data.corpus import prepare_corpus
 from seq.data.loader import BatchLoader
 from seq.models.gru import GRU, has_bf16_gru
+from seq.tasks import task_of
 from seq.training.precision import configure_numerics
 from seq.training.step import Trainer
 from tests.helpers import run, train
@@ -128,10 +129,10 @@ def test_a_step_never_waits(kind: str, tmp_path: Path) -> None:
     """CUDA itself raises at a wait."""
     path, *overrides = command(tmp_path, kind)
     config = load_config(Path(path), [*overrides, "logging.digests=false"])  # digests are made on the host
-    corpus = prepare_corpus(config.data, config.task)
+    corpus = prepare_corpus(config.data, task_of(config))
     with process_group(describe_launch(), timeout_seconds=60) as device:
         configure_numerics(config, device)
-        trainer = Trainer(config, corpus, device)
+        trainer = Trainer(config, task_of(config), corpus, device)
         batches = list(BatchLoader(corpus.splits["train"], config.batch).steps(0, 4))
         try:
             for step, shards in enumerate(batches):

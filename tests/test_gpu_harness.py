@@ -17,7 +17,7 @@ from torch._C._autograd import DeviceType
 from benchmarks import gpu, profile
 from launch.context import Launch
 from launch.torch_compat import all_gather_tensor
-from seq.run import result
+from seq.run import environment
 from tests.conftest import chooses_gpu
 from tests.helpers import can_be_forked
 
@@ -53,8 +53,8 @@ def test_a_package_without_metadata_ends_no_run(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     process = Launch(launcher="python", rank=0, local_rank=0, world_size=1)
-    about = result.describe_environment(process, torch.device("cpu"))
-    assert [about[name] for name in result.PACKAGES] == [None] * len(result.PACKAGES)
+    about = environment.describe_environment(process, torch.device("cpu"))
+    assert [about[name] for name in environment.PACKAGES] == [None] * len(environment.PACKAGES)
 
 
 def test_only_kernels_count_in_a_profile_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

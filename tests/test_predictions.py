@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import seq
-from seq.inference.loaded import LoadedLabelSets, LoadedRegressor
+from seq.tasks.multilabel import LoadedMultilabel
+from seq.tasks.regression import LoadedRegressor
 from tests.helpers import run, run_many
 from tests.runs import result, words
 
@@ -36,18 +37,18 @@ def test_several_labels(runs: Path) -> None:
     assert set(found["eval"]) == {"loss", "micro_f1", "macro_f1", "exact_match"}
     assert [row["support"] > 0 for row in found["classes"]] == [True] * 3
     model = seq.load(runs / "labels1")
-    assert isinstance(model, LoadedLabelSets)
+    assert isinstance(model, LoadedMultilabel)
     (chances,) = model.probabilities(["a0"])
     assert model.predict(["a0"]) == [[label for label, chance in chances.items() if chance >= 0.5]]
     done = run("python", "-m", "seq.predict", runs / "labels1", "a0", "bbbb3", "--top", "3")
     assert [len(line.split("\t")) for line in done.stdout.splitlines()] == [4, 4], done.stderr
     exported = seq.load(runs / "labels1" / "model")
-    assert isinstance(exported, LoadedLabelSets)
+    assert isinstance(exported, LoadedMultilabel)
     assert exported.probabilities(["a0"]) == [pytest.approx(chances)]
     both = seq.load([runs / "labels1", runs / "labels2"])
-    assert isinstance(both, LoadedLabelSets)
+    assert isinstance(both, LoadedMultilabel)
     other = seq.load(runs / "labels2")
-    assert isinstance(other, LoadedLabelSets)
+    assert isinstance(other, LoadedMultilabel)
     for label, chance in both.probabilities(["a0"])[0].items():
         assert chance == pytest.approx((chances[label] + other.probabilities(["a0"])[0][label]) / 2, abs=1e-6)
 

@@ -21,10 +21,12 @@ from launch.preemption import SIGNALS
 from seq.config.read import load_config
 from seq.data.corpus import prepare_corpus
 from seq.data.loader import BatchLoader
-from seq.inference.loaded import Loaded, LoadedLanguageModel, LoadedTagger
 from seq.models import build_model
 from seq.models.language_model import LanguageModel
 from seq.models.sampling import sample_tokens
+from seq.tasks import Loaded, task_of
+from seq.tasks.language_modeling import LoadedLanguageModel
+from seq.tasks.tagging import LoadedTagger
 from seq.training.precision import configure_numerics
 from seq.training.step import Trainer
 from tests import corpora
@@ -95,11 +97,11 @@ def test_a_step_never_waits(kind: str, tmp_path: Path) -> None:
     path, *overrides = run_words(kind, tmp_path)
     config, uneven = load_config(Path(path), overrides), False
     with pretend_gpu() as waits:
-        corpus = prepare_corpus(config.data, config.task)
+        corpus = prepare_corpus(config.data, task_of(config))
         process = describe_launch()
         with process_group(process, timeout_seconds=60) as device:
             configure_numerics(config, device)
-            trainer = Trainer(config, corpus, device)
+            trainer = Trainer(config, task_of(config), corpus, device)
             batches = BatchLoader(corpus.splits["train"], config.batch)
             trainer.warm_up(batches.largest_shard())
             for step, shards in enumerate(batches.steps(0, 3)):
@@ -171,7 +173,7 @@ def test_sampling_waits_once_a_token(kind: str, tmp_path: Path) -> None:
             "unit_end": torch.tensor([5]),
             "written": torch.tensor([6]),
         }
-        label = 1 if config.task == "conditional_language_modeling" else None
+        label = 1 if task_of(config).name == "conditional_language_modeling" else None
         generator = torch.Generator().manual_seed(0)
         drawn = list(sample_tokens(model, torch.tensor([1, 6]), config.generation, generator, label=label, **settings))
         assert len(drawn) == 12

@@ -12,6 +12,7 @@ import resource
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,15 @@ from seq.config import DataConfig
 from seq.config.read import load_config
 from seq.data.lines import bounded_lines, check_lines, refuse_archive
 from seq.errors import UserError, warn
+from seq.inference.formats import export_model
 from seq.inference.model_card import model_card
-from seq.inference.model_files import export_model
 from seq.inference.rows import harmless
-from seq.inference.trained import load_exported, load_trained
 from seq.log.console import print_result
 from seq.report import write_report
 from seq.run.checkpoint import load_checkpoint
 from seq.run.directory import RunDirectory
 from seq.run.json_lines import read_lines
+from seq.run.trained import load_exported, load_trained
 from tests.helpers import run
 from tests.runs import few_rows, result, words
 
@@ -235,9 +236,7 @@ def test_the_card_shows_labels_and_runs_nothing(finished: Path) -> None:
     outputs = type(trained.outputs)(labels=(label, *trained.labels[1:]))
     about = result(finished)
     about["environment"]["command"] = "train `$(reboot)` <b>"
-    card = model_card(
-        trained.config, type(trained)(trained.model, trained.config, trained.tokenizer, outputs, 1), about
-    )
+    card = model_card(trained.config, trained.task, replace(trained, outputs=outputs), about)
     assert "<img" not in card
     assert r"&lt;img src=x onerror=alert(1)&gt; \| \[x\](http://x) \`" in card
     assert "`train '$(reboot)' <b>`" in card
@@ -260,7 +259,7 @@ def test_an_export_follows_no_link(finished: Path, tmp_path: Path, entry: str) -
     (copy / entry).symlink_to(tmp_path / "victim")
     trained = load_exported(finished / "model", CPU)
     with pytest.raises(UserError, match="is a symbolic link"):
-        export_model(copy, trained.model, trained.config, trained, result(finished))
+        export_model(copy, trained.model, trained.config, trained.task, trained, result(finished))
     assert not (tmp_path / "victim").exists()
 
 

@@ -7,7 +7,9 @@ import pytest
 
 import seq
 from seq.data.corpus import prepare_corpus
-from seq.inference.loaded import LoadedClassifier, LoadedLanguageModel
+from seq.tasks import TASKS
+from seq.tasks.classification import LoadedClassifier
+from seq.tasks.language_modeling import LoadedLanguageModel
 from tests.corpora import data, texts
 from tests.helpers import run, train
 from tests.runs import few_rows, result, words
@@ -50,6 +52,8 @@ def test_characters_are_counted_alike_by_all_tokenizers(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(text)
     keys = {"source": "text", "files": {name: str(tmp_path / "a.txt") for name in ("train", "validation")}}
     for kind in ("characters", "bytes", "words", "subwords"):
-        corpus = prepare_corpus(data(**keys, unit="document", tokenizer=kind, vocab_size=300), task="language_modeling")
+        corpus = prepare_corpus(
+            data(**keys, unit="document", tokenizer=kind, vocab_size=300), task=TASKS["language_modeling"]
+        )
         assert corpus.splits["validation"].num_characters == len(text)
         assert texts(corpus, "validation") == [text]

@@ -11,7 +11,6 @@ from seq.config.model import (
     LanguageModelConfig,
     Seq2SeqConfig,
     TaggerConfig,
-    Task,
 )
 from seq.config.run import CheckpointConfig, Config, EvaluationConfig, GenerationConfig, LoggingConfig, RunConfig
 from seq.config.section import Section
@@ -36,6 +35,5 @@ __all__ = [
     "Seq2SeqConfig",
     "SyncConfig",
     "TaggerConfig",
-    "Task",
     "TrainConfig",
 ]

@@ -7,19 +7,6 @@ from pydantic import Field, model_validator
 from seq.config.section import Dropout, Positive, Section
 
 Path = Literal["auto", "dense", "packed", "scan"]
-Task = Literal[
-    "classification",
-    "multilabel",
-    "regression",
-    "language_modeling",
-    "conditional_language_modeling",
-    "tagging",
-    "seq2seq",
-]
-"""What the model predicts: for a text a label, any number of labels, or a number; the next token; the next token of a text
-with a label; a tag for each token; another sequence."""
-
-
 KIND_NAMES = {
     "classifier": "a classifier",
     "language_model": "a language model",
@@ -54,8 +41,9 @@ class GRUConfig(Section):
 class ClassifierConfig(GRUConfig):
     kind: Literal["classifier"] = "classifier"
     """One prediction for a sequence."""
-    target: Literal["label", "labels", "number"] = "label"
-    """What `data.label` holds and the model predicts: one label; any number of labels (multi-label); a number (regression)."""
+    target: str = "label"
+    """What `data.label` holds and the model predicts: `label`: one label; `labels`: any number of labels (multi-label); `number`: a number
+    (regression)."""
     bidirectional: bool = True
     """Read the sequence in both directions."""
     ngrams: Annotated[int, Field(ge=0, le=MAX_NGRAM)] = 0
@@ -64,11 +52,6 @@ class ClassifierConfig(GRUConfig):
     """Rows of the n-gram table for each order from 2 on; n-grams are hashed to rows."""
     ngram_dropout: Dropout = 0.0
     """Share of the n-grams that are left out in training, drawn for each n-gram at each position."""
-
-    @property
-    def task(self) -> Task:
-        tasks: dict[str, Task] = {"label": "classification", "labels": "multilabel", "number": "regression"}
-        return tasks[self.target]
 
 
 class LanguageModelConfig(GRUConfig):
@@ -84,10 +67,6 @@ class LanguageModelConfig(GRUConfig):
     """Share of the n-gram embeddings that are left out in training, drawn for each n-gram at each position."""
     tie_weights: bool = False
     """Use the embedding as the output layer (needs embedding_dim = hidden_size)."""
-
-    @property
-    def task(self) -> Task:
-        return "language_modeling" if self.condition == "none" else "conditional_language_modeling"
 
     @model_validator(mode="after")
     def _sizes_match(self) -> "LanguageModelConfig":
@@ -110,10 +89,6 @@ class TaggerConfig(GRUConfig):
     ngram_dropout: Dropout = 0.0
     """Share of the n-gram embeddings that are left out in training, drawn for each n-gram at each position."""
 
-    @property
-    def task(self) -> Task:
-        return "tagging"
-
 
 class Seq2SeqConfig(GRUConfig):
     kind: Literal["seq2seq"] = "seq2seq"
@@ -122,7 +97,3 @@ class Seq2SeqConfig(GRUConfig):
     """The encoder reads the sequence in both directions. Its states and the decoder's have `hidden_size` per direction."""
     attention_dropout: Dropout = 0.0
     """Dropout of the attention's weights."""
-
-    @property
-    def task(self) -> Task:
-        return "seq2seq"

@@ -5,21 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, model_validator
 
 from seq.config.data import DataConfig
-from seq.config.model import ClassifierConfig, LanguageModelConfig, Seq2SeqConfig, TaggerConfig, Task
+from seq.config.model import ClassifierConfig, LanguageModelConfig, Seq2SeqConfig, TaggerConfig
 from seq.config.section import Count, Positive, Section
 from seq.config.training import BatchConfig, OptimizerConfig, SyncConfig, TrainConfig
-
-_OF_TEXT = ("loss", "bits_per_char", "window_loss", "window_bits_per_char")
-FIGURES: dict[Task, tuple[str, ...]] = {
-    "classification": ("loss", "accuracy", "macro_f1"),
-    "multilabel": ("loss", "micro_f1", "macro_f1", "exact_match"),
-    "regression": ("loss", "mse", "mae", "r2"),
-    "language_modeling": _OF_TEXT,
-    "tagging": ("loss", "accuracy", "macro_f1", "macro_f1_1", "macro_f1_2", "macro_f1_3"),
-    "seq2seq": ("loss", "accuracy", "sequence_error", "token_error", "plain_sequence_error", "plain_token_error"),
-    "conditional_language_modeling": _OF_TEXT,
-}
-"""Figures of an evaluation by which the weights of a run can be chosen (`checkpoint.best`)."""
 
 
 class RunConfig(Section):
@@ -130,58 +118,25 @@ class Config(Section):
     checkpoint: CheckpointConfig = CheckpointConfig()
     logging: LoggingConfig = LoggingConfig()
 
-    @property
-    def task(self) -> Task:
-        return self.model.task
-
     @model_validator(mode="after")
     def _sections_agree(self) -> "Config":
+        """The rules of a task are in `seq.tasks`."""
         faults = []
         stream, writes = self.batch.order == "stream", self.model.kind in ("language_model", "seq2seq")
-        if stream and self.task != "language_modeling":
-            faults.append("batch.order=stream is for model.kind=language_model with model.condition=none only")
-        if stream and (self.data.unit, self.data.too_long) != ("document", "auto"):
+        if stream and self.model.kind != "language_model":
+            faults.append("batch.order=stream is for model.kind=language_model only")
+        elif stream and (self.data.unit, self.data.too_long) != ("document", "auto"):
             faults.append("batch.order=stream reads whole documents: set data.unit=document and data.too_long=auto")
         if stream and self.train.teacher_forcing != 1.0:
             faults.append("train.teacher_forcing below 1 needs batch.order=bucketed")
-        whole = self.task == "language_modeling" and self.data.unit == "document"
-        longest = (self.data.max_length + 2) * (2 if self.task == "seq2seq" else 1)
-        if not whole and longest > self.batch.tokens:
-            faults.append(
-                f"batch.tokens ({self.batch.tokens}) must hold one sequence: at least data.max_length + 2 markers "
-                f"({longest}{', for source and target' if self.task == 'seq2seq' else ''})"
-            )
-        if not writes and (self.train.teacher_forcing, self.train.teacher_forcing_end) != (1.0, None):
-            faults.append("train.teacher_forcing is for language models and encoder-decoders only; leave it at 1.0")
         if stream and self.train.teacher_forcing_end is not None:
             faults.append("train.teacher_forcing_end needs batch.order=bucketed")
-        if self.task in ("multilabel", "regression") and self.train.label_smoothing:
-            faults.append(
-                "train.label_smoothing is for single labels and tokens, not for model.target=labels or number"
-            )
-        if self.task not in ("language_modeling", "tagging") and self.data.too_long == "split":
-            faults.append("data.too_long=split is for texts without labels; choose error, drop or truncate")
-        if (self.task == "tagging") != (self.data.tokenizer == "tokens"):
-            faults.append("data.tokenizer=tokens and model.kind=tagger go together: a tagger reads whole tokens")
-        if self.task in ("tagging", "seq2seq") and self.run.recipe == "auto":
-            faults.append(f"run.recipe=auto has no rules for model.kind={self.model.kind}; set run.recipe=none")
-        if self.checkpoint.best not in (None, *FIGURES[self.task]):
-            faults.append(f"checkpoint.best={self.checkpoint.best}: this model has {', '.join(FIGURES[self.task])}")
-        whole = self.task == "conditional_language_modeling" or self.data.reads_whole_documents
-        if (self.checkpoint.best or "").startswith("window_") and not whole:
-            faults.append(
-                f"checkpoint.best={self.checkpoint.best} needs data.unit=document; without it, there is bits_per_char"
-            )
-        if (self.checkpoint.best or "").startswith("plain_") and not self.evaluation.ignore:
-            faults.append(
-                f"checkpoint.best={self.checkpoint.best} needs evaluation.ignore, the characters that do not count"
-            )
+        if not writes and (self.train.teacher_forcing, self.train.teacher_forcing_end) != (1.0, None):
+            faults.append("train.teacher_forcing is for language models and encoder-decoders only; leave it at 1.0")
         if self.checkpoint.best and (self.data.validation_fraction == 0 or self.data.train_on_validation):
             faults.append("checkpoint.best needs a validation split: set data.validation_fraction above 0")
         if self.train.patience and not self.checkpoint.best:
             faults.append("train.patience needs checkpoint.best, the figure that shall get better")
-        if self.train.class_weights and self.task != "classification":
-            faults.append("train.class_weights is for model.kind=classifier with model.target=label only")
         if faults:
             raise ValueError("; ".join(faults))
         return self

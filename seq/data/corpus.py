@@ -1,4 +1,7 @@
-"""A prepared corpus: tokenised, cut, and kept in flat files. One process of a machine prepares it, all processes map it."""
+"""A prepared corpus: tokenised, cut, and kept in flat files. One process of a machine prepares it, all processes map it.
+
+The files are written once, compared with their fingerprint when they are opened, and watched while they are used.
+"""
 
 import hashlib
 import json
@@ -6,7 +9,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,21 +17,22 @@ from typing import Any, Protocol
 import numpy as np
 from filelock import FileLock
 
-from seq.config import DataConfig, Task
-from seq.data.encode import encode_splits
-from seq.data.examples import drop_empty, split_validation
-from seq.data.outputs import Outputs
-from seq.data.prepared import Marks, digest, mark, open_split, save_files
+from seq.config import DataConfig
+from seq.data.examples import Examples, drop_empty, split_validation
+from seq.data.order import LengthOrder
+from seq.data.outputs import Coded, Outputs
+from seq.data.ragged import Ints, RaggedArray
 from seq.data.sources import identify, load_splits
 from seq.data.split import Split
-from seq.data.targets import TARGETS
+from seq.data.targets import Encoded, Targets
 from seq.data.tokenizer import UNKNOWN, Tokenizer
-from seq.errors import UserError
+from seq.errors import RunError, UserError
 from seq.terminal import spinner
 
-FORMAT = 10
+FORMAT = 11
 """Raise it when the same source and config would be prepared differently."""
-TEXT_TASKS: tuple[Task, ...] = ("language_modeling", "conditional_language_modeling")
+Marks = Mapping[Path, tuple[int, int, int]]
+"""The inode, size and time of the last write of each file."""
 
 
 class Vocabulary(Protocol):
@@ -42,6 +46,7 @@ class Vocabulary(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
+    task: Targets
     tokenizer: Tokenizer
     outputs: Outputs
     splits: Mapping[str, Split]
@@ -56,13 +61,9 @@ class Corpus:
     def labels(self) -> tuple[str, ...]:
         return self.outputs.labels
 
-    @property
-    def task(self) -> Task:
-        return next(iter(self.splits.values())).task
-
 
 def prepare_corpus(
-    config: DataConfig, task: Task, like: Vocabulary | None = None, *, fixed_outputs: bool = False
+    config: DataConfig, task: Targets, like: Vocabulary | None = None, *, fixed_outputs: bool = False
 ) -> Corpus:
     """Open the prepared corpus. The first process that comes prepares it while the others wait at the lock.
 
@@ -74,7 +75,7 @@ def prepare_corpus(
     tokenizer = like.tokenizer if like else None
     outputs = like.outputs if like and (fixed_outputs or not like.outputs.labels) else None
     vocabulary = (tokenizer and tokenizer.to_dict(), outputs and outputs.to_dict())
-    about = (FORMAT, task, config.model_dump(mode="json", exclude={"cache_dir"}), vocabulary, identify(config))
+    about = (FORMAT, task.name, config.model_dump(mode="json", exclude={"cache_dir"}), vocabulary, identify(config))
     root = _cache_root(config)
     folder = root / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
     try:
@@ -84,9 +85,9 @@ def prepare_corpus(
     except OSError as error:
         raise UserError(f"data.cache_dir: prepared data cannot be kept in {root}: {error}") from None
     try:
-        if (corpus := _open(folder)) is None:
-            _write(folder, config, task, tokenizer, outputs, not fixed_outputs)
-            corpus = _open(folder)
+        if (corpus := _open(folder, task)) is None:
+            _write(folder, config, task, tokenizer, outputs, need_train=not fixed_outputs)
+            corpus = _open(folder, task)
     except OSError as error:
         raise UserError(f"data: cannot be read, or not be kept in {root}: {error}") from None
     finally:
@@ -112,63 +113,117 @@ def _note_new_labels(corpus: Corpus, like: Vocabulary) -> Corpus:
 
 @spinner("preparing the data, once")
 def _write(
-    folder: Path, config: DataConfig, task: Task, tokenizer: Tokenizer | None, outputs: Outputs | None, need_train: bool
+    folder: Path,
+    config: DataConfig,
+    task: Targets,
+    tokenizer: Tokenizer | None,
+    outputs: Outputs | None,
+    *,
+    need_train: bool,
 ) -> None:
     """Write flat files from the source, beside `folder`, and rename them at the end, so that a killed process leaves nothing that looks
     complete."""
     notes: list[str] = []
-    loaded = load_splits(config, task, need_train=need_train)
-    splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
-    if "validation" not in splits and "train" in splits:
-        splits |= split_validation(splits["train"], config, TARGETS[task].labels)
-    if config.train_on_validation and "validation" in splits:
-        splits["train"] = splits["train"].with_rows_of(splits.pop("validation"))
+    splits = _load(config, task, notes, need_train=need_train)
     if tokenizer is None:
-        texts = splits["train"].texts
         options: dict[str, Any] = {name: getattr(config, name) for name in ("lowercase", "min_count", "vocab_size")}
-        tokenizer = Tokenizer.train(config.tokenizer, texts, **options)
+        tokenizer = Tokenizer.train(config.tokenizer, splits["train"].texts, **options)
     if outputs is None:
-        outputs = TARGETS[task].learn(splits["train"].targets or (), config)
-    encoded = encode_splits(splits, task, tokenizer, outputs, config, notes)
-    unknown_bits: dict[str, float] = {}
-    for name, (sequences, _) in encoded.items():
-        if unknown := int((np.delete(sequences.values, sequences.offsets[:-1]) == UNKNOWN).sum()):
-            # A validation split of pieces of the training text has no texts of its own.
-            own = splits[name if name in splits else "train"].texts
-            missing = tokenizer.unknown("".join(own)) if task in TEXT_TASKS else []
-            unknown_bits[name] = unknown * math.log2(max(1, len(missing)))
-            notes.append(
-                f"{name}: {unknown} of {len(sequences.values)} tokens are {tokenizer.kind} that the vocabulary lacks"
-            )
-    if config.lowercase and task in TEXT_TASKS:
+        outputs = task.learn(splits["train"].targets or (), config)
+    encoded = task.encode(splits, tokenizer, outputs, config, notes)
+    unknown = _count_unknown(encoded, tokenizer, notes)
+    # A validation split of pieces of the training text has no texts of its own.
+    texts = {name: splits.get(name, splits.get("train")) for name in unknown if task.predicts_text}
+    bits = {name: unknown[name] * _bits_of_unknown(own, tokenizer) for name, own in texts.items() if own is not None}
+    if config.lowercase and task.predicts_text:
         notes.append(
             "the text is in lower case (data.lowercase): its bits per character leave out which letters were capitals"
         )
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.part-"))
     try:
-        save_files(temporary, encoded, tokenizer, outputs, notes, task, unknown_bits)
+        about: dict[str, Any] = {
+            "tokenizer": tokenizer.to_dict(),
+            "outputs": outputs.to_dict(),
+            "unknown_bits": bits,
+            "notes": notes,
+        }
+        about["characters"] = {
+            name: tokenizer.count_characters(_without_first(own)) for name, (own, _) in encoded.items()
+        }
+        for name, (sequences, targets) in encoded.items():
+            _save_split(temporary / name, Split.of(sequences, targets, about["characters"][name], task))
+        (temporary / "corpus.json").write_text(json.dumps(about | {"fingerprint": _digest(temporary, about)}))
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _open(folder: Path) -> Corpus | None:
+def _load(config: DataConfig, task: Targets, notes: list[str], *, need_train: bool) -> dict[str, Examples]:
+    """The rows of each split that have text."""
+    loaded = load_splits(config, task, need_train=need_train)
+    splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
+    if "validation" not in splits and "train" in splits:
+        splits |= split_validation(splits["train"], config, task.labels)
+    if config.train_on_validation and "validation" in splits:
+        splits["train"] = splits["train"].with_rows_of(splits.pop("validation"))
+    return splits
+
+
+def _without_first(sequences: RaggedArray) -> Ints:
+    """The tokens but the first of each sequence, which is a marker or the context of the next."""
+    return np.delete(sequences.values, sequences.offsets[:-1])
+
+
+def _count_unknown(encoded: Mapping[str, Encoded], tokenizer: Tokenizer, notes: list[str]) -> dict[str, int]:
+    """How many tokens of each split the vocabulary lacks; 0 is left out."""
+    found = {name: int((_without_first(sequences) == UNKNOWN).sum()) for name, (sequences, _) in encoded.items()}
+    for name, count in found.items():
+        if count:
+            of = len(encoded[name][0].values)
+            notes.append(f"{name}: {count} of {of} tokens are {tokenizer.kind} that the vocabulary lacks")
+    return {name: count for name, count in found.items() if count}
+
+
+def _bits_of_unknown(split: Examples, tokenizer: Tokenizer) -> float:
+    """The bits that say which of the unknown characters of a text one is."""
+    return math.log2(max(1, len(tokenizer.unknown("".join(split.texts)))))
+
+
+def _save_split(stem: Path, split: Split) -> None:
+    split.sequences.save(stem)
+    split.by_length.save(stem)
+    targets = stem.with_name(f"{stem.name}.targets")
+    if isinstance(split.targets, RaggedArray):
+        split.targets.save(targets)
+    elif split.targets is not None:
+        np.save(f"{targets}.npy", split.targets)
+
+
+def _open(folder: Path, task: Targets) -> Corpus | None:
     """None if there is no corpus, or a damaged one, which is then prepared again. All bytes are compared with the
     fingerprint: training would silently learn from a bit that flipped on the disk."""
     try:
         about = json.loads((folder / "corpus.json").read_text())
         fingerprint = about.pop("fingerprint")
-        marks = mark(folder.glob("*.npy"))
-        if digest(folder, about) != fingerprint:
+        marks = _mark(folder.glob("*.npy"))
+        if _digest(folder, about) != fingerprint:
             return None
-        task, outputs = about["task"], Outputs.from_dict(about["outputs"])
-        bits = about["unknown_bits"]
+        outputs, bits = Outputs.from_dict(about["outputs"]), about["unknown_bits"]
         splits = {
-            name: open_split(folder / name, count, bits.get(name, 0.0), task, outputs)
+            name: Split(
+                sequences=RaggedArray.open(folder / name),
+                targets=_open_targets(folder / f"{name}.targets"),
+                by_length=LengthOrder.open(folder / name),
+                num_characters=count,
+                unknown_bits=bits.get(name, 0.0),
+                task=task,
+                outputs=outputs,
+            )
             for name, count in about["characters"].items()
         }
         return Corpus(
+            task=task,
             tokenizer=Tokenizer(**about["tokenizer"]),
             outputs=outputs,
             splits=splits,
@@ -178,3 +233,37 @@ def _open(folder: Path) -> Corpus | None:
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _open_targets(stem: Path) -> Coded:
+    if Path(f"{stem}.values.npy").exists():
+        return RaggedArray.open(stem)
+    single = Path(f"{stem}.npy")
+    return np.asarray(np.load(single, mmap_mode="r")) if single.exists() else None
+
+
+def _digest(folder: Path, about: dict[str, Any]) -> str:
+    """SHA-256 of all files and of `about`."""
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for path in sorted(folder.glob("*.npy")):
+        found.update(path.name.encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+    return found.hexdigest()
+
+
+def _mark(files: Iterable[Path]) -> Marks:
+    """Return marks that change when somebody writes to the files; a file that is gone has no mark."""
+    stats = {path: path.stat() for path in files if path.exists()}
+    return {path: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
+
+
+def check_unchanged(marks: Marks) -> None:
+    """RunError if one of the files that are mapped was written to. One that was deleted or replaced stays mapped as it was."""
+    for path, now in _mark(marks).items():
+        if now != marks[path] and now[0] == marks[path][0]:
+            raise RunError(
+                f"{path}: the prepared data have changed while the run used them, so its steps since the newest checkpoint may be "
+                "wrong; started again, the run prepares the data anew and goes on from that checkpoint"
+            )

@@ -1,21 +1,23 @@
-"""Cut documents into the sequences of a language model, and limit the length of sequences.
+"""From texts to sequences of token ids: documents are cut into the sequences of a language model, and long sequences are limited.
 
 A document is the stream BOS, tokens, EOS. It is cut after lines or paragraphs, and where a part is longer than
 `max_length`. Each sequence begins with the token before its first target. So every token but BOS is predicted exactly
 once, and a sequence that begins in the middle of a text knows the token before it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seq.config import DataConfig
-from seq.data.ragged import Ints, RaggedArray, slices
+from seq.data.ragged import Ints, RaggedArray, slices, smallest_dtype
 from seq.data.tokenizer import BOS, EOS, Tokenizer
 from seq.errors import UserError
 
+SMALL_PIECE = 1000
+"""Fewest tokens of a piece of text that validates: it begins without context."""
 Unit = Literal["line", "paragraph", "document", "window"]
 
 
@@ -105,3 +107,88 @@ def _unit_ends(stream: Ints, unit: Unit, newline: int) -> NDArray[np.int64]:
         feed = feed & after_feed & ~before_feed
     ends: NDArray[np.int64] = np.flatnonzero(feed[:-1]) + 1  # the end of the stream is a cut anyway
     return np.asarray(ends[stream[ends] != EOS])
+
+
+def encode_texts(texts: list[str], tokenizer: Tokenizer) -> RaggedArray:
+    """The token ids of each text, without markers."""
+    encoded = tokenizer.encode(texts)
+    return RaggedArray(encoded.values.astype(smallest_dtype(tokenizer.vocab_size)), encoded.offsets)
+
+
+def cut_documents(
+    documents: Mapping[str, RaggedArray], config: DataConfig, tokenizer: Tokenizer, notes: list[str]
+) -> dict[str, RaggedArray]:
+    """The sequences of each split, from framed documents. Pieces of the training text validate, if there is no other validation split."""
+    newline = newline_id(tokenizer)
+    validates = config.validation_fraction and not config.train_on_validation
+    if validates and "train" in documents and "validation" not in documents:
+        documents = {**documents, **cut_pieces(documents["train"], config, newline, notes)}
+    return {
+        name: _training_sequences(whole, config, newline, notes)
+        if name == "train"
+        else _evaluated(whole, config, newline)
+        for name, whole in documents.items()
+    }
+
+
+def cut_pieces(documents: RaggedArray, config: DataConfig, newline: int, notes: list[str]) -> dict[str, RaggedArray]:
+    """Pieces of the text, spread over it, become the validation split. Each sequence of either split has the token before its
+    first target as context."""
+    total = int((documents.lengths - 1).sum())
+    if total < 2:
+        notes.append("validation: the only sequence trains and validates; give data.files.validation")
+        return {"train": documents, "validation": documents}
+    size = min(round(config.validation_fraction * total), config.validation_tokens)
+    count = max(1, min(config.validation_pieces, size // SMALL_PIECE))
+    # The piece lies at the end of each of `count` equal parts of the text.
+    stops = total * np.arange(1, count + 1) // count
+    starts = np.maximum(stops - max(1, size // count), np.concatenate(([1], stops[:-1])))
+    bounds = _at_units(np.column_stack((starts, stops)).ravel(), documents, config, newline)
+    cuts = np.concatenate(([0], bounds))
+    validation = int((cuts[2::2] - cuts[1::2]).sum())
+    notes.append(f"validation: {count} piece(s) of the training text, {validation} of {total} tokens")
+    return {
+        "train": _targets(documents, cuts[0:-1:2], cuts[1::2]),
+        "validation": _targets(documents, cuts[1::2], cuts[2::2]),
+    }
+
+
+def _at_units(bounds: Ints, documents: RaggedArray, config: DataConfig, newline: int) -> Ints:
+    """Pieces (begin, end, begin, end, ...) made longer, so that they are whole units (paragraphs, where units are longer); as
+    they are, if a piece would become more than twice as long."""
+    unit = config.unit if config.unit in ("line", "paragraph") else "paragraph"
+    ends = np.concatenate(([0], np.cumsum(cut_streams(documents, unit, newline).lengths - 1)))
+    whole = bounds.copy()
+    whole[0::2] = ends[np.searchsorted(ends, bounds[0::2], side="right") - 1]
+    whole[1::2] = ends[np.searchsorted(ends, bounds[1::2])]
+    longest = 2 * (bounds[1::2] - bounds[0::2]).max()
+    fits = whole[0] > 0 and (np.diff(whole) > 0).all() and (whole[1::2] - whole[0::2]).max() <= longest
+    return whole if fits else bounds
+
+
+def _targets(documents: RaggedArray, starts: Ints, stops: Ints) -> RaggedArray:
+    """The targets `starts[i]` to `stops[i] - 1` of all documents, cut where a document ends."""
+    own = np.concatenate(([0], np.cumsum(documents.lengths - 1)))
+    begins = np.union1d(starts, own[:-1])
+    begins = begins[np.searchsorted(starts, begins, side="right") > np.searchsorted(stops, begins, side="right")]
+    ends = np.union1d(stops, own[1:])
+    ends = ends[np.searchsorted(ends, begins, side="right")]
+    # Before a document's targets lies its first token: one place more for each document.
+    document = np.searchsorted(own, begins, side="right") - 1
+    return slices(documents.values, begins + document, ends + document + 1)
+
+
+def _evaluated(documents: RaggedArray, config: DataConfig, newline: int) -> RaggedArray:
+    """Cut as in training, so that each sequence begins with the state with which it would begin there; but no token is left out."""
+    if config.reads_whole_documents:
+        return split_long(documents, config.evaluation_max_length)
+    return split_long(cut_streams(documents, config.unit, newline), config.max_length)
+
+
+def _training_sequences(documents: RaggedArray, config: DataConfig, newline: int, notes: list[str]) -> RaggedArray:
+    units = cut_streams(documents, config.unit, newline)
+    if config.unit == "document" and config.too_long == "auto":
+        return units
+    if config.unit == "window" or config.too_long in ("auto", "split"):
+        return split_long(units, config.max_length)
+    return limit_length(units, "train", range(1, len(units) + 1), config, notes, markers=1)[0]

@@ -16,7 +16,6 @@ from seq.data.outputs import Coded
 from seq.data.plan import Shard, ShardSizes
 from seq.data.ragged import Ints, RaggedArray, pad_slices
 from seq.data.split import Split
-from seq.data.targets import TARGETS
 from seq.data.tokenizer import PAD
 
 MOVED = ("inputs", "targets", "continues", "preceding", "labels", "target_inputs")
@@ -71,14 +70,14 @@ class SequenceDataset(Dataset[Batch]):
 
     def __init__(self, split: Split) -> None:
         self.sequences, self.by_length = split.sequences, split.by_length
-        self._coded, self._outputs, self._targets = split.targets, split.outputs, TARGETS[split.task]
+        self._coded, self._outputs, self._task = split.targets, split.outputs, split.task
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def __getitem__(self, shard: Shard) -> Batch:
         padded, stored = pad_slices(self.sequences.values, *self._slices(shard))
-        own = self._targets.batch(padded, stored, self._chosen(shard.sequences), self._outputs)
+        own = self._task.batch(padded, stored, self._chosen(shard.sequences), self._outputs)
         if shard.windows is not None:
             own |= {"continues": torch.from_numpy(shard.windows.continues), "preceding": self._preceding(shard)}
         return Batch(
@@ -115,12 +114,12 @@ class SequenceDataset(Dataset[Batch]):
 
     def num_targets(self, sizes: ShardSizes) -> int:
         """Predictions that carry loss."""
-        return self._targets.count(sizes)
+        return self._task.count(sizes)
 
 
 def decode_rows(batch: Batch, corpus: Corpus) -> list[dict[str, str]]:
     """The `text` of each row and, if it has a target of its own, its `label`; a dummy row is left out."""
-    show, decode = TARGETS[corpus.task].show, corpus.tokenizer.decode
+    show, decode = corpus.task.show, corpus.tokenizer.decode
     found = []
     for tokens, length, target in zip(
         batch.inputs.tolist(), batch.lengths.tolist(), batch.targets.tolist(), strict=True

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seq.config import DataConfig, Task
+from seq.config import DataConfig
 from seq.data import names, pronunciation, punctuation, speeches
 from seq.data.conll import read_conll
 from seq.data.examples import Examples, Target, join_columns, make_examples
 from seq.data.lines import check_lines, codec, refuse_archive
-from seq.data.targets import TARGETS
+from seq.data.targets import Targets
 from seq.data.tokenizer import join_tokens, split_tokens
 from seq.errors import UserError
 
@@ -25,14 +25,13 @@ SUFFIXES = {".csv": "csv", ".txt": "text", ".json": "json", ".jsonl": "json", ".
 SPLITS = ("train", "validation", "test")
 
 
-def load_splits(config: DataConfig, task: Task, *, need_train: bool = True) -> dict[str, Examples]:
+def load_splits(config: DataConfig, task: Targets, *, need_train: bool = True) -> dict[str, Examples]:
     """Those of `train`, `validation` and `test` that the source has. UserError if it cannot be read."""
-    labelled = task != "language_modeling"
     _refuse_ignored(config)
     if config.source in BUILT_IN:
-        built_in: dict[str, Examples] = BUILT_IN[config.source].load(config.subset, labelled)
+        built_in: dict[str, Examples] = BUILT_IN[config.source].load(config.subset, task.labelled)
         return {name: _with_targets(split, config, task) for name, split in built_in.items()}
-    lines = task == "tagging" and config.source == "text"
+    lines = task.reads_tokens and config.source == "text"
     splits: Mapping[str, Any] = local_files(config) if lines else _load_with_datasets(config)
     if need_train and "train" not in splits:
         raise UserError(f"data.source={config.source}: no train split; it has {', '.join(splits) or 'nothing'}")
@@ -143,8 +142,8 @@ def _arguments(config: DataConfig, files: dict[str, list[Path]]) -> dict[str, An
     return {"path": kind} | arguments
 
 
-def _examples(split: str, table: Any, config: DataConfig, task: Task) -> Examples:
-    label = None if task == "language_modeling" else config.label
+def _examples(split: str, table: Any, config: DataConfig, task: Targets) -> Examples:
+    label = config.label if task.labelled else None
     for key, column in (*(("data.text", column) for column in config.text_columns), ("data.label", label)):
         if column is not None and column not in table.column_names:
             columns = table.column_names
@@ -181,14 +180,14 @@ def _text(split: str, row: int, column: str, value: Any) -> str:
     return value or ""
 
 
-def _with_targets(split: Examples, config: DataConfig, task: Task) -> Examples:
+def _with_targets(split: Examples, config: DataConfig, task: Targets) -> Examples:
     """The targets as the task has them."""
     if split.targets is None:
         return split
     targets = list[Target]()
     for row, value in zip(split.rows, split.targets, strict=True):
         try:
-            targets.append(TARGETS[task].read(value, config))
+            targets.append(task.read(value, config))
         except ValueError as error:
             raise UserError(f"{split.origin} row {row}: column {config.label!r} (data.label) {error}") from None
     return replace(split, targets=targets)

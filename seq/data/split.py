@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seq.config import Task
 from seq.data.order import LengthOrder
 from seq.data.outputs import Coded, Outputs
 from seq.data.ragged import Ints, RaggedArray
-from seq.data.targets import TARGETS
+from seq.data.targets import Targets
 
 NO_OUTPUTS = Outputs()
 
@@ -24,15 +23,15 @@ class Split:
     """Characters of text in a language model's targets. With the byte tokenizer, fewer than the tokens."""
     unknown_bits: float = 0.0
     """Bits that tell which characters those are that the vocabulary lacks: for each, log2 of how many different ones the text has."""
-    task: Task
+    task: Targets
     outputs: Outputs
 
     @classmethod
     def of(
-        cls, sequences: RaggedArray, targets: Coded, num_characters: int, task: Task, outputs: Outputs = NO_OUTPUTS
+        cls, sequences: RaggedArray, targets: Coded, num_characters: int, task: Targets, outputs: Outputs = NO_OUTPUTS
     ) -> "Split":
         """Sorts the sequences by length."""
-        by_length = LengthOrder.of(TARGETS[task].time_steps(sequences, targets))
+        by_length = LengthOrder.of(task.time_steps(sequences, targets))
         return cls(
             sequences=sequences,
             targets=targets,
@@ -48,5 +47,5 @@ class Split:
     @property
     def lengths(self) -> Ints:
         """Time steps of each sequence; of pairs, those of source and target together."""
-        steps = TARGETS[self.task].time_steps(self.sequences, self.targets)
+        steps = self.task.time_steps(self.sequences, self.targets)
         return steps if steps.ndim == 1 else np.asarray(steps.sum(1))

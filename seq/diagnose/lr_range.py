@@ -4,17 +4,12 @@ Smith, 2017 (arXiv:1506.01186): the loss falls fastest where the rate is good, a
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import torch
 from rich.table import Table
 
-from seq.config import Config
-from seq.data.corpus import Corpus
 from seq.data.loader import BatchLoader
 from seq.errors import UserError
-from seq.models import Model
 from seq.terminal import progress_bar
 from seq.training.step import Trainer
 
@@ -49,13 +44,9 @@ class LrRange:
         return table
 
 
-def lr_range(
-    config: Config, corpus: Corpus, batches: BatchLoader, device: torch.device, begin: Callable[[Model], None]
-) -> LrRange:
-    """Try rising learning rates on one process, over the first steps of the run. `begin` may give the model its first weights. UserError if there is no finite
-    loss."""
-    trainer, found, mean = Trainer(config, corpus, device), LrRange(), 0.0
-    begin(trainer.model)
+def lr_range(trainer: Trainer, batches: BatchLoader) -> LrRange:
+    """Try rising learning rates over the first steps of a run. UserError if there is no finite loss."""
+    found, mean = LrRange(), 0.0
     for number, shards in enumerate(progress_bar(batches.steps(0, STEPS), "learning rates", total=STEPS)):
         rate = LOWEST * (HIGHEST / LOWEST) ** (number / (STEPS - 1))
         trainer.use_lr(rate)

@@ -1,4 +1,4 @@
-"""A trained model in the formats of other programs: ONNX, safetensors."""
+"""A trained model in the formats of other programs: the folder `model/`, ONNX, safetensors."""
 
 import io
 import json
@@ -13,19 +13,46 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 import seq
+from seq.config import Config
+from seq.data.corpus import Vocabulary
 from seq.data.tokenizer import BOS, EOS, PAD, RESERVED, UNKNOWN
-from seq.errors import UserError
-from seq.files import write_bytes
-from seq.inference.model_files import FORMAT, save_weights
-from seq.inference.trained import TrainedModel
+from seq.errors import UserError, warn
+from seq.files import refuse_links, write_atomically, write_bytes
+from seq.inference.model_card import model_card
 from seq.models import Classifier, LanguageModel, Model, Seq2Seq, Tagger
 from seq.models.gru import GRU
 from seq.models.seq2seq import Memory
+from seq.run.model_files import FORMAT, save_weights, write_model
+from seq.run.result import chosen_step
+from seq.run.run import Run
+from seq.tasks import Task, TrainedModel
 
 SUFFIXES = ("onnx", "safetensors")
 """The formats, which are also the ends of the files' names."""
 OPSET = 20
 """ONNX operators of 2023: what onnxruntime reads since 1.17."""
+
+
+def export_at_end(run: Run, model: Model, result: dict[str, Any]) -> None:
+    """`export_model` of a run that is finished and has its result. A warning if that fails: nothing is lost."""
+    try:
+        export_model(run.directory.path, model, run.config, run.task, run.corpus, result)
+    except Exception as error:
+        path, reason = run.directory.path, " ".join(str(error).split())[:200]
+        warn(f"{path / 'model'}: not written ({reason}); to write it: python -m seq.export {path} --format model")
+
+
+def export_model(
+    run: Path, model: Model, config: Config, task: Task, vocabulary: Vocabulary, result: dict[str, Any]
+) -> Path:
+    """Write `model.safetensors`, `config.json`, `tokenizer.json` and a model card, `README.md`, into `model/` of the directory
+    `run`. `result`: see `seq.run.result.make_result`. OSError if that fails."""
+    folder = run / "model"
+    refuse_links(run)
+    folder.mkdir(exist_ok=True)
+    write_atomically(folder / "README.md", model_card(config, task, vocabulary, result))
+    write_model(folder, model, config, vocabulary, chosen_step(result))
+    return folder
 
 
 @dataclass(frozen=True)
@@ -122,9 +149,17 @@ def export(trained: TrainedModel, kind: str, path: Path) -> list[Path]:
     """Write `trained` to `path` in the format `kind`, or each part of it to a file beside `path`; returns the files. UserError if a
     package that the format needs is missing; OSError if a file cannot be written."""
     model = trained.model.cpu()
+    written = [path]
     if kind == "safetensors":
         save_weights(model, path)
-        return [path]
+    else:
+        written = _export_onnx(model, trained, path)
+    if isinstance(model, LanguageModel) and model.writes_by_label:
+        written.append(_write_label_states(model, len(trained.labels), path))
+    return written
+
+
+def _export_onnx(model: Model, trained: TrainedModel, path: Path) -> list[Path]:
     # The old exporter: the new one (torch.export) makes the length of a GRU's input a constant.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -141,7 +176,7 @@ def metadata(trained: TrainedModel) -> dict[str, Any]:
         "format": FORMAT,
         "lockstep": seq.__version__,
         "name": trained.config.run.name,
-        "task": trained.config.task,
+        "task": trained.task.name,
         "max_length": trained.config.data.max_length,
         "tokenizer": trained.tokenizer.to_dict(),
         "markers": {"padding": PAD, "begin": BOS, "end": EOS, "unknown": UNKNOWN, "first": RESERVED},
@@ -180,10 +215,9 @@ def _to_onnx(part: Part, path: Path, about: str) -> None:
     write_bytes(path, model.SerializeToString())
 
 
-def write_label_states(trained: TrainedModel, path: Path) -> Path:
-    """The states that texts begin with, by label, in a file beside `path`. For a model that writes by label."""
-    assert isinstance(trained.model, LanguageModel)
-    states = trained.model.label_states(torch.arange(len(trained.labels))).transpose(0, 1).contiguous()
+def _write_label_states(model: LanguageModel, labels: int, path: Path) -> Path:
+    """The states that texts begin with, by label, in a file beside `path`."""
+    states = model.label_states(torch.arange(labels)).transpose(0, 1).contiguous()
     beside = path.with_suffix(".labels.safetensors")
     write_bytes(beside, save({"states": states.detach()}))
     return beside

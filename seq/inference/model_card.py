@@ -3,70 +3,18 @@
 import html
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import seq
-from seq.config import ClassifierConfig, Config, LanguageModelConfig, Seq2SeqConfig, TaggerConfig, Task
+from seq.config import ClassifierConfig, Config, LanguageModelConfig, Seq2SeqConfig, TaggerConfig
 from seq.data.corpus import Vocabulary
-from seq.run.result import chosen_step, without_folders
-from seq.training.metrics import METRICS, show
+from seq.run.environment import without_folders
+from seq.run.result import chosen_step
+from seq.tasks import METRICS, Task, show
 
-
-@dataclass(frozen=True)
-class About:
-    """Words of the card for a task."""
-
-    article: str
-    usage: str
-    """Python, with `model` as `seq.load` gives it."""
-    use: str
-    pipeline: str = "text-classification"
-    """The Hub's name of the task."""
-
-
-CLASSIFIER_USE = 'print(model.predict("..."))  # or a list of texts; model.probabilities(...)'
-WRITES = (
-    "To study and to play: it writes text in the style of its training data. What it writes is made up, and may repeat\n"
-    "passages of the training text word for word."
-)
-ABOUT: dict[Task, About] = {
-    "classification": About("A classifier", CLASSIFIER_USE, "To label short texts of the kind that it was trained on."),
-    "multilabel": About(
-        "A classifier of any number of labels a text",
-        CLASSIFIER_USE,
-        "To give labels to short texts of the kind that it was trained on.",
-    ),
-    "regression": About(
-        "A regressor",
-        'print(model.predict("..."))  # or a list of texts',
-        "To estimate a number from short texts of the kind that it was trained on.",
-    ),
-    "tagging": About(
-        "A tagger",
-        'print(model.predict("..."))  # or a list of texts, or of lists of tokens',
-        "To give a tag to each token of texts of the kind that it was trained on.",
-        "token-classification",
-    ),
-    "seq2seq": About(
-        "An encoder-decoder (encoder, attention, decoder)",
-        'print(model.predict("..."))  # or a list of texts',
-        "To write a sequence for texts of the kind that it was trained on.",
-        "text2text-generation",
-    ),
-    "language_modeling": About(
-        "A language model", 'print(model.generate("...", length=200)[0])', WRITES, "text-generation"
-    ),
-    "conditional_language_modeling": About(
-        "A language model by label",
-        "print(model.generate(label=model.labels[0], num=10))",
-        WRITES,
-        "text-generation",
-    ),
-}
 NOT_FOR_PEOPLE = """\
 **Not for decisions about people.** The model guesses the language area of a *spelling*. It does not know anyone's origin,
 citizenship or ethnicity, is wrong for a quarter of all surnames, and worse for some origins than for others (see the table
@@ -74,11 +22,9 @@ above). Do not use it to sort, rank, select, price, admit or profile people, alo
 CAUTION = """\
 Where the texts are names or words of people, a guess about a text says nothing certain about the person. Do not use it for
 decisions about people."""
-SCRIPTED: tuple[Task, ...] = ("classification", "multilabel", "regression", "tagging")
-"""Tasks whose ONNX file a few lines of numpy can use; the others search or sample."""
 
 
-def model_card(config: Config, vocabulary: Vocabulary, result: dict[str, Any]) -> str:
+def model_card(config: Config, task: Task, vocabulary: Vocabulary, result: dict[str, Any]) -> str:
     """The card, as Markdown. It has no path and no name of the machine, and says what a classifier must not be used for."""
     return (
         _templates()
@@ -86,9 +32,8 @@ def model_card(config: Config, vocabulary: Vocabulary, result: dict[str, Any]) -
         .render(
             config=config,
             source=without_folders(config.data.source),
-            task=config.task,
-            about=ABOUT[config.task],
-            architecture=list(architecture(config, vocabulary)),
+            about=task.card,
+            architecture=list(architecture(config, task, vocabulary)),
             tokenizer=vocabulary.tokenizer,
             labels=vocabulary.outputs.labels,
             files=[Path(name).name for name in config.data.files.model_dump().values() if name],
@@ -98,19 +43,19 @@ def model_card(config: Config, vocabulary: Vocabulary, result: dict[str, Any]) -
             show=show,
             version=seq.__version__,
             folder=f"runs/{config.run.name}/model",
-            script=onnx_script(config, vocabulary) if config.task in SCRIPTED else "",
+            script=onnx_script(task, vocabulary) if task.card.script else "",
             caution=NOT_FOR_PEOPLE if config.data.source == "names" else CAUTION,
         )
     )
 
 
-def onnx_script(config: Config, vocabulary: Vocabulary) -> str:
-    """Python that reads `model.onnx` and answers a text with numpy and onnxruntime alone. For the tasks in `SCRIPTED`."""
-    template = _templates().get_template("onnx_script.py.jinja")
-    return template.render(task=config.task, tokenizer=vocabulary.tokenizer)
+def onnx_script(task: Task, vocabulary: Vocabulary) -> str:
+    """Python that reads `model.onnx` and answers a text with numpy and onnxruntime alone."""
+    begin = _templates().get_template("onnx_script.py.jinja").render(tokenizer=vocabulary.tokenizer)
+    return f"{begin}\n{task.card.script}".rstrip()
 
 
-def architecture(config: Config, vocabulary: Vocabulary) -> Iterator[str]:
+def architecture(config: Config, task: Task, vocabulary: Vocabulary) -> Iterator[str]:
     """The layers, one a line, from the tokens to the output."""
     model, size = config.model, vocabulary.outputs.size
     tokens, ngrams = vocabulary.tokenizer.vocab_size, getattr(model, "ngrams", 0)
@@ -125,7 +70,7 @@ def architecture(config: Config, vocabulary: Vocabulary) -> Iterator[str]:
     if isinstance(model, ClassifierConfig):
         yield f"a linear layer from the last states to {size:,} outputs"
     else:
-        yield f"a linear layer from each state to {tokens if config.task.endswith('language_modeling') else size:,} outputs"
+        yield f"a linear layer from each state to {tokens if task.predicts_text else size:,} outputs"
     if ngrams and isinstance(model, ClassifierConfig):
         yield "added to them, outputs of all n-grams of the text, summed and divided by the root of the length: one row for each token"
         if ngrams > 1:

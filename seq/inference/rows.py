@@ -12,13 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 from seq.data.examples import SEPARATOR, join_columns
 from seq.data.lines import bounded_lines
 from seq.data.tokenizer import join_tokens
 from seq.errors import UserError, warn
-from seq.inference.trained import TrainedModel
+from seq.tasks import TrainedModel
+from seq.tasks.task import Answer, Answers
 from seq.terminal import printable
 
 ROWS = 256
@@ -34,23 +35,6 @@ class Row:
     number: int
     text: str
     cells: dict[str, Any]
-
-
-class Answer(NamedTuple):
-    shown: str
-    """For people: the text with its answer."""
-    values: Sequence[Any]
-    """For programs: one for each field, the columns of CSV and keys of JSON. A list is several labels or tags."""
-
-
-class Answers(NamedTuple):
-    """The answers of one kind of model."""
-
-    fields: Sequence[str]
-    """Names of an answer's values: columns of CSV, keys of JSON."""
-    answer: Callable[[list[str]], Iterable[Answer]]
-    longest: int | None = None
-    """Most tokens of a text that has an answer; None if longer ones are cut, or read in pieces."""
 
 
 def add_row_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +60,10 @@ def print_answers(
 ) -> None:
     """Print the answer for each text. `answers` gets only texts that have one: a text of the command line that is empty, or longer
     than `answers.longest` tokens, is a UserError; a row of a file or stdin gets a warning, and no answer."""
-    rows, size = _read(trained, words, options), ROWS if words or options.file else 1
+    rows, size = (
+        _read(trained, words, options, _most_characters(trained, answers)),
+        ROWS if words or options.file else 1,
+    )
     write = _writer(options, answers.fields, trained.config.data.label_separator)
     while batch := list(islice(rows, size)):
         refused = {row.number: reason for row in batch if (reason := _why_not(trained, row.text, answers.longest))}
@@ -97,7 +84,9 @@ def _why_not(trained: TrainedModel, text: str, longest: int | None) -> str | Non
     return f"{text[:60]!r} has more than data.max_length={longest} tokens"
 
 
-def _read(trained: TrainedModel, words: Sequence[str], options: argparse.Namespace) -> Iterator[Row]:
+def _read(
+    trained: TrainedModel, words: Sequence[str], options: argparse.Namespace, most_characters: int
+) -> Iterator[Row]:
     for word in words:
         if Path(word).suffix in (".csv", ".tsv", ".jsonl", ".txt") and Path(word).is_file():
             raise UserError(f"{word} is a file, not a text; read it with --file {word}")
@@ -106,9 +95,9 @@ def _read(trained: TrainedModel, words: Sequence[str], options: argparse.Namespa
     if options.column and not (options.file and options.file.suffix in TABLES):
         raise UserError("--column names columns of a --file that ends with .csv, .tsv or .jsonl")
     if options.file:
-        return rows_of_file(trained, options.file, options.column or trained.config.data.text_columns)
+        return rows_of_file(trained, options.file, options.column or trained.config.data.text_columns, most_characters)
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
-    return _rows_of_lines(trained, words or read_lines(sys.stdin, _most_characters(trained)))
+    return _rows_of_lines(trained, words or read_lines(sys.stdin, most_characters))
 
 
 def _rows_of_lines(trained: TrainedModel, lines: Iterable[str]) -> Iterator[Row]:
@@ -121,14 +110,16 @@ def _rows_of_lines(trained: TrainedModel, lines: Iterable[str]) -> Iterator[Row]
 TABLES = (".csv", ".tsv", ".jsonl")
 
 
-def rows_of_file(trained: TrainedModel, path: Path, columns: Sequence[str]) -> Iterator[Row]:
+def rows_of_file(
+    trained: TrainedModel, path: Path, columns: Sequence[str], most_characters: int = sys.maxsize - 1
+) -> Iterator[Row]:
     """In the encoding and with the delimiter of the training data."""
     data = trained.config.data
     encoding = "utf-8-sig" if data.encoding == "utf-8" else data.encoding
     try:
         with path.open(encoding=encoding, newline="") as file:
             if path.suffix not in TABLES:
-                yield from _rows_of_lines(trained, read_lines(file, _most_characters(trained)))
+                yield from _rows_of_lines(trained, read_lines(file, most_characters))
                 return
             table = (
                 _objects(file)
@@ -175,10 +166,9 @@ def _objects(file: TextIO) -> Iterator[dict[str, Any]]:
         raise UserError(f"{file.name} row {number}: is not a JSON object")
 
 
-def _most_characters(trained: TrainedModel) -> int:
-    """Return how many characters of a line are read. A longer line almost certainly has more than `data.max_length` tokens. Taggers read
-    texts of any length."""
-    if trained.config.task == "tagging":
+def _most_characters(trained: TrainedModel, answers: Answers) -> int:
+    """Return how many characters of a line are read. A longer line almost certainly has more than `data.max_length` tokens."""
+    if answers.in_pieces:
         return sys.maxsize - 1
     one = trained.tokenizer.kind in ("characters", "bytes")
     return trained.config.data.max_length * (1 if one else LETTERS)

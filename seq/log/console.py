@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from launch.context import describe_launch, restart_command
+from seq.tasks import Evaluation, show
 from seq.terminal import printable
-from seq.training.metrics import Evaluation, show
 
 MOST_CLASSES = 40
 """Most classes in a table; the largest are shown."""

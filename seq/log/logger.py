@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 from seq.config import Config
 from seq.log.console import ConsoleSink, print_result
-from seq.run.directory import Run, RunDirectory
+from seq.run.directory import RunDirectory
 from seq.run.json_lines import JsonLines
 from seq.run.ledger import Ledger
-from seq.training.metrics import Evaluation
+from seq.run.run import Run
+from seq.tasks import Evaluation
 
 WANDB_MODES = {"online": "online", "run": "online", "shared": "online", "disabled": "disabled"}
 """Values of the variable WANDB_MODE; anything else, such as its older `dryrun`, means offline."""
@@ -43,7 +44,7 @@ class Logger:
             sink.evaluation(step, split, result)
 
     def samples(self, step: int, samples: list[dict[str, Any]]) -> None:
-        for sink in self.sinks:
+        for sink in self.sinks if samples else ():
             sink.samples(step, samples)
 
     def digests(self, step: int, digests: dict[str, str] | None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seq.errors import UserError, warn
-from seq.training.metrics import Evaluation
+from seq.tasks import Evaluation
 
 
 class TensorBoardSink:

@@ -10,11 +10,12 @@ import wandb
 from seq.errors import warn
 from seq.log.wandb_charts import attention_picture, class_table, confusion_chart, mistakes_table, precision_recall_chart
 from seq.log.wandb_run import open_wandb_run
-from seq.run.checkpoint import checkpoints_in
-from seq.run.directory import Run
+from seq.run.checkpoints import checkpoints_in
+from seq.run.environment import describe_environment
 from seq.run.json_lines import read_lines
-from seq.run.result import chosen_step, describe_environment
-from seq.training.metrics import EVALUATION, Evaluation, show
+from seq.run.result import chosen_step
+from seq.run.run import Run
+from seq.tasks import Evaluation, show
 
 COLUMNS = ("step", "label", "prompt", "text", "truth")
 """Columns of the table of samples; `label` and `truth` are empty where a task has none."""
@@ -35,6 +36,7 @@ class WandbSink:
     def __init__(self, run: Run, mode: str, start: int) -> None:
         """`mode`: `online` or `offline`."""
         self.folder, self.config, self.labels = run.directory.path, run.config, run.corpus.labels
+        self.metrics = run.task.metrics
         environment = describe_environment(run.process, run.device)
         self._about = {name: environment[name] for name in ("command", "git_commit", "device", "lockstep", "torch")}
         self._about |= {"world_size": run.process.world_size, "data_fingerprint": run.corpus.fingerprint}
@@ -72,7 +74,7 @@ class WandbSink:
 
     def _keep_best(self, row: dict[str, Any]) -> None:
         """The summary has the best value of every validation figure, as `best/NAME`, by the metric's direction."""
-        for metric in EVALUATION:
+        for metric in self.metrics:
             value, key = row.get(f"validation/{metric.name}"), f"best/{metric.name}"
             if value is not None:
                 better = max if metric.better == "higher" else min

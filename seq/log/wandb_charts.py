@@ -9,7 +9,7 @@ import wandb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from seq.training.metrics import precision_recall
+from seq.tasks.confusion import precision_recall
 
 MOST_CURVES = 20
 """W&B's chart has colours for this many curves."""

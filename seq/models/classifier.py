@@ -1,13 +1,12 @@
 """Embedding -> GRU -> linear: a label, labels or a number for a sequence. If asked for, logits of its n-grams are added. And several
 classifiers as one: the mean of their predictions."""
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from seq.config import ClassifierConfig, Task
+from seq.config import ClassifierConfig
 from seq.models.dropout import LockedDropout, TokenDropout
 from seq.models.gru import GRU
 from seq.models.ngrams import NgramLogits
@@ -39,33 +38,10 @@ class Classifier(nn.Module):
         return logits + self.ngrams(inputs, lengths) if self.ngrams else logits, last
 
 
-def mean_of_classes(logits: Tensor) -> Tensor:
-    """(N, B, C) -> the logarithms of the mean probabilities (B, C) of N models, of one class for each row."""
-    return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
-
-
-def mean_of_sets(logits: Tensor) -> Tensor:
-    """The same of any number of classes for each row, as logits."""
-    yes, no = (nn.functional.logsigmoid(sign * logits).logsumexp(0) for sign in (1, -1))
-    return yes - no
-
-
-def mean_of_numbers(logits: Tensor) -> Tensor:
-    """(N, B, 1) -> (B, 1)."""
-    return logits.mean(0)
-
-
-MEANS: dict[Task, Callable[[Tensor], Tensor]] = {
-    "classification": mean_of_classes,
-    "multilabel": mean_of_sets,
-    "regression": mean_of_numbers,
-}
-
-
 class Ensemble(nn.Module):
-    """Called as a classifier is. All members have the same tokens and outputs; `mean` makes one prediction of theirs."""
+    """Called as a classifier is. All members have the same tokens and outputs; `mean` makes logits (B, C) of theirs (N, B, C)."""
 
-    def __init__(self, members: Sequence[Classifier], mean: Callable[[Tensor], Tensor] = mean_of_classes) -> None:
+    def __init__(self, members: Sequence[Classifier], mean: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.members, self._mean = nn.ModuleList(members), mean
 

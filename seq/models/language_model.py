@@ -29,7 +29,8 @@ class LanguageModel(nn.Module):
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.gru = GRU(config.embedding_dim, config, bidirectional=False)
         self.output_dropout = nn.Dropout(config.output_dropout)
-        if config.condition == "label":
+        self.writes_by_label = config.condition == "label"
+        if self.writes_by_label:
             self.label_embedding = nn.Embedding(num_labels, config.num_layers * config.hidden_size)
         self.output = nn.Linear(config.hidden_size, vocab_size)
         if config.tie_weights:

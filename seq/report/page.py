@@ -11,8 +11,9 @@ from markupsafe import Markup
 
 from seq.report.charts import COLOURS, Curve, bar_chart, line_chart, reliability_chart
 from seq.report.record import AXES, RunRecord, differing_values
-from seq.run.result import without_folders
-from seq.training.metrics import EVALUATION, METRICS, TRAINING, show
+from seq.run.environment import without_folders
+from seq.tasks import METRICS, Metric, show
+from seq.tasks.metrics import TRAINING
 
 MOST_CLASSES = 25
 """A confusion matrix of more classes shows the largest."""
@@ -37,7 +38,9 @@ CAUSES = ("compute", "data", "sync", "evaluation", "sampling", "checkpoint", "st
 def render(records: list[RunRecord]) -> str:
     """One self-contained HTML page."""
     several = len(records) > 1
-    headlines = [metric.name for metric in EVALUATION if any(metric.name in record.final for record in records)]
+    headlines = [
+        metric.name for metric in metrics_of(records) if any(metric.name in record.final for record in records)
+    ]
     return _template().render(
         title=" / ".join(record.name for record in records),
         records=records,
@@ -47,11 +50,17 @@ def render(records: list[RunRecord]) -> str:
         differing=differing_values(records) if several else {},
         headlines=headlines,
         compared=_compared(records, headlines) if several else [],
-        tasks=sorted({record.config.task.replace("_", " ") for record in records}),
+        tasks=sorted({record.task.name.replace("_", " ") for record in records}),
         facts=FACTS,
         metrics=METRICS,
         show=show,
     )
+
+
+def metrics_of(records: list[RunRecord]) -> list[Metric]:
+    """The metrics of these runs' evaluations, each once; losses come last."""
+    found = {metric.name: metric for record in records for metric in record.task.metrics}
+    return sorted(found.values(), key=lambda metric: "loss" in metric.name)
 
 
 @cache
@@ -72,7 +81,7 @@ def charts(records: list[RunRecord], axis: str) -> list[str]:
     evaluated = {name for record in records for line in record.evaluations for name in line}
     loss = [_curves(records, "loss", axis, split) for split in (None, "validation")]
     drawn = [line_chart(METRICS["loss"].label, AXES[axis], [*loss[0], *loss[1]])]
-    for metric in (metric for metric in EVALUATION if metric.name in evaluated and metric.name not in NOT_DRAWN):
+    for metric in (each for each in metrics_of(records) if each.name in evaluated and each.name not in NOT_DRAWN):
         title = f"validation: {metric.title}"
         drawn.append(line_chart(title, AXES[axis], _curves(records, metric.name, axis, "validation")))
     for metric in (metric for metric in TRAINING if metric.name not in ("step_loss", "padding_fraction")):

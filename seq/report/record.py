@@ -14,6 +14,7 @@ from seq.config.read import load_config
 from seq.errors import UserError
 from seq.run.directory import RunDirectory
 from seq.run.json_lines import read_lines
+from seq.tasks import Task, task_of
 
 JsonLine = dict[str, Any]
 AXES = {"step": "step", "tokens": "tokens seen", "time": "minutes"}
@@ -39,6 +40,7 @@ class RunRecord:
     wandb: str
     """Address of its W&B run; empty if it is offline."""
     config: Config
+    task: Task
     result: dict[str, Any]
     """`result.json`; empty while the run has not ended."""
     train: list[JsonLine]
@@ -60,7 +62,8 @@ class RunRecord:
             name=path.resolve().name,
             has_card=(path / "model" / "README.md").is_file(),
             wandb=_address(path / "wandb-url"),
-            config=load_config(directory.config_file),
+            config=(config := load_config(directory.config_file)),
+            task=task_of(config),
             result=_complete(directory.result_file, directory.read_result()),
             train=lines["train"],
             evaluations=lines["eval"],

@@ -12,7 +12,7 @@ from seq.data.dataset import decode_rows
 from seq.data.loader import BatchLoader
 from seq.errors import RunError
 from seq.files import disk_errors_as_run_errors, write_atomically
-from seq.run.directory import Run
+from seq.run.run import Run
 from seq.training.state import TrainState
 from seq.training.step import StepResult
 

@@ -17,8 +17,7 @@ from launch.seeding import derive_seed
 from seq.config import Config
 from seq.config.identity import differing_keys, identity
 from seq.config.read import parse_config
-from seq.data.corpus import Corpus
-from seq.data.prepared import check_unchanged
+from seq.data.corpus import Corpus, check_unchanged
 from seq.errors import UserError
 from seq.files import atomic_write, sync
 from seq.training.state import Progress
@@ -89,17 +88,6 @@ def _verify(path: Path) -> None:
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
-
-
-def checkpoints_in(folder: Path) -> list[Path]:
-    """Files `step-XXXXXXXX.pt`, the oldest first."""
-    return sorted(folder.glob("step-" + "[0-9]" * 8 + ".pt"))
-
-
-def delete_old(folder: Path, keep: int) -> None:
-    """Delete all but the newest `keep`, and what a killed save left behind."""
-    for path in [*checkpoints_in(folder)[:-keep], *folder.glob("*.part-*")]:
-        path.unlink(missing_ok=True)
 
 
 def params_sha256(model: nn.Module) -> str:

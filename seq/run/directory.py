@@ -1,60 +1,27 @@
-"""`Run`, the parts of a run; and its directory: what is in it, and whether this config may continue it."""
+"""The directory of a run: what is in it, and whether this config may continue it."""
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
-from launch.context import Launch
 from seq.config import Config
 from seq.config.identity import differing_keys, flatten
 from seq.config.read import dump_config, load_config
-from seq.data.corpus import Corpus
-from seq.errors import UserError, warn
-from seq.files import (
-    append_what_is_new,
-    atomic_write,
-    disk_errors_as_run_errors,
-    read_text,
-    refuse_links,
-    sync,
-    write_atomically,
-)
-from seq.run.checkpoint import Checkpoint, checkpoints_in, load_for_resume
+from seq.errors import UserError
+from seq.files import disk_errors_as_run_errors, read_text, refuse_links, sync, write_atomically
+from seq.run.checkpoints import Checkpoints
 from seq.run.json_lines import last_lines
-from seq.run.ledger import Ledger
 
 MOST_NAMES = 12
 """Runs to name in a message."""
-RECORDS = ("metrics.jsonl", "samples.jsonl", "digests.jsonl", "wandb-id")
-"""Files to which a run only adds lines, if anything."""
 LOCK_SECONDS = 5
 """A run that was just killed may hold the lock this long."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """The parts of a run, on one rank."""
-
-    config: Config
-    corpus: Corpus
-    directory: "RunDirectory"
-    process: Launch
-    device: torch.device
-    ledger: Ledger = field(default_factory=Ledger)
-
-    @property
-    def is_main(self) -> bool:
-        """True on rank 0, which alone writes files and logs."""
-        return self.process.is_main
 
 
 class RunDirectory:
@@ -62,10 +29,9 @@ class RunDirectory:
 
     def __init__(self, path: Path, *, fresh: bool = False, copies: Path | None = None) -> None:
         self.path, self.fresh, self.copies = path, fresh, copies
-        self.config_file = path / "config.yaml"
-        self.result_file = path / "result.json"
-        self.best = path / "checkpoints" / "best.pt"
-        self.checkpoints, self.bad_steps, self.initial = path / "checkpoints", path / "bad_steps", path / "initial"
+        self.config_file, self.result_file = path / "config.yaml", path / "result.json"
+        self.bad_steps, self.initial = path / "bad_steps", path / "initial"
+        self.checkpoints = Checkpoints(path, copies, fresh=fresh)
 
     @classmethod
     def of(cls, config: Config, *, fresh: bool = False) -> "RunDirectory":
@@ -127,38 +93,21 @@ class RunDirectory:
 
     def begin(self, config: Config, resumed_from: Path | None) -> None:
         """Make the directory and write the resolved config; a `fresh` run first renames an older one."""
-        self._set_aside_damaged(resumed_from)
+        self.checkpoints.set_aside_damaged(resumed_from)
         for folder in (self.path, self.copies):
             if self.fresh and folder is not None and folder.exists():
                 folder.rename(_unused(folder))
         with disk_errors_as_run_errors(self.path):
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self.checkpoints.folder.mkdir(parents=True, exist_ok=True)
             sync(self.path.parent)
-            self._bring_back()
+            self.checkpoints.bring_back()
             write_atomically(self.config_file, dump_config(config))
             self.result_file.unlink(missing_ok=True)  # of a start that was preempted
-
-    def newest_checkpoint(self, config: Config, corpus: Corpus, before: int | None = None) -> Checkpoint | None:
-        """The newest one that is not damaged, of a step below `before` if given; None if there is none, or for a fresh
-        run. UserError as `load_for_resume`."""
-        paths = self.to_resume_from()
-        if before is not None:
-            paths = [path for path in paths if path.name < self.checkpoint_at(before).name]
-        return load_for_resume(paths, config, corpus)
-
-    def to_resume_from(self) -> list[Path]:
-        """Checkpoints, the newest first, and of two of one step the run's own; none for a fresh run."""
-        copied = checkpoints_in(self.copies) if self.copies else []
-        found = [] if self.fresh else [*copied, *checkpoints_in(self.checkpoints)]
-        return sorted(found, key=lambda path: path.name)[::-1]
 
     def wall_seconds(self) -> float:
         """How long earlier starts lasted, as far as the end of `metrics.jsonl` says."""
         seen = (line.get("wall_seconds") for line in last_lines(self.path / "metrics.jsonl"))
         return 0.0 if self.fresh else max((seconds for seconds in seen if isinstance(seconds, float)), default=0.0)
-
-    def checkpoint_at(self, step: int) -> Path:
-        return self.checkpoints / f"step-{step:08d}.pt"
 
     def read_result(self) -> dict[str, Any] | None:
         """`result.json`, if the run has ended."""
@@ -174,40 +123,6 @@ class RunDirectory:
     def write_result(self, result: dict[str, Any]) -> None:
         with disk_errors_as_run_errors(self.result_file):
             write_atomically(self.result_file, json.dumps(result, indent=1))
-
-    def copy_of(self, checkpoint: Path) -> Path | None:
-        """Where `checkpoint.copy_to` wants this checkpoint too."""
-        return self.copies / checkpoint.name if self.copies else None
-
-    def sync_records(self) -> None:
-        """Wait until the disk has all lines that were written."""
-        for path in (self.path / name for name in RECORDS):
-            if path.exists():
-                sync(path)
-                sync(path.parent)
-
-    def copy_records(self) -> None:
-        """Bring the copies of what the run has written up to date."""
-        for name in RECORDS:
-            if self.copies and (self.path / name).exists():
-                append_what_is_new(self.path / name, self.copies / name)
-
-    def _bring_back(self) -> None:
-        """Return the files that the copies have and the directory has lost."""
-        for path in [*(self.path / name for name in RECORDS), self.best]:
-            if self.copies and not path.exists() and (copy := self.copies / path.name).exists():
-                with atomic_write(path) as temporary:
-                    shutil.copyfile(copy, temporary)
-                warn(f"{path} was lost, and is brought back from {self.copies}; --fresh would start over")
-
-    def _set_aside_damaged(self, resumed_from: Path | None) -> None:
-        """Rename the checkpoints that come before the one that could be read. They keep their bytes."""
-        for path in self.to_resume_from():
-            if path == resumed_from:
-                break
-            if resumed_from is not None:
-                path.rename(path.with_name(f"{path.name}.damaged"))
-                warn(f"{path} is damaged, and set aside; going on from {resumed_from.name}")
 
 
 def runs_beside(path: Path) -> str:

@@ -1,38 +1,23 @@
 """`result.json`: the run's final figures, its data, and where it ran."""
 
-import datetime
-import importlib.metadata
-import os
-import platform
-import re
-import shlex
-import subprocess
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-import seq
-from launch.context import Launch
-from seq.config import Config, Task
+from seq.config import Config
 from seq.config.read import load_config, override_config
 from seq.data.split import Split
 from seq.run.checkpoint import params_sha256
-from seq.run.directory import Run, RunDirectory
-from seq.training.metrics import Evaluation, calibration
-from seq.training.mistakes import confused_examples
+from seq.run.directory import RunDirectory
+from seq.run.environment import describe_environment
+from seq.run.run import Run
+from seq.tasks import Evaluation
+from seq.tasks.confusion import calibration
 from seq.training.state import TrainState
-from seq.training.uncertainty import macro_f1_error
 
 BINS = 30
 """Bins of a histogram of lengths."""
-PACKAGES = ("torch", "numpy", "datasets", "wandb")
-ROOT = Path(__file__).parent.parent.parent
-ABSOLUTE = re.compile(r"(?<![\w./~:-])/(?:[^\s/,'\"{}\[\]]+/)*([^\s/,'\"{}\[\]]+)/?")
-"""An absolute path, as far as it has no spaces; the group is its last name."""
 
 
 def make_result(
@@ -52,7 +37,7 @@ def make_result(
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "split": split,
         "eval": final.figures if final else {},
-        "errors": _standard_errors(run.config.task, final) if final else {},
+        "errors": run.task.standard_errors(final) if final else {},
         "confusion": final.confusion.tolist() if final and final.confusion is not None else None,
         "classes": final.classes if final else None,
         "parts": final.parts if final else None,
@@ -61,19 +46,11 @@ def make_result(
         "torch": torch.__version__,
     }
     if run.is_main:
-        confusion = final.confusion if final and run.config.task == "classification" and not stopped_by else None
         result["confused"] = (
-            [] if confusion is None else confused_examples(model, run.corpus, split, confusion, run.device)
+            [] if stopped_by or not final else run.task.mistakes(model, run.corpus, split, final, run.device)
         )
         result |= _describe(run) | run.ledger.figures()
     return result
-
-
-def _standard_errors(task: Task, final: Evaluation) -> dict[str, float]:
-    """Add the standard error of macro F1 where rows are independent. The tokens of a tagger are not."""
-    if task != "classification" or final.confusion is None:
-        return final.errors
-    return final.errors | {"macro_f1": macro_f1_error(final.confusion)}
 
 
 def _calibration(final: Evaluation) -> list[dict[str, float]] | None:
@@ -123,66 +100,3 @@ def describe_split(split: Split) -> dict[str, Any]:
         "edges": [int(edge) for edge in edges],
         "lengths": [int(count) for count in histogram],
     }
-
-
-def describe_environment(process: Launch, device: torch.device) -> dict[str, Any]:
-    """Hardware, versions and commit, as JSON. No host and no user name, because reports are passed on."""
-    return {
-        "date": datetime.date.today().isoformat(),
-        "command": describe_command(sys.argv),
-        "launcher": process.launcher,
-        "device": _device_name(device),
-        "cpu": cpu_name(),
-        "cpu_cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "cuda": torch.version.cuda,
-        "system": f"{platform.system()} {platform.machine()}",
-        "lockstep": seq.__version__,
-        **{package: _version(package) for package in PACKAGES},
-        "git_commit": _git_commit(),
-    }
-
-
-def describe_command(words: Sequence[str]) -> str:
-    """The command of a run, without folders that are above this one, since they often hold a user's name."""
-
-    return shlex.join(["python", Path(words[0]).name, *(ABSOLUTE.sub(r"\1", word) for word in words[1:])])
-
-
-def without_folders(tree: Any) -> Any:
-    """A config as nested dicts, with the last names of absolute paths alone: what is passed on to others."""
-    if isinstance(tree, dict):
-        return {key: without_folders(value) for key, value in tree.items()}
-    return ABSOLUTE.sub(r"\1", tree) if isinstance(tree, str) and tree.startswith("/") else tree
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-
-
-def cpu_name() -> str:
-    """The processor's name, which only Linux has in a file; elsewhere its architecture."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8", errors="replace").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str | None:
-    """None if the installation has no metadata of the package, as some images and folders on PYTHONPATH do."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _git_commit() -> str | None:
-    """The commit of this code, with `-dirty` if files differ from it; None outside a repository."""
-    if not (ROOT / ".git").exists():  # an installed package, perhaps inside another repository
-        return None
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None

@@ -11,34 +11,38 @@ from seq.data.dataset import Batch
 from seq.data.loader import BatchLoader
 from seq.data.split import Split
 from seq.models import Model
+from seq.tasks import Evaluation, Task
+from seq.tasks.task import TOKENS
 from seq.terminal import progress_bar
-from seq.training.metrics import Evaluation
 from seq.training.precision import autocast
-from seq.training.scores import SCORES, TOKENS
 
 ROWS = 256
 """Most rows of a shard. Where rows are read in chunks, their length does not count."""
 
 
 @torch.inference_mode()
-def evaluate(model: Model, split: Split, config: Config, device: torch.device, *, progress: bool = False) -> Evaluation:
+def evaluate(
+    task: Task, model: Model, split: Split, config: Config, device: torch.device, *, progress: bool = False
+) -> Evaluation:
     """Called by every rank; every rank gets the result. `progress`: show it on this rank's terminal.
 
     Each shard's sums have their own places in a table, and a rank leaves the places of the others at 0. So the sum over ranks is
     exact, and the sum of the table does not depend on which rank computed what.
     """
-    scores = SCORES[split.task](split, config, device)
-    tokens = ROWS * int(split.by_length.length.max()) if scores.in_chunks else TOKENS
+    evaluator = task.evaluator(split, config, device)
+    tokens = ROWS * int(split.by_length.length.max()) if evaluator.in_chunks else TOKENS
     size = {"order": "bucketed", "rows": ROWS, "tokens": tokens}
     batches = BatchLoader(split, config.batch.model_copy(update=size), shuffle=False)
-    table = torch.zeros(scores.sums, batches.steps_per_epoch, config.batch.shards, dtype=torch.float64, device=device)
+    table = torch.zeros(
+        evaluator.sums, batches.steps_per_epoch, config.batch.shards, dtype=torch.float64, device=device
+    )
     model.eval()
     steps: Iterable[list[Batch]] = batches.steps(0, batches.steps_per_epoch)
     if progress:
         steps = progress_bar(steps, f"evaluating {len(split):,} sequences", total=batches.steps_per_epoch)
     for batch in (shard.to(device) for shards in steps for shard in shards):
         with autocast(config.train.precision, device):
-            table[:, batch.step, batch.shard] = scores.add(model, batch)
+            table[:, batch.step, batch.shard] = evaluator.add(model, batch)
     model.train()
     sums = [float(np.sum(part)) for part in sum_over_ranks(table).cpu().numpy()]
-    return scores.evaluation(sums, [sum_over_ranks(count).cpu().numpy() for count in scores.counts])
+    return evaluator.result(sums, [sum_over_ranks(count).cpu().numpy() for count in evaluator.counts])

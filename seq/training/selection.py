@@ -9,7 +9,7 @@ import torch
 from seq.config import Config
 from seq.errors import UserError
 from seq.models import Model
-from seq.training.metrics import METRICS
+from seq.tasks import METRICS
 
 EVERY = 10
 """Steps between two weights that the mean takes in: neighbours hardly differ, and to add all takes time."""

@@ -18,7 +18,8 @@ from launch.tree import shards_of
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.dataset import Batch
-from seq.models import Classifier, Model, Tagger, row_tables
+from seq.models import LanguageModel, Model, Seq2Seq, row_tables
+from seq.tasks import Task
 from seq.training.memory import bytes_beside_shard, keep_freed_memory, out_of_memory_as_run_error
 from seq.training.objective import Objective
 from seq.training.optimizer import lr_at, teacher_forcing_at
@@ -46,7 +47,7 @@ class Trainer:
     """Owns model, optimizer and scaler (in `state`), DDP, and the reduction of gradients. In each step, call
     `accumulate_gradients`, then `update`."""
 
-    def __init__(self, config: Config, corpus: Corpus, device: torch.device) -> None:
+    def __init__(self, config: Config, task: Task, corpus: Corpus, device: torch.device) -> None:
         keep_freed_memory()
         self.config, self.device = config, device
         self.state = TrainState.create(config, corpus, device)
@@ -56,7 +57,7 @@ class Trainer:
             self._reduction = OrderedReduction(self._ddp, shards=config.batch.shards)
         else:
             self._reduction = PlainReduction(self._ddp, compress=config.sync.compress)
-        self._lr, self._objective = config.optimizer.lr, Objective.of(config, corpus.splits["train"], device)
+        self._lr, self._objective = config.optimizer.lr, Objective.of(config, task, corpus.splits["train"], device)
         self._tables = row_tables(self.state.model)
         self._row_reductions = {name: RowReduction(device, shards=config.batch.shards) for name in self._tables}
         self._num_targets = 0
@@ -94,7 +95,7 @@ class Trainer:
     def set_lr(self, step: int, total_steps: int) -> float:
         """Set the learning rate of `step` (from 0), by `optimizer.schedule`, and return it; also the model's teacher forcing."""
         self.use_lr(lr_at(step, total_steps, self.config.optimizer))
-        if self.config.train.teacher_forcing_end is not None and not isinstance(self.model, Classifier | Tagger):
+        if isinstance(self.model, LanguageModel | Seq2Seq):
             self.model.teacher_forcing = teacher_forcing_at(step, total_steps, self.config.train)
         return self._lr
 

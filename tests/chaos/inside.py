@@ -25,7 +25,7 @@ import train_ddp
 from launch import rendezvous
 from launch.context import describe_launch
 from launch.exchange import HostExchange
-from seq.run import checkpoint, saver
+from seq.run import checkpoint, checkpoints
 from seq.run.checkpoint import write_checkpoint
 from seq.training.evaluation import evaluate
 from seq.training.step import Trainer
@@ -63,7 +63,7 @@ def die_in_save(argument: str, words: list[str]) -> None:
 
 
 def _with_saves(save: Callable[[Path, BytesIO], None], words: list[str]) -> None:
-    with patch.object(saver, "write_checkpoint", save):
+    with patch.object(checkpoints, "write_checkpoint", save):
         train_ddp.main(words)
 
 

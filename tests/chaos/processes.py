@@ -119,9 +119,9 @@ def worker_stopped(run: Run) -> None:
 
 PLACES = {
     "starting": "train_ddp.open_logger",
-    "resuming": "seq.run.directory.load_for_resume",
+    "resuming": "seq.run.checkpoints.load_for_resume",
     "evaluating": "train_ddp.evaluate",
-    "deleting old checkpoints": "seq.run.saver.delete_old",
+    "deleting old checkpoints": "seq.run.checkpoints.delete_old",
 }
 
 
@@ -134,7 +134,7 @@ def killed_at_a_bad_time(run: Run) -> None:
 
 
 ENDS = {
-    "exporting": "seq.inference.model_files.write_model",
+    "exporting": "seq.inference.formats.write_model",
     "reporting": "seq.report.write_report",
     "recording": "seq.run.directory.RunDirectory.write_result",
 }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seq.run.result import cpu_name
+from seq.run.environment import cpu_name
 from tests.helpers import run
 from tests.runs import few_rows
 

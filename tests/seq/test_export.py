@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seq.inference.trained import load_run
+from seq.run.trained import load_run
 from tests.helpers import run
 from tests.seq.inference.test_formats import _run_onnx, compare, uneven
 

@@ -8,7 +8,8 @@ import pytest
 import train_ddp
 from seq.errors import UserError
 from seq.files import append_what_is_new, atomic_write, refuse_links, write_atomically
-from seq.run.checkpoint import checkpoints_in, load_checkpoint
+from seq.run.checkpoint import load_checkpoint
+from seq.run.checkpoints import checkpoints_in
 from tests.power_cut import Content, restore, watched
 from tests.runs import few_rows, result, words
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import seq
-from seq.inference.classify import answers, predict
-from seq.inference.trained import load_run
+from seq.run.trained import load_run
+from seq.tasks.classification import Classification
 from tests.helpers import run
 
 pytestmark = pytest.mark.slow
@@ -27,8 +27,9 @@ def test_predict(names: Path) -> None:
         assert chances == sorted(chances, reverse=True)
     # Together or one by one, the same.
     trained = load_run(names, None)
-    alone = torch.cat([answers(trained, [text]) for text in texts])
-    torch.testing.assert_close(answers(trained, texts), alone)
+    alone = [chances for text in texts for _, chances in Classification().predictions(trained, [text])]
+    together = [chances for _, chances in Classification().predictions(trained, texts)]
+    torch.testing.assert_close(torch.stack(together), torch.stack(alone))
 
 
 def test_predict_streams_stdin_and_cuts_endless_lines(names: Path) -> None:
@@ -51,7 +52,7 @@ def test_predict_takes_any_number_of_texts(names: Path) -> None:
             asked.append(number)
             yield "Sloan"
 
-    results = predict(load_run(names, None), texts(), top=1, rows=4)
+    results = Classification().predictions(load_run(names, None), texts(), rows=4)
     for _ in range(3):
         next(results)
     assert len(asked) == 4

@@ -9,6 +9,7 @@ import pytest
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.ragged import RaggedArray
 from seq.errors import UserError
+from seq.tasks import TASKS
 from tests.corpora import data, texts
 
 SENTENCES = [
@@ -27,7 +28,7 @@ def tagged(corpus: Corpus) -> list[list[str]]:
 
 def prepared(path: Path, source: str, **keys: object) -> Corpus:
     own = {"source": source, "files": {"train": str(path)}, "text": "tokens", "label": "tags", "tokenizer": "tokens"}
-    return prepare_corpus(data(**own | {"validation_fraction": 0.0} | keys), "tagging")
+    return prepare_corpus(data(**own | {"validation_fraction": 0.0} | keys), TASKS["tagging"])
 
 
 def test_every_format_gives_the_same(tmp_path: Path) -> None:

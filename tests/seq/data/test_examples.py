@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from seq.data.corpus import prepare_corpus
 from seq.data.examples import make_examples, split_validation
 from seq.errors import UserError
+from seq.tasks import TASKS
 from tests.corpora import ROWS, data, texts, write_rows
 
 
@@ -22,7 +23,7 @@ def test_validation_rows_are_cut_by_hash_and_no_label_is_lost(tmp_path: Path) ->
         "text": "name",
         "label": "origin",
     }
-    corpus = prepare_corpus(data(**keys, validation_fraction=0.6), task="classification")
+    corpus = prepare_corpus(data(**keys, validation_fraction=0.6), task=TASKS["classification"])
     train, validation = (set(texts(corpus, split)) for split in ("train", "validation"))
     assert not train & validation
     assert len(train | validation) == 201
@@ -50,15 +51,15 @@ def test_row_numbers_are_those_of_the_source(tmp_path: Path) -> None:
         "label": "origin",
     }
     with pytest.raises(UserError, match="train row 3: 7 tokens"):
-        prepare_corpus(data(**keys, empty="drop", max_length=5), task="classification")
+        prepare_corpus(data(**keys, empty="drop", max_length=5), task=TASKS["classification"])
 
 
 def test_empty_rows(tmp_path: Path) -> None:
     path = str(write_rows(tmp_path, "csv", [("", "r"), ("Sloan", "i"), ("  ", "r")]))
     keys = {"source": "csv", "files": {"train": path, "validation": path}, "text": "name", "label": "origin"}
     with pytest.raises(UserError, match=r"train row 1: the text is empty \(2 such rows\); data\.empty=drop"):
-        prepare_corpus(data(**keys), task="classification")
-    corpus = prepare_corpus(data(**keys, empty="drop"), task="classification")
+        prepare_corpus(data(**keys), task=TASKS["classification"])
+    corpus = prepare_corpus(data(**keys, empty="drop"), task=TASKS["classification"])
     assert texts(corpus, "train") == ["Sloan"]
     assert corpus.notes[0] == "train: 2 rows without text dropped (data.empty=drop)"
 
@@ -66,7 +67,7 @@ def test_empty_rows(tmp_path: Path) -> None:
 def test_a_single_row_trains_and_validates(tmp_path: Path) -> None:
     path = write_rows(tmp_path, "csv", [("Sloan", "Irish")])
     corpus = prepare_corpus(
-        data(source="csv", files={"train": str(path)}, text="name", label="origin"), task="classification"
+        data(source="csv", files={"train": str(path)}, text="name", label="origin"), task=TASKS["classification"]
     )
     assert texts(corpus, "train") == texts(corpus, "validation") == ["Sloan"]
 
@@ -81,7 +82,7 @@ def test_validation_rows_are_the_same_share_of_each_label(tmp_path: Path) -> Non
         ({"validation_fraction": 0}, None),
     )
     for more, expected in cases:
-        splits = prepare_corpus(data(**keys, **more), task="classification").splits
+        splits = prepare_corpus(data(**keys, **more), task=TASKS["classification"]).splits
         if expected is None:
             assert list(splits) == ["train"]
             assert len(splits["train"]) == 2000
@@ -94,6 +95,6 @@ def test_validation_rows_are_the_same_share_of_each_label(tmp_path: Path) -> Non
 def test_training_on_the_validation_rows(tmp_path: Path) -> None:
     files = {name: str(write_rows(tmp_path, "csv", name=name)) for name in ("train", "validation")}
     keys = {"source": "csv", "files": files, "text": "name", "label": "origin"}
-    corpus = prepare_corpus(data(**keys, train_on_validation=True), task="classification")
+    corpus = prepare_corpus(data(**keys, train_on_validation=True), task=TASKS["classification"])
     assert list(corpus.splits) == ["train"]
     assert texts(corpus, "train") == [name for name, _ in ROWS] * 2

@@ -10,6 +10,7 @@ from seq.config import BatchConfig
 from seq.data.loader import BatchLoader
 from seq.data.ragged import RaggedArray
 from seq.data.split import Split
+from seq.tasks import TASKS
 from tests.helpers import alone
 
 
@@ -25,7 +26,7 @@ def group() -> Iterator[None]:
 def test_from_any_step_the_rest_of_the_run(order: Any, lengths: list[int], start: int, more: int) -> None:
     """Also where the run goes on in a later epoch, and through the ends of epochs."""
     offsets = np.concatenate(([0], np.cumsum(np.array(lengths) + 1)))
-    split = Split.of(RaggedArray(np.arange(1, offsets[-1] + 1), offsets), None, 0, "language_modeling")
+    split = Split.of(RaggedArray(np.arange(1, offsets[-1] + 1), offsets), None, 0, TASKS["language_modeling"])
     batch = BatchConfig(order=order, shards=2, rows=2, window=4, tokens=64)
     whole = _flat(BatchLoader(split, batch, seed=3), 0, start + more)
     assert _flat(BatchLoader(split, batch, seed=3), start, start + more) == whole[start:]

@@ -11,6 +11,7 @@ from seq.data.plan import Shard
 from seq.data.ragged import RaggedArray
 from seq.data.sampler import BucketedDistributedSampler
 from seq.data.split import Split
+from seq.tasks import TASKS
 
 Lengths = st.lists(st.integers(1, 40), min_size=1, max_size=300)
 
@@ -22,7 +23,7 @@ def dataset_of(lengths: list[int]) -> SequenceDataset:
     """A language model's data set: a token of context, then `length` targets."""
     offsets = np.concatenate(([0], np.cumsum(np.array(lengths) + 1)))
     sequences = RaggedArray(np.arange(offsets[-1]) % 250 + 1, offsets)
-    return SequenceDataset(Split.of(sequences, None, 0, "language_modeling"))
+    return SequenceDataset(Split.of(sequences, None, 0, TASKS["language_modeling"]))
 
 
 def all_shards(lengths: list[int], batch: BatchConfig, world_size: int, epoch: int, seed: int = 5) -> list[list[Shard]]:

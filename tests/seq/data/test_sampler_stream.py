@@ -12,6 +12,7 @@ from seq.data.dataset import Batch, SequenceDataset
 from seq.data.ragged import RaggedArray
 from seq.data.sampler import StreamDistributedSampler
 from seq.data.split import Split
+from seq.tasks import TASKS
 
 Lengths = st.lists(st.integers(1, 30), min_size=1, max_size=8)
 
@@ -19,7 +20,9 @@ Lengths = st.lists(st.integers(1, 30), min_size=1, max_size=8)
 def make_dataset(lengths: list[int]) -> SequenceDataset:
     """Documents of so many targets; every token is a number of its own."""
     offsets = np.concatenate(([0], np.cumsum(np.array(lengths) + 1)))
-    return SequenceDataset(Split.of(RaggedArray(np.arange(1, offsets[-1] + 1), offsets), None, 0, "language_modeling"))
+    return SequenceDataset(
+        Split.of(RaggedArray(np.arange(1, offsets[-1] + 1), offsets), None, 0, TASKS["language_modeling"])
+    )
 
 
 def batches(

@@ -7,6 +7,7 @@ import pytest
 
 from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
+from seq.tasks import TASKS
 from tests.corpora import ROWS, data, texts, write_rows
 
 
@@ -20,7 +21,7 @@ def test_tables(tmp_path: Path, kind: str, as_folder: bool) -> None:
         if as_folder
         else {"source": kind, "files": {"train": str(path), "test": str(tmp_path / f"test.{kind}")}}
     )
-    corpus = prepare_corpus(data(**where, text="name", label="origin", tokenizer="bytes"), task="classification")
+    corpus = prepare_corpus(data(**where, text="name", label="origin", tokenizer="bytes"), task=TASKS["classification"])
     assert corpus.labels == ("Irish", "Russian")
     # "NA", "null" and "007" are names like any other.
     assert {*texts(corpus, "train"), *texts(corpus, "validation")} == {name for name, _ in ROWS}
@@ -34,7 +35,7 @@ def test_text_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"one\r\n\r\ntwo\n\nthree\n")
     (tmp_path / "b.txt").write_text("four\n\nfive")
     for where in ({"source": "text", "files": {"train": str(tmp_path / "*.txt")}}, {"source": str(tmp_path)}):
-        corpus = prepare_corpus(data(**where, unit="paragraph", tokenizer="bytes"), task="language_modeling")
+        corpus = prepare_corpus(data(**where, unit="paragraph", tokenizer="bytes"), task=TASKS["language_modeling"])
         # The text is so short that one piece validates, its end; each sequence has the token before it in front.
         assert texts(corpus, "train") == ["one\n\n", "\ntwo\n\n", "\nthree\n", "four\n\n"]
         assert texts(corpus, "validation") == ["\nfive"]
@@ -51,7 +52,7 @@ def test_keys_that_would_be_ignored_are_refused(tmp_path: Path) -> None:
         ({"source": "speeches", "subset": "recent"}, "such as since-1934"),
     ):
         with pytest.raises(UserError, match=message):
-            prepare_corpus(data(**keys), task="language_modeling")
+            prepare_corpus(data(**keys), task=TASKS["language_modeling"])
 
 
 def _fault(tmp_path: Path, name: str, content: bytes, **keys: object) -> str:
@@ -59,7 +60,7 @@ def _fault(tmp_path: Path, name: str, content: bytes, **keys: object) -> str:
     source = {"csv": "csv", "txt": "text", "parquet": "parquet"}[name.partition(".")[2]]
     given = {"source": source, "files": {"train": str(tmp_path / name)}, "text": "name", "label": "origin"} | keys
     with pytest.raises(UserError) as raised:
-        prepare_corpus(data(**given), task="language_modeling" if source == "text" else "classification")
+        prepare_corpus(data(**given), task=TASKS["language_modeling" if source == "text" else "classification"])
     return str(raised.value)
 
 
@@ -84,7 +85,7 @@ def test_faults_of_files(tmp_path: Path) -> None:
 
 def test_hub_id_that_cannot_be_reached() -> None:
     with pytest.raises(UserError, match=r"data\.source=nobody/nothing: cannot be loaded"):
-        prepare_corpus(data(source="nobody/nothing"), task="language_modeling")
+        prepare_corpus(data(source="nobody/nothing"), task=TASKS["language_modeling"])
 
 
 @pytest.mark.parametrize("tokenizer", ["characters", "bytes", "words"])
@@ -93,7 +94,7 @@ def test_several_text_columns(tmp_path: Path, tokenizer: str) -> None:
     (tmp_path / "a.csv").write_text("title,body,label\nOne,two,a\n,three,b\nFour\x1f,,a\nx,y,b\n")
     keys = {"source": "csv", "files": {name: str(tmp_path / "a.csv") for name in ("train", "test")}}
     corpus = prepare_corpus(
-        data(**keys, text=["title", "body"], tokenizer=tokenizer, min_count=1), task="classification"
+        data(**keys, text=["title", "body"], tokenizer=tokenizer, min_count=1), task=TASKS["classification"]
     )
     assert texts(corpus, "test") == ["One\x1ftwo", "\x1fthree", "Four \x1f", "x\x1fy"]
     separator = corpus.tokenizer.encode(["\x1f"]).values.tolist()
@@ -101,4 +102,4 @@ def test_several_text_columns(tmp_path: Path, tokenizer: str) -> None:
     values = corpus.splits["test"].sequences.values.tolist()
     assert values.count(separator[0]) == 4
     with pytest.raises(UserError, match=r"no column 'subject' \(data\.text\); columns are title, body, label"):
-        prepare_corpus(data(**keys, text=["title", "subject"]), task="classification")
+        prepare_corpus(data(**keys, text=["title", "subject"]), task=TASKS["classification"])

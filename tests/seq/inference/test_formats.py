@@ -17,9 +17,9 @@ from seq.config import (
 from seq.data.outputs import Outputs
 from seq.data.tokenizer import Tokenizer
 from seq.inference.formats import export
-from seq.inference.trained import TrainedModel
 from seq.models import Seq2Seq, build_model
 from seq.models.search import search
+from seq.tasks import TrainedModel, task_of
 
 CASES = {
     "names": ClassifierConfig(hidden_size=12, num_layers=2, ngrams=4, ngram_buckets=97, output_dropout=0.3),
@@ -41,7 +41,9 @@ def trained(model: GRUConfig) -> TrainedModel:
     built = build_model(config, vocab_size=24, num_outputs=5)
     for parameter in built.parameters():
         torch.nn.init.normal_(parameter, std=0.5)  # the n-grams begin with zeros
-    return TrainedModel(built.eval(), config, Tokenizer(kind="characters"), Outputs(labels=tuple("abcde")), 1)
+    return TrainedModel(
+        built.eval(), config, task_of(config), Tokenizer(kind="characters"), Outputs(labels=tuple("abcde")), 1
+    )
 
 
 def uneven(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:

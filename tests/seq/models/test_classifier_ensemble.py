@@ -4,14 +4,17 @@ import pytest
 import torch
 
 from seq.config import ClassifierConfig
-from seq.models.classifier import MEANS, Classifier, Ensemble
+from seq.models.classifier import Classifier, Ensemble
+from seq.tasks.classification import Classification
+from seq.tasks.multilabel import Multilabel
+from seq.tasks.regression import Regression
 
 
 def test_mean_of_probabilities() -> None:
     config = ClassifierConfig(hidden_size=4, embedding_dim=4, ngrams=2, ngram_buckets=16)
     members = [Classifier(config, vocab_size=9, num_outputs=3).eval() for _ in range(3)]
     inputs, lengths = torch.tensor([[4, 5, 6], [7, 8, 0]]), torch.tensor([3, 2])
-    logits, _ = Ensemble(members)(inputs, lengths)
+    logits, _ = Ensemble(members, Classification().mean)(inputs, lengths)
     mean = torch.stack([member(inputs, lengths)[0].softmax(-1) for member in members]).mean(0)
     torch.testing.assert_close(logits.softmax(-1), mean)
     torch.testing.assert_close(logits.exp(), mean)
@@ -19,7 +22,7 @@ def test_mean_of_probabilities() -> None:
 
 def test_sets_and_numbers_are_averaged_too() -> None:
     logits = torch.tensor([[[2.0, -1.0]], [[0.5, 40.0]]])
-    mean = MEANS["multilabel"](logits)
+    mean = Multilabel().mean(logits)
     torch.testing.assert_close(mean[:, 0].sigmoid(), logits[:, :, 0].sigmoid().mean(0))
-    assert MEANS["multilabel"](torch.full((2, 1, 1), 40.0)).item() == pytest.approx(40.0), "a sure one stays finite"
-    assert MEANS["regression"](logits).tolist() == [[1.25, 19.5]]
+    assert Multilabel().mean(torch.full((2, 1, 1), 40.0)).item() == pytest.approx(40.0), "a sure one stays finite"
+    assert Regression().mean(logits).tolist() == [[1.25, 19.5]]

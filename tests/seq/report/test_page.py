@@ -18,8 +18,8 @@ from seq.config.read import dump_config, override_config
 from seq.report import write_report
 from seq.report.page import number, render
 from seq.report.record import RunRecord, differing_values
-from seq.run.result import describe_environment
-from seq.training.metrics import per_class
+from seq.run.environment import describe_environment
+from seq.tasks.confusion import per_class
 
 NASTY = '<script>alert("x")</script> $\\frac & \u4e2d\u6587'
 

@@ -14,8 +14,6 @@ from seq.data.corpus import prepare_corpus
 from seq.errors import UserError
 from seq.run import checkpoint
 from seq.run.checkpoint import (
-    checkpoints_in,
-    delete_old,
     describe_run,
     fingerprint,
     load_checkpoint,
@@ -24,6 +22,8 @@ from seq.run.checkpoint import (
     serialize,
     write_checkpoint,
 )
+from seq.run.checkpoints import checkpoints_in, delete_old
+from seq.tasks import TASKS
 from seq.training.state import TrainState
 from tests.helpers import alone, run
 from tests.runs import result, words
@@ -59,7 +59,7 @@ def test_a_corpus_that_changed_since_the_checkpoint(tmp_path: Path, change: str)
     rows.write_text("text,label\n" + "".join(f"ab{n},{n % 3}\n" for n in range(40)))
     words = ("data.source=csv", f"data.files.train={rows}", f"data.cache_dir={tmp_path / 'cache'}")
     config = override_config(Config(), words, where="test")
-    corpus = prepare_corpus(config.data, task="classification")
+    corpus = prepare_corpus(config.data, task=TASKS["classification"])
     path = tmp_path / "step-00000000.pt"
     with alone():
         state = TrainState.create(config, corpus, torch.device("cpu")).state_dict()
@@ -67,7 +67,7 @@ def test_a_corpus_that_changed_since_the_checkpoint(tmp_path: Path, change: str)
     assert load_for_resume([path], config, corpus) is not None
     rows.write_text(rows.read_text().replace(*(("ab7,", "ba7,") if change == "a row" else (",2", ",3"))))
     with pytest.raises(UserError, match=r"was trained on other data than data\.source holds now"):
-        load_for_resume([path], config, prepare_corpus(config.data, task="classification"))
+        load_for_resume([path], config, prepare_corpus(config.data, task=TASKS["classification"]))
     assert len(corpus.splits["train"].sequences.values) > 0  # what is in use is a copy of its own
 
 
@@ -149,7 +149,7 @@ def test_ranks_that_begin_with_other_weights_are_noticed(tmp_path: Path) -> None
     rows.write_text("text,label\n" + "".join(f"ab{n},{n % 3}\n" for n in range(40)))
     words = ("data.source=csv", f"data.files.train={rows}", f"data.cache_dir={tmp_path / 'cache'}")
     config = override_config(Config(), words, where="test")
-    corpus = prepare_corpus(config.data, task="classification")
+    corpus = prepare_corpus(config.data, task=TASKS["classification"])
     with alone():
         model = TrainState.create(config, corpus, torch.device("cpu")).model
     before = fingerprint(config, corpus, 0, model)

@@ -11,8 +11,9 @@ from seq.data.outputs import Outputs
 from seq.data.ragged import RaggedArray
 from seq.data.split import Split
 from seq.models import build_model
-from seq.training import evaluation, scores
-from seq.training.objective import cross_entropy
+from seq.tasks import TASKS, language_modeling, task_of
+from seq.tasks.losses import cross_entropy
+from seq.training import evaluation
 from tests.helpers import run_ranks
 from tests.seq.training.test_step import make_config
 
@@ -27,7 +28,7 @@ def make_split(kind: str) -> Split:
         RaggedArray(random.integers(1, 11, offsets[-1]), offsets),
         labels,
         200,
-        "classification" if kind == "classifier" else "language_modeling",
+        TASKS["classification" if kind == "classifier" else "language_modeling"],
         Outputs(labels=tuple("abc") if kind == "classifier" else ()),
     )
 
@@ -36,8 +37,8 @@ def record(rank: int, kind: str, file: str, window: int = WINDOW, unit: str = "d
     config = make_config(kind, 4)
     model = build_model(config, vocab_size=11, num_outputs=3)
     config = override_config(config, [f"evaluation.window={window}", f"data.unit={unit}"], where="test")
-    scores.CHUNK = 4  # several to a row
-    result = evaluation.evaluate(model, make_split(kind), config, torch.device("cpu"))
+    language_modeling.CHUNK = 4  # several to a row
+    result = evaluation.evaluate(task_of(config), model, make_split(kind), config, torch.device("cpu"))
     assert model.training
     if rank == 0:
         torch.save((result.figures, result.confusion is not None and result.confusion.tolist()), file)

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from seq.data.outputs import IGNORE_INDEX
-from seq.training.objective import class_weights, cross_entropy
+from seq.tasks.losses import cross_entropy
+from seq.training.objective import class_weights
 
 
 def test_loss_is_the_sum_over_real_targets() -> None:

@@ -8,6 +8,7 @@ from seq.config import Config, LanguageModelConfig
 from seq.config.read import dump_config, load_config, override_config, parse_config
 from seq.data.corpus import prepare_corpus
 from seq.data.loader import steps_per_epoch
+from seq.tasks import task_of
 from seq.training.recipe import recipe, with_earlier_recipe, with_recipe
 from tests.corpora import write_rows
 from tests.helpers import train
@@ -27,7 +28,7 @@ def test_what_the_config_gives_stays(tmp_path: Path) -> None:
         "model": {"output_dropout": 0.0},
     }
     config = parse_config(tree, where="test")
-    corpus = prepare_corpus(config.data, config.task)
+    corpus = prepare_corpus(config.data, task_of(config))
     sized = with_recipe(config, corpus)
     assert (sized.train.steps, sized.model.output_dropout) == (7, 0.0)
     assert sized.model.token_dropout > 0
@@ -39,14 +40,14 @@ def test_what_the_config_gives_stays(tmp_path: Path) -> None:
 
 def test_without_the_recipe_nothing_changes(tmp_path: Path) -> None:
     config = override_config(Config(), [], where="test")
-    assert with_recipe(config, prepare_corpus(config.data, config.task)) is config
+    assert with_recipe(config, prepare_corpus(config.data, task_of(config))) is config
 
 
 def test_larger_data_take_more_steps_and_less_dropout(tmp_path: Path) -> None:
     found = []
     for rows in (60, 600, 6000):
         config = parse_config({"run": {"recipe": "auto"}, "data": table(tmp_path, rows)}, where="test")
-        found.append(recipe(config, prepare_corpus(config.data, config.task)))
+        found.append(recipe(config, prepare_corpus(config.data, task_of(config))))
     steps, dropout = ([values[key] for values in found] for key in ("train.steps", "model.output_dropout"))
     assert steps == sorted(steps)
     assert dropout == sorted(dropout, reverse=True)
@@ -55,7 +56,7 @@ def test_larger_data_take_more_steps_and_less_dropout(tmp_path: Path) -> None:
 def test_the_shape_of_another_run_stays_and_large_steps_are_fewer(tmp_path: Path) -> None:
     tree = {"run": {"recipe": "auto"}, "data": table(tmp_path, 600), "train": {"init_from": "runs/other"}}
     config = parse_config(tree, where="test")
-    assert "model.ngram_buckets" not in recipe(config, prepare_corpus(config.data, config.task))
+    assert "model.ngram_buckets" not in recipe(config, prepare_corpus(config.data, task_of(config)))
     (tmp_path / "a.txt").write_text("It was a dark and stormy night. " * 9000)
     data = {"source": "text", "files": {"train": str(tmp_path / "a.txt")}, "unit": "document"}
     steps = []
@@ -63,7 +64,7 @@ def test_the_shape_of_another_run_stays_and_large_steps_are_fewer(tmp_path: Path
         batch = {"order": "stream", "rows": rows, "window": 32}
         tree = {"run": {"recipe": "auto"}, "data": data, "batch": batch, "model": {"kind": "language_model"}}
         config = parse_config(tree, where="test")
-        steps.append(recipe(config, prepare_corpus(config.data, config.task))["train.steps"])
+        steps.append(recipe(config, prepare_corpus(config.data, task_of(config)))["train.steps"])
     assert steps[0] == pytest.approx(2 * steps[1], rel=0.02)
 
 
@@ -86,7 +87,7 @@ def test_passes_of_rows_are_those_of_the_documentation(rows: int, length: int, m
     data = {"source": "csv", "files": {"train": str(path)}, "text": "name", "label": "origin"} | more.get("data", {})
     tree = {"run": {"recipe": "auto"}, "data": data, "batch": more.get("batch", {})}
     config = parse_config(tree, where="test")
-    corpus = prepare_corpus(config.data, config.task)
+    corpus = prepare_corpus(config.data, task_of(config))
     sized, size = with_recipe(config, corpus), len(corpus.splits["train"])
     passes = sized.train.steps / steps_per_epoch(corpus.splits["train"], sized.batch)  # type: ignore[operator]
     tokens = int(corpus.splits["train"].lengths.sum())
@@ -104,7 +105,7 @@ def test_passes_of_text_are_those_of_the_documentation(tokenizer: str, batch: di
     tree = {"run": {"recipe": "auto"}, "data": data, "model": {"kind": "language_model"}}
     tree["batch"] = {"order": "stream", "rows": 4, "window": 16} | batch
     config = parse_config(tree, where="test")
-    corpus = prepare_corpus(config.data, config.task)
+    corpus = prepare_corpus(config.data, task_of(config))
     split, sized = corpus.splits["train"], with_recipe(config, corpus)
     passes = sized.train.steps / steps_per_epoch(split, sized.batch)  # type: ignore[operator]
     assert passes == pytest.approx(6 / (split.num_characters / 1e6) ** 0.7, rel=0.01)
@@ -116,13 +117,13 @@ def test_nothing_follows_from_the_processor(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("It was a dark and stormy night. " * 900)
     data = {"source": "text", "files": {"train": str(tmp_path / "a.txt")}}
     config = parse_config({"run": {"recipe": "auto"}, "data": data, "model": {"kind": "language_model"}}, where="test")
-    assert not [key for key in recipe(config, prepare_corpus(config.data, config.task)) if "precision" in key]
+    assert not [key for key in recipe(config, prepare_corpus(config.data, task_of(config))) if "precision" in key]
 
 
 def test_settings_of_the_first_start_stay(tmp_path: Path) -> None:
     """Also if the data have grown since."""
     config = parse_config({"run": {"recipe": "auto"}, "data": table(tmp_path, 600)}, where="test")
-    sized = with_recipe(config, prepare_corpus(config.data, config.task))
+    sized = with_recipe(config, prepare_corpus(config.data, task_of(config)))
     (tmp_path / "config.yaml").write_text(dump_config(sized))
     assert with_earlier_recipe(config, tmp_path / "config.yaml") == sized
 
@@ -136,7 +137,7 @@ def test_long_texts_learn_their_ngrams_faster(tmp_path: Path) -> None:
         data = {"source": "csv", "files": {"train": str(path)}, "text": "name", "label": "origin", "max_length": 9999}
         tree = {"run": {"recipe": "auto"}, "data": data, "batch": {"tokens": 20000}}
         config = parse_config(tree, where="test")
-        rates.append(recipe(config, prepare_corpus(config.data, config.task))["optimizer.table_lr"])
+        rates.append(recipe(config, prepare_corpus(config.data, task_of(config)))["optimizer.table_lr"])
     assert 1 <= rates[0] < rates[1] <= rates[2] == 4
 
 

@@ -19,7 +19,8 @@ from seq.data.ragged import RaggedArray
 from seq.data.sampler import BucketedDistributedSampler
 from seq.data.split import Split
 from seq.models import build_model
-from seq.training.objective import cross_entropy
+from seq.tasks import TASKS
+from seq.tasks.losses import cross_entropy
 from tests.helpers import run_ranks
 
 LENGTHS = [2, 9, 3, 3, 7, 5, 1]
@@ -41,7 +42,9 @@ def make_dataset(kind: str) -> SequenceDataset:
     values = np.random.default_rng(0).integers(1, 11, offsets[-1])
     labels = make_labels(kind)
     return SequenceDataset(
-        Split.of(RaggedArray(values, offsets), labels, 0, "language_modeling" if labels is None else "classification")
+        Split.of(
+            RaggedArray(values, offsets), labels, 0, TASKS["language_modeling" if labels is None else "classification"]
+        )
     )
 
 

@@ -11,6 +11,7 @@ from seq.config import Config
 from seq.config.read import parse_config
 from seq.data.corpus import prepare_corpus
 from seq.data.loader import BatchLoader
+from seq.tasks import task_of
 from seq.training.step import Trainer
 from tests.corpora import write_rows
 
@@ -28,8 +29,8 @@ def test_only_a_table_overflows(config: Config, precision: str) -> None:
     """Nothing changes, and fp16 lowers its scale."""
     config = config.model_copy(update={"train": config.train.model_copy(update={"precision": precision})})
     with process_group(describe_launch(), timeout_seconds=60) as device:
-        corpus = prepare_corpus(config.data, config.task)
-        trainer = Trainer(config, corpus, device)
+        corpus = prepare_corpus(config.data, task_of(config))
+        trainer = Trainer(config, task_of(config), corpus, device)
         losses = trainer.accumulate_gradients(next(BatchLoader(corpus.splits["train"], config.batch).steps(0, 1)))
         rows, values = trainer.row_gradients["ngrams.table.weight"]
         trainer.row_gradients["ngrams.table.weight"] = (rows, values.index_fill(0, torch.tensor([0]), torch.inf))

@@ -1,0 +1,79 @@
+"""`Run`: the parts of a run on one rank, opened in one way by all programs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from launch.context import Launch, describe_launch, device_of
+from launch.group import process_group
+from seq.config import Config
+from seq.data.corpus import Corpus, prepare_corpus
+from seq.data.loader import BatchLoader
+from seq.errors import UserError
+from seq.run.directory import RunDirectory
+from seq.run.initial import InitialModel
+from seq.run.ledger import Ledger
+from seq.tasks import Task, task_of
+from seq.training.precision import configure_numerics
+from seq.training.recipe import with_recipe
+from seq.training.step import Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    config: Config
+    task: Task
+    corpus: Corpus
+    initial: InitialModel
+    directory: RunDirectory
+    process: Launch
+    device: torch.device
+    ledger: Ledger = field(default_factory=Ledger)
+
+    @classmethod
+    def open(cls, config: Config, directory: RunDirectory, ledger: Ledger | None = None) -> "Run":
+        """Prepare all that comes before the processes join. UserError for any fault in the config or the data, on every rank alike."""
+        process, task = describe_launch(), task_of(config)
+        initial = InitialModel.load(config, directory)
+        corpus = prepare_corpus(config.data, task, like=initial.trained)
+        return cls(
+            config=with_recipe(config, corpus),
+            task=task,
+            corpus=corpus,
+            initial=initial,
+            directory=directory,
+            process=process,
+            device=device_of(process),
+            ledger=ledger or Ledger(),
+        )
+
+    @property
+    def is_main(self) -> bool:
+        """True on rank 0, which alone writes files and logs."""
+        return self.process.is_main
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """The processes are a group while this lasts. No GPU may start before the arithmetic is fixed."""
+        configure_numerics(self.config, self.device)
+        timeout = self.config.run.timeout_seconds
+        with process_group(self.process, timeout_seconds=timeout, position=self.ledger.position):
+            yield
+
+    def trainer(self) -> Trainer:
+        """A trainer before the first step, with the weights that the run begins with."""
+        trainer = Trainer(self.config, self.task, self.corpus, self.device)
+        self.initial.copy_weights_to(trainer.model, self.corpus.labels)
+        return trainer
+
+    def batches(self) -> BatchLoader:
+        """The training batches."""
+        return BatchLoader(self.corpus.splits["train"], self.config.batch, seed=self.config.run.seed)
+
+
+def require_one_process(what: str) -> None:
+    """UserError if torchrun or SLURM has started this program."""
+    if describe_launch().launcher != "python":
+        raise UserError(f"{what} runs on one process: start it with plain python")

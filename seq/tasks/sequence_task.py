@@ -1,0 +1,119 @@
+"""What classification, multilabel and regression share: one target for a whole sequence, and a text that is read at once."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seq.config import DataConfig
+from seq.data.cut import frame, limit_length
+from seq.data.examples import Examples
+from seq.data.outputs import IGNORE_INDEX, Coded, Outputs
+from seq.data.plan import ShardSizes
+from seq.data.ragged import Ints, RaggedArray, at_least, slices
+from seq.data.targets import Encoded
+from seq.errors import UserError, warn
+from seq.tasks.task import PredictiveTask, TrainedModel
+
+ROWS = 256
+"""Texts that go through the model together."""
+SCRIPT = """\
+inputs = np.array([[1, *ids, 2]])
+logits = session.run(["logits"], {"inputs": inputs, "lengths": np.array([inputs.shape[1]])})[0][0]
+"""
+LARGEST_FIRST = """\
+for place in (-chances).argsort()[:3]:
+    print(about["outputs"]["labels"][place], round(float(chances[place]), 3))
+"""
+"""Parts of the cards' scripts."""
+
+
+class SequenceTask(PredictiveTask):
+    @abstractmethod
+    def code(self, split: Examples, outputs: Outputs) -> Coded:
+        """A number for each row, or several."""
+
+    @abstractmethod
+    def values(self, logits: Tensor) -> Tensor:
+        """(B, C) logits to probabilities, or (B, 1) to numbers in standard deviations."""
+
+    @abstractmethod
+    def mean(self, logits: Tensor) -> Tensor:
+        """The logits (N, B, C) of N models to those of their mean prediction (B, C)."""
+
+    def encode_rows(
+        self, tokens: RaggedArray, split: Examples, outputs: Outputs, config: DataConfig, notes: list[str]
+    ) -> Encoded:
+        tokens, kept = limit_length(tokens, split.origin, split.rows, config, notes, markers=0)
+        return frame(tokens), self.code(split.take(kept), outputs)
+
+    def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
+        return sequences.lengths
+
+    def count(self, sizes: ShardSizes) -> int:
+        return int(sizes.rows.sum())
+
+    def predictions(
+        self, trained: TrainedModel, texts: Iterable[str], rows: int = ROWS
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Each text with its probabilities or number (C,), on the CPU. Texts are read `rows` at a time, so any number of them needs the
+        memory of one such batch. A text longer than `data.max_length` is cut, with a warning."""
+        remaining = iter(texts)
+        while batch := list(islice(remaining, rows)):
+            yield from zip(batch, self._predict(trained, batch), strict=True)
+
+    @torch.inference_mode()
+    def _predict(self, trained: TrainedModel, texts: list[str]) -> Tensor:
+        limit, encoded = trained.config.data.max_length, trained.encode(texts)
+        if long := int((encoded.lengths > limit).sum()):
+            warn(f"{long} text(s) cut to data.max_length={limit} tokens")
+        starts = encoded.offsets[:-1]
+        sequences = frame(slices(encoded.values, starts, np.minimum(starts + limit, encoded.offsets[1:])))
+        inputs, lengths = (torch.from_numpy(array) for array in sequences.pad(np.arange(len(texts))))
+        found = self.values(trained.model(inputs.to(trained.device), lengths)[0].cpu())
+        return found * trained.outputs.scale + trained.outputs.mean
+
+
+def row_batch(padded: Ints, stored: Ints, targets: Tensor) -> dict[str, Tensor]:
+    """A batch of rows with their `targets`; an empty shard's row of padding has one time step."""
+    inputs = torch.from_numpy(at_least(padded, 1))
+    return {"inputs": inputs, "lengths": torch.from_numpy(stored).clamp(min=1), "targets": targets}
+
+
+def label_ids(split: Examples, targets: Sequence[Sequence[str]], outputs: Outputs) -> list[list[int]]:
+    """The places of labels in `Outputs.labels`. UserError for one that is not there."""
+    ids = {label: place for place, label in enumerate(outputs.labels)}
+    for row, label in ((row, label) for row, own in zip(split.rows, targets, strict=True) for label in own):
+        if label not in ids:
+            known = ", ".join(outputs.labels[:8]) + ", ..." * (len(outputs.labels) > 8)
+            raise UserError(
+                f"{split.origin} row {row}: label {label!r} does not occur in the training data "
+                f"({len(outputs.labels)} labels: {known}); correct it, or give that label rows to train on"
+            )
+    return [[ids[label] for label in own] for own in targets]
+
+
+def one_label_each(split: Examples, outputs: Outputs) -> Ints:
+    """(N,) the place of each row's label."""
+    return np.array(label_ids(split, [[label] for label in split.targets or ()], outputs), np.int32)[:, 0]
+
+
+def read_label(value: Any) -> str:
+    """A column's value as a label. ValueError if it is empty."""
+    if value is None or value == "":
+        raise ValueError("is empty")
+    return str(value)
+
+
+def ids_or_none(chosen: Ints) -> Tensor:
+    """The targets (B,) of a batch; IGNORE_INDEX for the row of an empty shard."""
+    return torch.from_numpy(chosen.astype(np.int64)) if len(chosen) else torch.full((1,), IGNORE_INDEX)
+
+
+def shown_labels(best: Iterable[tuple[str, float]]) -> list[str]:
+    """Labels with their probabilities, for people."""
+    return [f"{label} {probability:.3f}" for label, probability in best]
