@@ -11,7 +11,8 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from benchmarks.timing import Report, in_turn, ratio
-from launch.context import describe_launch, device_of
+from launch.context import describe_launch
+from launch.device import device_of
 from launch.group import process_group
 from launch.preemption import Preemption
 from seq.command_line import config_from, config_parser, exit_code
@@ -33,7 +34,7 @@ STEPS, ROUNDS = 30, 9
 def main(arguments: list[str]) -> None:
     config = config_from(config_parser("benchmarks.pipeline", __doc__).parse_args(arguments).words)
     corpus, process = prepare_corpus(config.data, task_of(config)), describe_launch()
-    configure_numerics(config, device_of(process))
+    configure_numerics(config, device_of(process.local_rank))
     columns = ["shards", "rows x tokens", "bare loop, ms", "train loop, ms", "bare / train", "quartiles"]
     report = Report("pipeline", f"{config.run.name}: the same {STEPS} steps, {ROUNDS} rounds", columns)
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:

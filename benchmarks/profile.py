@@ -10,7 +10,8 @@ from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.timing import DEVICE, Report
-from launch.context import describe_launch, device_of
+from launch.context import describe_launch
+from launch.device import device_of
 from launch.group import process_group
 from seq.command_line import config_from, config_parser, exit_code
 from seq.config import Config
@@ -27,7 +28,7 @@ STEPS, UNTIMED, ROWS = 20, 5, 25
 def main(arguments: list[str]) -> None:
     config = config_from(config_parser("benchmarks.profile", __doc__).parse_args(arguments).words)
     corpus, process = prepare_corpus(config.data, task_of(config)), describe_launch()
-    configure_numerics(config, device_of(process))
+    configure_numerics(config, device_of(process.local_rank))
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
         measured = measure(config, corpus, device)
     total = sum(map(spent_in, measured)) or 1.0  # the driver may refuse to time kernels

@@ -12,7 +12,8 @@ import torch
 import torch.distributed as dist
 
 from benchmarks.timing import Report, in_turn, ratio
-from launch.context import describe_launch, device_of
+from launch.context import describe_launch
+from launch.device import device_of
 from launch.group import process_group
 from seq.command_line import config_from, config_parser, exit_code
 from seq.config import Config
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
         return subprocess.run([*torchrun, "-m", "benchmarks.sync", *arguments], check=False).returncode
     corpus = prepare_corpus(config.data, task_of(config))
-    configure_numerics(config, device_of(process))
+    configure_numerics(config, device_of(process.local_rank))
     with process_group(process, timeout_seconds=config.run.timeout_seconds) as device:
         seconds, sent = compare(config, corpus, device)
         if process.is_main:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from launch.device import gpu_count
+
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -51,13 +53,6 @@ def describe_launch() -> Launch:
     return Launch(launcher="python", rank=0, local_rank=0, world_size=1)
 
 
-def device_of(process: Launch) -> torch.device:
-    """The GPU of this local rank; several ranks share a GPU where there are more ranks than GPUs."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", process.local_rank % torch.cuda.device_count())
-
-
 def restart_command(process: Launch, words: Sequence[str]) -> str:
     """The command that starts this program again, on each host; `words` is `sys.argv`."""
     if process.launcher == "torchrun":
@@ -77,7 +72,7 @@ def _torchrun() -> str:
 
 def launch_warnings(process: Launch) -> Iterator[str]:
     """Warnings about GPUs that are not used, or are shared by several processes."""
-    if not torch.cuda.is_available():
+    if not (gpus := gpu_count()):
         if NVIDIA_DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "all") != "":
             why = (
                 "this torch is a CPU build"
@@ -86,7 +81,7 @@ def launch_warnings(process: Launch) -> Iterator[str]:
             )
             yield f"this machine has an NVIDIA GPU, but torch cannot use it ({why}); computing on the CPU"
         return
-    gpus, local = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if process.launcher == "python" and gpus > 1:
         yield f"one process uses one of {gpus} GPUs; all: torchrun --standalone --nproc_per_node={gpus} train_ddp.py ..."
     if local > gpus:

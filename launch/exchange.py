@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
+from launch.device import BACKENDS, is_gpu
 from launch.torch_compat import all_gather_tensor
 
 CAPACITY, TOTAL = 4 << 20, 64 << 20
@@ -210,6 +211,11 @@ def world() -> ProcessGroup:
     group = dist.group.WORLD
     assert group is not None
     return group
+
+
+def connects_gpus(device: torch.device) -> bool:
+    """Whether the run's group moves tensors of this GPU itself, as NCCL does; gloo copies them to the host."""
+    return is_gpu(device) and backend_of(world(), device) == BACKENDS[device.type]
 
 
 def backend_of(group: ProcessGroup, device: torch.device) -> str:

@@ -12,8 +12,9 @@ import torch
 import torch.distributed as dist
 from torch.distributed import Store  # type: ignore[attr-defined]
 
-from launch.context import Launch, device_of
-from launch.exchange import backend_of, world
+from launch.context import Launch
+from launch.device import BACKENDS, device_of, is_gpu, module_of
+from launch.exchange import connects_gpus
 from launch.rendezvous import attempt_store
 from launch.watchdog import Watchdog
 
@@ -31,10 +32,10 @@ def process_group(
     what this rank is doing; if that does not change for `timeout_seconds`, the watchdog ends the run. After an exception
     no further collective is called, because the other ranks may never reach it.
     """
-    device = device_of(process)
+    device = device_of(process.local_rank)
     timeout = timedelta(seconds=timeout_seconds + BACKSTOP_SECONDS)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    if is_gpu(device):
+        module_of(device).set_device(device)
     store = attempt_store(process, timeout)
     dist.init_process_group(
         backend=_backend(process, device, store),
@@ -53,8 +54,7 @@ def process_group(
 
 def barrier(device: torch.device) -> None:
     """Wait for all ranks. NCCL has to be told which GPU is this rank's; gloo refuses to be told."""
-    nccl = device.type == "cuda" and backend_of(world(), device) == "nccl"
-    dist.barrier(device_ids=[device.index] if nccl else None)
+    dist.barrier(device_ids=[device.index] if connects_gpus(device) else None)
 
 
 def explain_lost_connection(error: RuntimeError) -> str | None:
@@ -69,9 +69,9 @@ def _backend(process: Launch, device: torch.device, store: Store) -> str:
     """NCCL if every rank has its own GPU. `cuda:0` may be a different card in each process, so the ranks compare the
     cards' UUIDs."""
     name = f"{socket.gethostname()} {os.getpid()}"
-    if device.type == "cuda":
-        name = str(torch.cuda.get_device_properties(device).uuid)
+    if is_gpu(device):
+        name = str(module_of(device).get_device_properties(device).uuid)
     store.set(f"device/{process.rank}", name)
     names = {store.get(f"device/{rank}") for rank in range(process.world_size)}
-    one_each = device.type == "cuda" and len(names) == process.world_size
-    return "cpu:gloo,cuda:nccl" if one_each else "gloo"
+    one_each = is_gpu(device) and len(names) == process.world_size
+    return f"cpu:gloo,{device.type}:{BACKENDS[device.type]}" if one_each else "gloo"

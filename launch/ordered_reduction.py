@@ -16,8 +16,8 @@ from torch.distributed import GradBucket  # type: ignore[attr-defined]
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
-from launch.device import SyncTimer
-from launch.exchange import backend_of, open_exchange, world
+from launch.device import SyncTimer, is_gpu, module_of
+from launch.exchange import connects_gpus, open_exchange
 from launch.tree import Subtree, TreeSum, is_left_neighbour, shards_of, subtrees_of
 
 SMALL_BYTES = 8 << 20
@@ -83,7 +83,7 @@ class OrderedReduction:
         buffer, parts = bucket.buffer(), list(self._parts_of(bucket))
         if self._stream is not None:
             return self._reduce_on_stream(buffer, parts, self._stream)
-        future: Future[Tensor] = Future(devices=[buffer.device] if buffer.is_cuda else None)
+        future: Future[Tensor] = Future(devices=[buffer.device] if is_gpu(buffer.device) else None)
         if self._thread is not None and not (bucket.is_last() and bucket.index() == 0):
             self._thread.submit(self._reduce_in_thread, buffer, parts, future)
         else:  # a single bucket: there is nothing to overlap with
@@ -109,14 +109,15 @@ class OrderedReduction:
             self._error = error
             future.set_result(buffer)
 
-    def _reduce_on_stream(self, buffer: Tensor, parts: list[Tensor], stream: torch.cuda.Stream) -> Future[Tensor]:
+    def _reduce_on_stream(self, buffer: Tensor, parts: list[Tensor], stream: torch.Stream) -> Future[Tensor]:
         """NCCL: the collectives run on a side stream while the backward pass continues."""
         future: Future[Tensor] = Future(devices=[buffer.device])
-        stream.wait_stream(torch.cuda.current_stream())
+        gpu = module_of(buffer.device)
+        stream.wait_stream(gpu.current_stream())
         for part in parts:
             # Else the backward pass may get their memory before the side stream has read them.
             part.record_stream(stream)
-        with torch.cuda.stream(stream):
+        with gpu.stream(stream):
             future.set_result(self._reduce(buffer, parts))
         return future
 
@@ -168,6 +169,5 @@ def _take(parameter: Tensor) -> Tensor:
     return gradient
 
 
-def _side_stream(device: torch.device) -> torch.cuda.Stream | None:
-    nccl = device.type == "cuda" and backend_of(world(), device) == "nccl"
-    return torch.cuda.Stream() if nccl else None  # type: ignore[no-untyped-call]
+def _side_stream(device: torch.device) -> torch.Stream | None:
+    return module_of(device).Stream() if connects_gpus(device) else None

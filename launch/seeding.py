@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from launch.device import gpu_count, seed_gpu
+
 
 def derive_seed(*key: int | str) -> int:
     """A 63-bit seed from a key such as (seed, "dropout", step, shard). A hash gives unrelated streams for neighbouring
@@ -21,8 +23,7 @@ def seed_shard(seed: int, step: int, shard: int) -> None:
     derived = derive_seed(seed, "shard", step, shard)
     # `torch.manual_seed` also formats a stack trace in case a GPU starts later, which costs 100 times as much as seeding.
     torch.default_generator.manual_seed(derived)
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.manual_seed(derived)
+    seed_gpu(derived)
 
 
 def set_numerics(*, threads: int, deterministic: bool, tf32: bool = False, fast_fp32: bool = False) -> None:
@@ -62,7 +63,7 @@ def imitates_bf16() -> bool:
     """Whether this machine computes in bf16 without instructions for it: tens of times slower than in fp32. Of other processors
     than x86 it is not known, and not assumed."""
     x86 = platform.machine().lower() in ("x86_64", "amd64")
-    return x86 and not torch.cuda.is_available() and not torch.cpu._is_avx512_bf16_supported()
+    return x86 and not gpu_count() and not torch.cpu._is_avx512_bf16_supported()
 
 
 def _onednn() -> Any:

@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from launch.device import gpu_count
 from seq.command_line import config_and_overrides, config_parser, exit_code
 from seq.config import Config
 from seq.config.read import load_config
@@ -68,7 +69,7 @@ def main(arguments: list[str]) -> int:
 
 def world_sizes(config: Config) -> list[int]:
     """1 to 4, then twice as many each time: up to one process a GPU (but at least 2) or 8 on a CPU, and one a shard."""
-    most = max(2, torch.cuda.device_count()) if torch.cuda.is_available() else MOST_PROCESSES
+    most = max(2, gpu_count()) if gpu_count() else MOST_PROCESSES
     return [size for size in (1, 2, 3, 4, 8, 16, 32, 64) if size <= min(most, config.batch.shards)]
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from launch.context import describe_launch, device_of
+from launch.context import describe_launch
+from launch.device import device_of
 from seq.command_line import check_world_size, exit_code, run_parser
 from seq.config.identity import differing_keys
 from seq.config.read import override_config
@@ -60,7 +61,7 @@ def main(arguments: list[str]) -> None:
         initial=InitialModel(None),
         directory=RunDirectory(options.run),
         process=process,
-        device=device_of(process),
+        device=device_of(process.local_rank),
     )
     with run.joined():
         model, part = trained.model.to(run.device), corpus.splits[split]

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from launch.device import is_gpu, module_of
 from launch.tree import wasted_share
 from seq.command_line import config_from, config_parser, exit_code
 from seq.config import Config
@@ -175,8 +176,8 @@ def try_steps(trainer: Trainer, batches: BatchLoader, device: torch.device) -> T
     times, begin = list[float](), time.perf_counter()
     for shards in batches.steps(0, STEPS):
         trainer.update(trainer.accumulate_gradients(shards))
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if is_gpu(device):
+            module_of(device).synchronize(device)
         times.append(time.perf_counter())
         if times[-1] - begin > SECONDS and len(times) > UNTIMED:
             break
@@ -189,18 +190,19 @@ def try_steps(trainer: Trainer, batches: BatchLoader, device: torch.device) -> T
 
 def _bytes_for_largest_shard(trainer: Trainer, batches: BatchLoader, device: torch.device) -> int:
     largest = batches.largest_shard()
-    if device.type != "cuda":
+    if not is_gpu(device):
         trainer.warm_up(largest)
         return estimated_bytes_for_shard(trainer.model, trainer.config, int(largest.sizes.padded_tokens.max()))
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
+    gpu = module_of(device)
+    gpu.reset_peak_memory_stats(device)
+    before = gpu.memory_allocated(device)
     beside = trainer.warm_up(largest)
-    return torch.cuda.max_memory_allocated(device) - before - beside
+    return int(gpu.max_memory_allocated(device) - before - beside)
 
 
 def _about_cost(config: Config, batches: BatchLoader, trial: Trial, device: torch.device) -> Iterator[str]:
     steps = batches.total_steps(config.train)
-    measured = "measured" if device.type == "cuda" else "estimated"
+    measured = "measured" if is_gpu(device) else "estimated"
     yield (
         f"model: {trial.num_parameters:,} parameters; memory {measured}: {trial.bytes_for_weights / 1e6:,.0f} MB for weights, "
         f"gradients and AdamW's averages, {trial.bytes_for_a_shard / 1e6:,.0f} MB for the largest shard"

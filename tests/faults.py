@@ -28,7 +28,7 @@ from seq.errors import RunError
 from seq.run import checkpoints
 from seq.run import run as seq_run
 from seq.run.checkpoint import write_checkpoint
-from seq.tasks.classification import Classification
+from seq.tasks.language_modeling import LanguageModeling
 from seq.training import step
 from seq.training.step import Trainer
 
@@ -69,7 +69,7 @@ def bad_losses(argument: str, words: list[str]) -> None:
     """Several runs in one process group: `[[[[step, shard], ...], words], ...]` as JSON. The losses of these shards are
     infinite."""
     now: tuple[int, int] = (-1, -1)
-    loss_sum = Classification.loss
+    loss_sum = LanguageModeling.loss
 
     def seed(seed: int, step: int, shard: int) -> None:
         nonlocal now
@@ -79,10 +79,10 @@ def bad_losses(argument: str, words: list[str]) -> None:
     for bad, arguments in json.loads(argument):
         places = {tuple(place) for place in bad}
 
-        def loss(task: Classification, logits: Tensor, targets: Tensor, places: set[Any] = places) -> Tensor:
+        def loss(task: LanguageModeling, logits: Tensor, targets: Tensor, places: set[Any] = places) -> Tensor:
             return loss_sum(task, logits, targets) * (float("inf") if now in places else 1.0)
 
-        with patch.object(step, "seed_shard", seed), patch.object(Classification, "loss", loss):
+        with patch.object(step, "seed_shard", seed), patch.object(LanguageModeling, "loss", loss):
             try:
                 train_ddp.main(arguments)
             except (RunError, SystemExit) as error:

@@ -149,7 +149,7 @@ def test_a_step_never_waits(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_gradients_of_the_gru(dtype: torch.dtype, tolerance: float, bidirectional: bool) -> None:
     """Against packed `nn.GRU` in fp64 on the CPU (pytorch#150700 reports wrong norms of gradients on an H100)."""
-    assert dtype == torch.float32 or has_bf16_gru()
+    assert dtype == torch.float32 or has_bf16_gru("cuda")
     set_numerics(threads=1, deterministic=False)  # cuDNN's default would compute fp32 in TF32
     torch.manual_seed(0)
     lengths, inputs = torch.tensor([200, 150, 200, 30]), torch.randn(4, 200, 24)

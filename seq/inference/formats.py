@@ -138,7 +138,7 @@ def parts_of(model: Model) -> list[Part]:
             Part(DecoderStep(model), step, {"logits": (0,), "last": ()}, "decoder"),
         ]
     if isinstance(model, LanguageModel):
-        read["hidden"] = torch.zeros(len(model.gru.layers), 2, model.gru.hidden_size)
+        read["hidden"] = model.gru.initial(torch.zeros(1), 2)
         if model.reach:
             read["preceding"] = torch.zeros(2, model.reach, dtype=torch.int64)
         return [Part(WholeModel(model), read, {"logits": (0, 1), "last": ()})]

@@ -33,7 +33,7 @@ class Classifier(nn.Module):
         embedded = self.embedding_dropout(self.embedding(self.token_dropout(inputs)))
         _, last = self.gru(embedded, lengths, hidden)
         # (D, B, H) of the top layer -> (B, D * H): `last[-1]` alone would drop the forward direction.
-        top = last[-self.gru.directions :].transpose(0, 1).flatten(1)
+        top = self.gru.outputs_of(last[-self.gru.directions :]).transpose(0, 1).flatten(1)
         logits = self.output(self.output_dropout(top))
         return logits + self.ngrams(inputs, lengths) if self.ngrams else logits, last
 

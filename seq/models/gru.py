@@ -1,4 +1,4 @@
-"""A stack of GRU layers over rows of uneven length: its weights, and the precision in which it computes."""
+"""A stack of GRU layers over rows of uneven length: its weights, its state, and the precision in which it computes."""
 
 import torch
 from torch import Tensor, nn
@@ -17,28 +17,40 @@ class GRU(nn.Module):
 
     The layers are single `nn.GRU`s with dropout between them, because cuDNN's own dropout between layers keeps a state
     that cannot be a function of the step.
+
+    Its state is one tensor (L * D, B, `state_size`), in which rows are chosen, repeated and set to zero along the second axis. No other
+    file knows what is in it.
     """
 
     def __init__(self, input_size: int, config: GRUConfig, *, bidirectional: bool) -> None:
         super().__init__()
         self.path, self.hidden_size = config.path, config.hidden_size
-        self.directions = 2 if bidirectional else 1
+        self.directions, self.state_size = 2 if bidirectional else 1, config.hidden_size
         sizes = [input_size] + [self.directions * config.hidden_size] * (config.num_layers - 1)
         self.layers = nn.ModuleList(
             nn.GRU(size, config.hidden_size, batch_first=True, bidirectional=bidirectional) for size in sizes
         )
         self.dropout = nn.Dropout(config.dropout)
         for layer in self.layers:
+            assert isinstance(layer, nn.RNNBase)
             _initialise(layer)
 
-    def forward(self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """`inputs` (B, T, input_size), `lengths` (B,) on the CPU, `hidden` (L * D, B, H), zeros if None.
+    def initial(self, like: Tensor, rows: int) -> Tensor:
+        """The state of `rows` rows that begin, zeros of the type of `like`."""
+        return like.new_zeros(len(self.layers) * self.directions, rows, self.state_size)
 
-        Returns the states (B, T, D * H), undefined after a row's end, and for each layer and direction the last valid
-        state (L * D, B, H): forward after the row's last step, backward after its first.
+    def outputs_of(self, state: Tensor) -> Tensor:
+        """(..., state_size) -> (..., H): the part of a state that the next layer reads."""
+        return state
+
+    def forward(self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`inputs` (B, T, input_size), `lengths` (B,) on the CPU, `hidden` the state to begin with, zeros if None.
+
+        Returns the outputs (B, T, D * H), undefined after a row's end, and for each layer and direction the last valid
+        state: forward after the row's last step, backward after its first.
         """
         if hidden is None:
-            hidden = inputs.new_zeros(len(self.layers) * self.directions, inputs.shape[0], self.hidden_size)
+            hidden = self.initial(inputs, inputs.shape[0])
         kind, run = inputs.device.type, PATHS[choose_path(inputs.device) if self.path == "auto" else self.path]
         if not torch.is_autocast_enabled(kind):
             return run(self.weights(inputs.dtype), inputs, lengths, hidden, self.dropout)
@@ -63,20 +75,20 @@ def autocast_dtype(kind: str) -> torch.dtype:
     """The type in which the GRU computes under autocast on a `kind` of device: that of autocast, but fp32 instead of bf16 where
     cuDNN is older than CUDNN_FOR_BF16."""
     dtype = torch.get_autocast_dtype(kind)
-    return torch.float32 if kind == "cuda" and dtype == torch.bfloat16 and not has_bf16_gru() else dtype
+    return torch.float32 if dtype == torch.bfloat16 and not has_bf16_gru(kind) else dtype
 
 
-def has_bf16_gru() -> bool:
-    """Whether this machine's cuDNN has a GRU in bf16."""
-    return (torch.backends.cudnn.version() or 0) >= CUDNN_FOR_BF16  # type: ignore[no-untyped-call]
+def has_bf16_gru(kind: str) -> bool:
+    """Whether a `kind` of device has a GRU in bf16. With CUDA, it depends on cuDNN."""
+    return kind != "cuda" or (torch.backends.cudnn.version() or 0) >= CUDNN_FOR_BF16  # type: ignore[no-untyped-call]
 
 
-def _initialise(layer: nn.Module) -> None:
+def _initialise(layer: nn.RNNBase) -> None:
     """Orthogonal recurrent matrices (Saxe, McClelland and Ganguli, 2014), Glorot input matrices, zero biases, but
     +1 for the update gate, so that a fresh state is kept for a while (Jozefowicz, Zaremba and Sutskever, 2015)."""
     for name, parameter in layer.named_parameters():
-        reset, update, new = parameter.data.chunk(3)
-        for gate in (reset, update, new):
+        gates = parameter.data.chunk(len(parameter) // layer.hidden_size)
+        for gate in gates:
             if name.startswith("bias"):
                 nn.init.zeros_(gate)
             elif name.startswith("weight_hh"):
@@ -84,4 +96,4 @@ def _initialise(layer: nn.Module) -> None:
             else:
                 nn.init.xavier_uniform_(gate)
         if name.startswith("bias_ih"):
-            nn.init.ones_(update)
+            nn.init.ones_(gates[1])

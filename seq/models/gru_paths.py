@@ -99,10 +99,17 @@ def run_packed(
     for number, layer in enumerate(layers):
         data = dropout(data) if number else data
         initial = hidden[number * directions : (number + 1) * directions]
-        data, final = torch.gru(data, sizes, initial, _flat(layer), *OPTIONS, torch.is_grad_enabled(), directions == 2)
+        data, final = _packed_layer(data, sizes, initial, _flat(layer), both=directions == 2)
         last.append(final)
     states, _ = pad_packed_sequence(PackedSequence(data, sizes), batch_first=True, total_length=inputs.shape[1])
     return states.index_select(0, back), torch.cat(last).index_select(1, back)
+
+
+def _packed_layer(
+    data: Tensor, sizes: Tensor, initial: Tensor, weights: list[Tensor], *, both: bool
+) -> tuple[Tensor, Tensor]:
+    """One layer on rows as `pack_padded_sequence` packs them."""
+    return torch.gru(data, sizes, initial, weights, *OPTIONS, torch.is_grad_enabled(), both)
 
 
 class _Packing(NamedTuple):

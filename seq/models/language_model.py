@@ -31,7 +31,7 @@ class LanguageModel(nn.Module):
         self.output_dropout = nn.Dropout(config.output_dropout)
         self.writes_by_label = config.condition == "label"
         if self.writes_by_label:
-            self.label_embedding = nn.Embedding(num_labels, config.num_layers * config.hidden_size)
+            self.label_embedding = nn.Embedding(num_labels, config.num_layers * self.gru.state_size)
         self.output = nn.Linear(config.hidden_size, vocab_size)
         if config.tie_weights:
             # With N(0, 1) embeddings as output weights, the first predictions would be far from uniform.
@@ -61,7 +61,7 @@ class LanguageModel(nn.Module):
 
     def label_states(self, labels: Tensor) -> Tensor:
         """The states (L, B, H) that texts of `labels` (B,) begin with."""
-        states = torch.tanh(self.label_embedding(labels)).view(len(labels), -1, self.gru.hidden_size)
+        states = torch.tanh(self.label_embedding(labels)).view(len(labels), -1, self.gru.state_size)
         return states.transpose(0, 1).contiguous()
 
     def _read(

@@ -44,7 +44,7 @@ class Seq2Seq(nn.Module):
         self.token_dropout = TokenDropout(config.token_dropout)
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.gru = GRU(config.embedding_dim, config, bidirectional=config.bidirectional)
-        self.bridge = nn.Linear(self.gru.directions * config.hidden_size, config.hidden_size)
+        self.bridge = nn.Linear(self.gru.directions * self.gru.state_size, self.gru.state_size)
         self.decoder = GRU(config.embedding_dim, config, bidirectional=False)
         self.key = nn.Linear(self.gru.directions * config.hidden_size, config.hidden_size, bias=False)
         self.attention_dropout = nn.Dropout(config.attention_dropout)

@@ -16,6 +16,7 @@ import torch
 
 import seq
 from launch.context import Launch
+from launch.device import device_name
 
 PACKAGES = ("torch", "numpy", "datasets", "wandb")
 ROOT = Path(__file__).parent.parent.parent
@@ -29,7 +30,7 @@ def describe_environment(process: Launch, device: torch.device) -> dict[str, Any
         "date": datetime.date.today().isoformat(),
         "command": describe_command(sys.argv),
         "launcher": process.launcher,
-        "device": _device_name(device),
+        "device": device_name(device),
         "cpu": cpu_name(),
         "cpu_cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -51,10 +52,6 @@ def without_folders(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: without_folders(value) for key, value in tree.items()}
     return ABSOLUTE.sub(r"\1", tree) if isinstance(tree, str) and tree.startswith("/") else tree
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
 def cpu_name() -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from launch.context import Launch, describe_launch, device_of
+from launch.context import Launch, describe_launch
+from launch.device import device_of
 from launch.group import process_group
 from seq.config import Config
 from seq.data.corpus import Corpus, prepare_corpus
@@ -45,7 +46,7 @@ class Run:
             initial=initial,
             directory=directory,
             process=process,
-            device=device_of(process),
+            device=device_of(process.local_rank),
             ledger=ledger or Ledger(),
         )
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from safetensors.torch import load_file
 
+from launch.device import device_of
 from seq.config.model import KIND_NAMES
 from seq.config.read import parse_config
 from seq.data.outputs import Outputs
@@ -27,7 +28,7 @@ from seq.tasks.sequence_task import SequenceTask
 def load_run(run: Path, checkpoint: str | None = None, device: torch.device | None = None) -> TrainedModel:
     """Load the best checkpoint of a run, else the newest. `checkpoint` may be a step, a file name or a path. `run` may also be a checkpoint
     file or an exported `model/` folder. The model is on `device`, or else on the GPU if there is one. UserError if there is no model."""
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or device_of()
     if run.suffix == ".pt" and run.is_file():
         return load_trained(run, device)
     if checkpoint is not None and Path(checkpoint).name != checkpoint:

@@ -65,7 +65,7 @@ def bytes_for_parameters(model: Model) -> int:
 def estimated_bytes_for_shard(model: Model, config: Config, tokens: int) -> int:
     """Memory of the forward and backward pass over `tokens` padded tokens on a CPU. The scan keeps about 11 numbers a unit
     for the backward pass (docs/performance.md); logits are kept twice; of tables, every rank adds up the rows of all shards."""
-    units = config.model.num_layers * model.gru.directions * config.model.hidden_size
+    units = config.model.num_layers * model.gru.directions * model.gru.hidden_size
     classes = 0 if isinstance(model, Classifier) else model.output.out_features
     rows = sum(table.per_token * table.weight.shape[1] for table in row_tables(model).values())
     return tokens * (4 * (11 * units + 2 * config.model.embedding_dim + 2 * config.batch.shards * rows) + 8 * classes)

@@ -40,7 +40,7 @@ def configure_numerics(config: Config, device: torch.device) -> None:
             f"train.fast_fp32: on this processor its products have a relative error of {error:.1e}, above "
             f"{FAST_FP32_LIMIT:.0e}; leave it out, or use train.precision=bf16"
         )
-    if train.precision == "bf16" and device.type == "cuda" and not has_bf16_gru():
+    if train.precision == "bf16" and not has_bf16_gru(device.type):
         warn(
             "train.precision=bf16: the GRU computes in fp32, because this cuDNN is older than 9.13; install a newer torch"
         )

@@ -41,7 +41,7 @@ class TrainState:
         scaler = grad_scaler(config.train.precision, device)
         tables = {name: RowAdamW(table.weight, config.optimizer) for name, table in row_tables(model).items()}
         selection = Selection(config, model, average)
-        carried, mean_loss = CarriedState(config, device), MeanLoss(config.batch.shards, device)
+        carried, mean_loss = CarriedState(config, model), MeanLoss(config.batch.shards, device)
         return cls(model, optimizer, scaler, tables, selection, Progress(), carried, mean_loss)
 
     def state_dict(self) -> dict[str, Any]:
@@ -117,15 +117,14 @@ class Progress:
 class CarriedState:
     """The GRU states that stream order carries from one step to the next. They belong to the shards, not to the ranks.
 
-    `hidden` (V, L, B, H): the state of each of a shard's B texts; B is 0 in bucketed order. A rank knows the states of its
+    `hidden` (V, L, B, state_size): the state of each of a shard's B texts; B is 0 in bucketed order. A rank knows the states of its
     own shards; a checkpoint keeps what `gather` returns.
     """
 
-    def __init__(self, config: Config, device: torch.device) -> None:
-        stream, model = config.batch.order == "stream", config.model
-        rows = config.batch.rows if stream else 0
-        self.hidden = torch.zeros(config.batch.shards, model.num_layers, rows, model.hidden_size, device=device)
-        self._own = torch.zeros(config.batch.shards, dtype=torch.bool, device=device)
+    def __init__(self, config: Config, model: Model) -> None:
+        rows, like = config.batch.rows if config.batch.order == "stream" else 0, model.embedding.weight
+        self.hidden = torch.stack([model.gru.initial(like, rows)] * config.batch.shards)
+        self._own = torch.zeros(config.batch.shards, dtype=torch.bool, device=like.device)
 
     def before(self, batch: Batch) -> Tensor | None:
         """The state (L, B, H) in which the batch begins, zeros for texts that begin with it; None in bucketed order."""
