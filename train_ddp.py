@@ -24,7 +24,7 @@ from seq.run.result import make_result, refit_config
 from seq.run.run import Run
 from seq.tasks.task import samples_of
 from seq.training.evaluation import evaluate
-from seq.training.recipe import with_earlier_recipe
+from seq.training.hyperparameters import with_earlier_hyperparameters
 
 
 def main(arguments: list[str]) -> None:
@@ -40,7 +40,7 @@ def start(config: Config, directory: RunDirectory, ledger: Ledger) -> bool:
     process = describe_launch()
     check_launch(process, config)
     check_packages(config)
-    config = with_earlier_recipe(config, directory.config_file, fresh=directory.fresh)
+    config = with_earlier_hyperparameters(config, directory.config_file, fresh=directory.fresh)
     directory.check(config)
     if say_if_finished(directory, process.is_main):
         report_at_end(directory, wanted=process.is_main and config.logging.report)
@@ -61,8 +61,8 @@ def train(run: Run, resumed_from: Checkpoint | None) -> bool:
     # ---- data and model -------------------------------------------------------------------------------------------
     batches, trainer = run.batches(), run.trainer()
     last_step = batches.total_steps(config.train)
-    if config.train.warm_up_largest:
-        trainer.warm_up(batches.largest_shard())
+    if config.train.memory_check:
+        trainer.check_memory(batches.largest_shard())
 
     # ---- start, or continue after the newest checkpoint -----------------------------------------------------------
     if resumed_from is not None:

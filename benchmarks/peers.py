@@ -56,7 +56,7 @@ PROBLEMS = (
     Problem(
         "512 characters, H=256",
         "language_model",
-        (*TEXT, "data.unit=window", "data.max_length=512", "model.embedding_dim=64", "model.hidden_size=256"),
+        (*TEXT, "data.unit=chunk", "data.max_length=512", "model.embedding_dim=64", "model.hidden_size=256"),
         32,
         1,
     ),

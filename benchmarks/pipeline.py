@@ -82,7 +82,7 @@ def _bare(state: TrainState, steps: list[list[Batch]], objective: Objective, con
             loss, last = objective.shard_loss(state.model, batch, state.carried.before(batch))
             state.carried.after(batch, last)
             loss.backward()  # type: ignore[no-untyped-call]
-        clip_grad_norm_(state.model.parameters(), config.train.max_norm)
+        clip_grad_norm_(state.model.parameters(), config.train.clip_grad_norm)
         state.optimizer.step()
         state.optimizer.zero_grad()
         for name, table in tables.items():

@@ -32,8 +32,8 @@ from seq.diagnose.lr_range import LrRange, lr_range
 from seq.run.directory import RunDirectory
 from seq.run.result import describe_split
 from seq.run.run import Run, require_one_process
+from seq.training.hyperparameters import chosen_for
 from seq.training.memory import bytes_for_parameters, estimated_bytes_for_shard
-from seq.training.recipe import recipe
 from seq.training.step import Trainer
 
 MOST_STEPS = 2000
@@ -53,9 +53,9 @@ def main(arguments: list[str]) -> None:
     console = Console(highlight=False)
     require_one_process("an inspection")
     run = Run.open(config, RunDirectory.of(config))
-    if config.run.recipe == "auto":
-        settings = " ".join(f"{key}={value}" for key, value in recipe(config, run.corpus).items())
-        console.print(escape(f"run.recipe=auto: {settings}"), soft_wrap=True)
+    if config.run.auto_hyperparameters:
+        settings = " ".join(f"{key}={value}" for key, value in chosen_for(config, run.corpus).items())
+        console.print(escape(f"run.auto_hyperparameters: {settings}"), soft_wrap=True)
     for table in () if options.lr else _data_tables(run.corpus):
         console.print(table)
     with run.joined():
@@ -191,12 +191,12 @@ def try_steps(trainer: Trainer, batches: BatchLoader, device: torch.device) -> T
 def _bytes_for_largest_shard(trainer: Trainer, batches: BatchLoader, device: torch.device) -> int:
     largest = batches.largest_shard()
     if not is_gpu(device):
-        trainer.warm_up(largest)
+        trainer.check_memory(largest)
         return estimated_bytes_for_shard(trainer.model, trainer.config, int(largest.sizes.padded_tokens.max()))
     gpu = module_of(device)
     gpu.reset_peak_memory_stats(device)
     before = gpu.memory_allocated(device)
-    beside = trainer.warm_up(largest)
+    beside = trainer.check_memory(largest)
     return int(gpu.max_memory_allocated(device) - before - beside)
 
 

@@ -18,7 +18,7 @@ from seq.errors import UserError
 from seq.files import write_atomically
 from seq.run.directory import RunDirectory
 from seq.run.run import Run
-from seq.training.recipe import with_earlier_recipe
+from seq.training.hyperparameters import with_earlier_hyperparameters
 
 
 def main(arguments: list[str]) -> int:
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     job = _job(options, config, directory)
     check_world_size(job.world_size, config.batch.shards)
     _check_time(job)
-    directory.check(with_earlier_recipe(config, directory.config_file))
+    directory.check(with_earlier_hyperparameters(config, directory.config_file))
     if (result := directory.read_result()) and result["status"] == "finished":
         raise UserError(f"{directory.path}: already finished; choose another run.name")
     Run.open(config, directory)

@@ -28,7 +28,7 @@ def words(folder: Path, kind: str, *more: str) -> list[str]:
         lines = [{"text": list(map(str, text)), "label": own} for text, own in zip(texts, tags, strict=True)]
         rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
         more = ("data.source=json", f"data.files.train={rows}", "data.subset=null", "data.max_length=6", *more)
-        more, kind = ("checkpoint.best=null", *more), "punctuation"
+        more, kind = ("checkpoint.monitor=null", *more), "punctuation"
     if kind in ("labels", "number"):
         more = (*few_rows(folder), f"model.target={kind}", f"data.label={kind}", *more)
         kind = "names"

@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "seq.errors": {"seq.terminal"},
     "seq.files": {"seq.errors"},
     "seq.terminal": set[str](),
-    "seq.config": {"seq.errors", "seq.files"},
+    "seq.config": {"launch", "seq.errors", "seq.files"},
     "seq.command_line": BOTTOM,
     "seq.data": BOTTOM,
     "seq.models": BOTTOM,

@@ -13,7 +13,7 @@ from tests.runs import few_rows, invariant, metrics, result, words
 pytestmark = pytest.mark.slow
 
 CHOICE = (
-    *("checkpoint.best=macro_f1", "train.patience=3", "train.average_last=0.5", "train.class_weights=0.5"),
+    *("checkpoint.monitor=macro_f1", "train.patience=3", "train.average_last=0.5", "train.class_weights=0.5"),
     *("evaluation.every_steps=1", "checkpoint.every_steps=2", "train.steps=30", "optimizer.lr=3e-2"),
 )
 

@@ -81,7 +81,7 @@ def _check_layer(folder: Path) -> None:
         "model.hidden_size=16",
         "logging.wandb=disabled",
         "checkpoint.every_steps=2",
-        "checkpoint.best=null",
+        "checkpoint.monitor=null",
     ]
     stream = ["speeches", *small, "model.embedding_dim=8", "evaluation.every_steps=3", "evaluation.window=16"]
     digests = set[str]()

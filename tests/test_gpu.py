@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Synchronization debug mode"),
 ]
 CHECKS = ("logging.digests=true", "run.threads=1", "sync.check_every=1")
-STREAM = ("data.unit=document", "batch.order=stream", "batch.rows=3", "batch.window=20")
+STREAM = ("data.unit=document", "batch.order=stateful", "batch.rows=3", "batch.bptt=20")
 KINDS = {
     "names": ("names", "model.num_layers=2", "model.dropout=0.2", "batch.rows=5"),
     "names, bf16": ("names", "train.precision=bf16"),

@@ -67,7 +67,7 @@ MISTAKES = [
     Mistake("no shards", "train batch.shards=0", "batch.shards: must be greater than 0 (got 0)"),
     Mistake("tied, of two sizes", "train configs/speeches.yaml model.tie_weights=true", "tie_weights needs embedding_dim (64) = hidden_size (384)"),
     Mistake("free running for a classifier", "train train.teacher_forcing=0.5", "is for language models and encoder-decoders only; leave it at 1.0"),
-    Mistake("stream order of paragraphs", "train configs/speeches.yaml data.unit=paragraph", "set data.unit=document"),
+    Mistake("stateful order of paragraphs", "train configs/speeches.yaml data.unit=paragraph", "set data.unit=document"),
     Mistake("batch below one sequence", "train batch.tokens=8", "batch.tokens (8) must hold one sequence"),
     Mistake("compressed, but ordered", "train sync.compress=bf16", "compress needs reduction=allreduce"),
     Mistake("an encoding that is none of text", "train data.encoding=hex", "data.encoding: Python knows no encoding 'hex'"),
@@ -99,7 +99,7 @@ MISTAKES = [
     Mistake("no number", "train data.source=csv data.files.train=rows.csv data.text=name data.label=origin model.target=number", "train row 1: column 'origin' (data.label) holds 'Irish', not a number", csv(ROWS)),
     Mistake("tags and tokens", "train configs/punctuation.yaml data.source=csv data.subset=null data.files.train=rows.csv", "train row 1: 2 tokens, but 1 tags; each token needs one", csv("text,label\na b,X\n")),
     Mistake("a token without a tag", "train configs/punctuation.yaml data.source=text data.subset=null data.files.train=rows.csv", "line 1 has a token and no tag", csv("EU\n")),
-    Mistake("sounds for a classifier", "train data.source=pronunciation run.recipe=auto model.kind=tagger data.tokenizer=tokens", "run.recipe=auto has no rules for model.kind=tagger"),
+    Mistake("sounds for a classifier", "train data.source=pronunciation run.auto_hyperparameters=true model.kind=tagger data.tokenizer=tokens", "run.auto_hyperparameters=true has no rules for model.kind=tagger"),
     Mistake("words for a tagger", "train configs/speeches.yaml data.source=punctuation", "use model.kind=tagger, or data.source=speeches"),
     # runs
     Mistake("another config in the same run", "train train.epochs=3 run.output_dir=. run.name=old", "choose another run.name, or start over with --fresh", {"old/config.yaml": "train: {epochs: 2}\n"}),

@@ -18,7 +18,7 @@ MORE = (
     "data.validation_fraction=0.3",
     "logging.wandb=offline",
     "logging.report=true",
-    "checkpoint.best=loss",
+    "checkpoint.monitor=loss",
     "optimizer.lr=0.02",
 )
 

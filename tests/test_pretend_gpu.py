@@ -34,8 +34,8 @@ from tests.pretend_gpu import pretend_gpu, seen_by_gru
 from tests.runs import metrics, result, words
 
 ROWS = [(name * (1 + number % 3) + "abcdefgh"[number], origin) for name, origin in corpora.ROWS for number in range(8)]
-CHOICE = ("train.average_last=0.5", "checkpoint.best=accuracy", "evaluation.every_steps=2")
-STREAM = ("batch.order=stream", "data.unit=document", "batch.rows=2", "batch.window=8")
+CHOICE = ("train.average_last=0.5", "checkpoint.monitor=accuracy", "evaluation.every_steps=2")
+STREAM = ("batch.order=stateful", "data.unit=document", "batch.rows=2", "batch.bptt=8")
 KINDS: dict[str, tuple[str, ...]] = {
     "classifier": ("names", "model.num_layers=2", "model.token_dropout=0.1", "train.class_weights=0.5", *CHOICE),
     "classifier, packed": ("names", "model.path=packed", "model.num_layers=2"),
@@ -45,8 +45,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "language model, fp16": ("speeches", "train.precision=fp16"),
     "free running": ("speeches", "train.teacher_forcing=0.5", "train.precision=fp32"),
     "by label": ("name_generator",),
-    "labels": ("labels", "checkpoint.best=micro_f1", "evaluation.every_steps=2"),
-    "number": ("number", "checkpoint.best=mae", "evaluation.every_steps=2"),
+    "labels": ("labels", "checkpoint.monitor=micro_f1", "evaluation.every_steps=2"),
+    "number": ("number", "checkpoint.monitor=mae", "evaluation.every_steps=2"),
     "tagger": ("tagger", "model.num_layers=2", "model.token_dropout=0.1"),
     "seq2seq": ("seq2seq", "model.num_layers=2", "evaluation.beam=2", "train.label_smoothing=0.1"),
     "seq2seq, scheduled": ("seq2seq", "train.teacher_forcing_end=0.2", "train.precision=bf16"),
@@ -58,7 +58,7 @@ CHECKS = (
     "checkpoint.every_steps=1",
     "checkpoint.keep=9",
     "logging.digests=true",
-    "train.max_norm=0.01",
+    "train.clip_grad_norm=0.01",
 )
 
 
@@ -103,7 +103,7 @@ def test_a_step_never_waits(kind: str, tmp_path: Path) -> None:
             configure_numerics(config, device)
             trainer = Trainer(config, task_of(config), corpus, device)
             batches = BatchLoader(corpus.splits["train"], config.batch)
-            trainer.warm_up(batches.largest_shard())
+            trainer.check_memory(batches.largest_shard())
             for step, shards in enumerate(batches.steps(0, 3)):
                 if step == 1:  # the optimizer has made its state
                     waits.clear()
@@ -113,7 +113,7 @@ def test_a_step_never_waits(kind: str, tmp_path: Path) -> None:
                 uneven |= any(len(set(shard.lengths.tolist())) > 1 for shard in shards)
             assert not waits
             assert done.grad_norm.isfinite()
-            assert uneven or config.batch.order == "stream"
+            assert uneven or config.batch.order == "stateful"
             trainer.close()
             del trainer
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.train.precision, torch.float32)

@@ -11,7 +11,7 @@ from tests.helpers import ROOT
 pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 FILES = ("tests/launch/test_seeding.py", "tests/seq/training", "tests/test_same_bits.py")
-CHOSEN = "seeding or precision or recipe or speeches or names-bf16"
+CHOSEN = "seeding or precision or hyperparameters or speeches or names-bf16"
 
 
 @pytest.mark.parametrize("processor", ["amx", "no-bf16 one-core"])

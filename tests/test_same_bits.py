@@ -25,7 +25,7 @@ FAST_FP32 = ("train.fast_fp32=true",) if fast_fp32_error() <= FAST_FP32_LIMIT el
 """Refused by processors with AMX, whose fast products are not fp32."""
 CASES = {
     # Bidirectional, dropout of every kind, clipping that bites, rows that V does not divide.
-    "names": ("names", "model.num_layers=2", "model.dropout=0.2", "train.max_norm=0.1", "batch.rows=5"),
+    "names": ("names", "model.num_layers=2", "model.dropout=0.2", "train.clip_grad_norm=0.1", "batch.rows=5"),
     "names-bf16": (
         *("names", "train.precision=bf16", "model.dropout=0.2", "model.num_layers=2", "batch.tokens=64"),
         "batch.shards=12",  # no power of two, and uneven at 5 and 8 processes
@@ -41,17 +41,17 @@ CASES = {
     ),
     "number": ("number", "model.dropout=0.2", "model.num_layers=2", "batch.rows=5"),
     "speeches": (
-        *("speeches", "model.num_layers=2", "model.dropout=0.2", "train.precision=fp32", "train.max_norm=0.1"),
+        *("speeches", "model.num_layers=2", "model.dropout=0.2", "train.precision=fp32", "train.clip_grad_norm=0.1"),
         *("model.path=scan", *FAST_FP32),
     ),
     "speeches-bf16": ("speeches", "train.precision=bf16", "train.teacher_forcing=0.5", "batch.tokens=64"),
     # Lanes that end documents in the middle of a step, and the epoch in the middle of the run.
     "stream": (
-        *("speeches", "data.unit=document", "batch.order=stream", "batch.rows=3", "batch.window=20"),
+        *("speeches", "data.unit=document", "batch.order=stateful", "batch.rows=3", "batch.bptt=20"),
         *("model.num_layers=2", "model.dropout=0.2", "train.precision=fp32"),
     ),
     # 99 paragraphs of one document, 1 sequence: fewer than shards.
-    "few": ("speeches", "data.unit=window", "data.max_length=4000", "batch.tokens=5000", "train.steps=4"),
+    "few": ("speeches", "data.unit=chunk", "data.max_length=4000", "batch.tokens=5000", "train.steps=4"),
 }
 
 

@@ -38,8 +38,8 @@ class DataConfig(Section):
     the text to be written (encoder-decoders)."""
     label_separator: Annotated[str, Field(min_length=1)] = ";"
     """Between the labels of a row (`model.target=labels`), in files whose columns hold only text; an empty field has none."""
-    unit: Literal["line", "paragraph", "document", "window"] = "paragraph"
-    """Where a language model's training text is cut into sequences; `window`: every `max_length` tokens;
+    unit: Literal["line", "paragraph", "document", "chunk"] = "paragraph"
+    """Where a language model's training text is cut into sequences; `chunk`: every `max_length` tokens;
     `document`: not at all."""
     max_length: Positive = 256
     """Longest training sequence, in tokens of text (markers not counted), also of a target; not for `unit=document`."""

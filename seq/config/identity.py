@@ -11,7 +11,7 @@ NOT_IDENTITY = (
     "data.cache_dir",
     "sync.check_every",
     "train.max_bad_steps",
-    "train.warm_up_largest",
+    "train.memory_check",
     "evaluation.",
     "generation.",
     "checkpoint.every_steps",
@@ -23,12 +23,12 @@ NOT_IDENTITY = (
 )
 """Keys that may change when a run is resumed, because they leave the parameters the same to the last bit."""
 CHOOSING = ("evaluation.",)
-"""Keys of NOT_IDENTITY that belong to it with `checkpoint.best`, since evaluations then decide which weights are kept."""
+"""Keys of NOT_IDENTITY that belong to it with `checkpoint.monitor`, since evaluations then decide which weights are kept."""
 
 
 def identity(config: Config) -> dict[str, Any]:
     """The dotted keys that decide the run's bits, with their values."""
-    others = tuple(key for key in NOT_IDENTITY if not (config.checkpoint.best and key in CHOOSING))
+    others = tuple(key for key in NOT_IDENTITY if not (config.checkpoint.monitor and key in CHOOSING))
     return {key: value for key, value in flatten(config).items() if not key.startswith(others)}
 
 

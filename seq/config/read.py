@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from launch.context import describe_launch
 from seq.config import Config
 from seq.config.section import describe_keys
-from seq.errors import UserError
+from seq.errors import UserError, warn
 from seq.files import read_text
 
 _INSTALLED = Path(__file__).parents[1] / "configs"
@@ -20,6 +21,22 @@ SHIPPED = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "co
 """The configs that come with lockstep: inside the installed package, or beside it in a clone."""
 
 
+RENAMED = {
+    "batch.window": "batch.bptt",
+    "checkpoint.best": "checkpoint.monitor",
+    "optimizer.table_lr": "optimizer.ngram_lr_scale",
+    "run.recipe": "run.auto_hyperparameters",
+    "train.max_norm": "train.clip_grad_norm",
+    "train.warm_up_largest": "train.memory_check",
+}
+"""Keys of earlier versions, and their names now."""
+NEW_VALUES: dict[str, dict[str, str | bool]] = {
+    "batch.order": {"stream": "stateful"},
+    "data.unit": {"window": "chunk"},
+    "model.kind": {"transducer": "seq2seq"},
+    "run.auto_hyperparameters": {"none": False, "auto": True},
+}
+"""Values of earlier versions, by key, and what they are now."""
 LARGEST = 1 << 20
 """Bytes of a config file."""
 
@@ -76,6 +93,7 @@ def _parse(tree: dict[str, Any], overrides: Sequence[str], where: str) -> Config
 
 def parse_config(tree: dict[str, Any], where: str) -> Config:
     """Validate through JSON: there, strict mode takes lists for tuples, yet refuses `true` or "1" for 1."""
+    tree = _with_new_names(tree, where)
     if isinstance(tree.get("model", {}), dict):
         tree = tree | {"model": {"kind": "classifier"} | tree.get("model", {})}
     try:
@@ -87,6 +105,32 @@ def parse_config(tree: dict[str, Any], where: str) -> Config:
     except ValidationError as error:
         faults = list(dict.fromkeys(map(_describe, error.errors())))
         raise UserError(f"{where}: {len(faults)} fault{'s' * (len(faults) > 1)}\n" + "\n".join(faults)) from None
+
+
+def _with_new_names(tree: dict[str, Any], where: str) -> dict[str, Any]:
+    """The tree with the names of this version for those of earlier ones; a warning says which."""
+    new = {name: dict(section) if isinstance(section, dict) else section for name, section in tree.items()}
+    said = []
+    for old, now in RENAMED.items():
+        section, _, key = old.partition(".")
+        if isinstance(own := new.get(section), dict) and key in own:
+            if (leaf := now.partition(".")[2]) in own:
+                raise UserError(f"{where}: {old} is now {now}, which is given too; keep one")
+            own[leaf] = own.pop(key)
+            said.append(f"{old} is now {now}")
+    for key, values in NEW_VALUES.items():
+        section, _, leaf = key.partition(".")
+        own = new.get(section)
+        if isinstance(own, dict) and isinstance(value := own.get(leaf), str) and value in values:
+            own[leaf] = values[value]
+            said.append(f"{key}={value} is now {json.dumps(values[value])}")
+    _say_renamed(where, said)
+    return new
+
+
+def _say_renamed(where: str, changes: Sequence[str]) -> None:
+    if changes and describe_launch().is_main:
+        warn(f"{where}: {'; '.join(changes)}")
 
 
 def read_tree(path: Path) -> dict[str, Any]:
@@ -132,7 +176,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         value = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise UserError(f"{override!r}: the value is not valid YAML; put it into quotes") from None
-    *parents, leaf = key.split(".")
+    if key in RENAMED:
+        _say_renamed(override, [f"{key} is now {RENAMED[key]}"])
+    *parents, leaf = RENAMED.get(key, key).split(".")
     node = tree
     for name in parents:
         if node.get(name) is None:
@@ -161,8 +207,7 @@ def _describe(fault: Any) -> str:
     path = ".".join(place[:1] + place[2:] if place[:1] == ["model"] else place)
     given = fault["input"]
     if fault["type"] == "union_tag_invalid":
-        renamed = "; `transducer` is now `seq2seq`" * (given["kind"] == "transducer")
-        return f"  model.kind: there is no kind {given['kind']!r}; there are {fault['ctx']['expected_tags']}{renamed}"
+        return f"  model.kind: there is no kind {given['kind']!r}; there are {fault['ctx']['expected_tags']}"
     if alternative := re.search(r"\.(str|tuple\[.*)$", path):  # a key that takes one text or several
         return f"  {path[: alternative.start()]}: must be text, or a list of texts (got {json.dumps(given)[:80]})"
     if fault["type"] == "extra_forbidden":
@@ -189,5 +234,6 @@ def _nearest(path: str) -> str:
         return "; it belongs to another model.kind"
     siblings = [key for key in known if key.rpartition(".")[0] == section]
     elsewhere = [key for key in known if key.rpartition(".")[2] == leaf]
+    elsewhere += [now for old, now in RENAMED.items() if old.rpartition(".")[2] == leaf]
     near = elsewhere or difflib.get_close_matches(path, siblings, n=1) or difflib.get_close_matches(path, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""

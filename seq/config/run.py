@@ -15,9 +15,9 @@ class RunConfig(Section):
     """Name of the run directory: letters, digits, `.`, `_`, `-`."""
     output_dir: str = "runs"
     """Folder that holds the run directories."""
-    recipe: Literal["none", "auto"] = "none"
-    """`auto`: settings that the config does not give (steps, batches, dropout) follow from the size of the data, by the rules in
-    docs/recipes.md; `python -m seq.inspect` shows them."""
+    auto_hyperparameters: bool = False
+    """Let the settings that the config does not give (steps, batches, dropout) follow from the size of the data, by the rules in
+    docs/hyperparameters.md; `python -m seq.inspect` shows them."""
     seed: Count = 1
     """Seed of everything random: initial weights, data order, dropout, free running, samples."""
     threads: Positive = 1
@@ -64,7 +64,7 @@ class CheckpointConfig(Section):
     """Number of checkpoints to keep; older ones are deleted."""
     background: bool = True
     """Write them while training goes on."""
-    best: str | None = None
+    monitor: str | None = None
     """Keep the weights of the evaluation on the validation split that is best by this figure, such as `loss`, `accuracy` or
     `bits_per_char`; export and test those. None: the last weights."""
     copy_to: str | None = None
@@ -122,21 +122,21 @@ class Config(Section):
     def _sections_agree(self) -> "Config":
         """The rules of a task are in `seq.tasks`."""
         faults = []
-        stream, writes = self.batch.order == "stream", self.model.kind in ("language_model", "seq2seq")
-        if stream and self.model.kind != "language_model":
-            faults.append("batch.order=stream is for model.kind=language_model only")
-        elif stream and (self.data.unit, self.data.too_long) != ("document", "auto"):
-            faults.append("batch.order=stream reads whole documents: set data.unit=document and data.too_long=auto")
-        if stream and self.train.teacher_forcing != 1.0:
+        stateful, writes = self.batch.order == "stateful", self.model.kind in ("language_model", "seq2seq")
+        if stateful and self.model.kind != "language_model":
+            faults.append("batch.order=stateful is for model.kind=language_model only")
+        elif stateful and (self.data.unit, self.data.too_long) != ("document", "auto"):
+            faults.append("batch.order=stateful reads whole documents: set data.unit=document and data.too_long=auto")
+        if stateful and self.train.teacher_forcing != 1.0:
             faults.append("train.teacher_forcing below 1 needs batch.order=bucketed")
-        if stream and self.train.teacher_forcing_end is not None:
+        if stateful and self.train.teacher_forcing_end is not None:
             faults.append("train.teacher_forcing_end needs batch.order=bucketed")
         if not writes and (self.train.teacher_forcing, self.train.teacher_forcing_end) != (1.0, None):
             faults.append("train.teacher_forcing is for language models and encoder-decoders only; leave it at 1.0")
-        if self.checkpoint.best and (self.data.validation_fraction == 0 or self.data.train_on_validation):
-            faults.append("checkpoint.best needs a validation split: set data.validation_fraction above 0")
-        if self.train.patience and not self.checkpoint.best:
-            faults.append("train.patience needs checkpoint.best, the figure that shall get better")
+        if self.checkpoint.monitor and (self.data.validation_fraction == 0 or self.data.train_on_validation):
+            faults.append("checkpoint.monitor needs a validation split: set data.validation_fraction above 0")
+        if self.train.patience and not self.checkpoint.monitor:
+            faults.append("train.patience needs checkpoint.monitor, the figure that shall get better")
         if faults:
             raise ValueError("; ".join(faults))
         return self

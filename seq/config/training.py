@@ -8,17 +8,17 @@ from seq.config.section import Count, Dropout, Fraction, Positive, Section
 
 
 class BatchConfig(Section):
-    order: Literal["bucketed", "stream"] = "bucketed"
-    """`bucketed`: shards of neighbours in length, steps shuffled. `stream` (language models, `data.unit=document`): each
-    shard reads `rows` texts from beginning to end, `window` tokens a step, and carries the GRU's state along."""
+    order: Literal["bucketed", "stateful"] = "bucketed"
+    """`bucketed`: shards of neighbours in length, steps shuffled. `stateful` (language models, `data.unit=document`): each
+    shard reads `rows` texts from beginning to end, `bptt` tokens a step, and carries the GRU's state along."""
     shards: Positive = 4
     """Microbatches (V) in every step. At most this many processes can share a step."""
     tokens: Positive = 2048
     """Padded-token budget of a shard: rows x longest."""
     rows: Positive = 512
-    """Most sequences in a shard; in stream order, the number of texts that a shard reads side by side."""
-    window: Positive = 64
-    """Tokens of each text in a step, in stream order. Gradients go back this far."""
+    """Most sequences in a shard; in stateful order, the number of texts that a shard reads side by side."""
+    bptt: Positive = 64
+    """Tokens of each text in a step, in stateful order. Gradients go back this far."""
 
 
 class TrainConfig(Section):
@@ -44,18 +44,18 @@ class TrainConfig(Section):
     average_last: Fraction = 0.0
     """Evaluate and export the mean of the weights over this last share of the steps (0: the weights as they are)."""
     patience: Count = 0
-    """Stop early after this many evaluations without improvement (0: never). Needs `checkpoint.best`."""
+    """Stop early after this many evaluations without improvement (0: never). Needs `checkpoint.monitor`."""
     refit: bool = False
     """When the run has finished, train again as NAME-refit on all data, the validation split too, for as many steps as its best
-    evaluation had (`checkpoint.best`), or else as many as this run."""
+    evaluation had (`checkpoint.monitor`), or else as many as this run."""
     class_weights: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Each row of a classifier's training data counts 1 / (rows of its label)^p: 0 is the plain loss, 1 counts all labels alike
     (balanced), 0.5 lies between. Scaled so that the mean weight of a row is 1."""
-    max_norm: Annotated[float, Field(gt=0)] = 1.0
+    clip_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients with a larger global norm are scaled down to this norm."""
     max_bad_steps: Count = 10
     """A step whose loss or gradient is not finite changes nothing; more than this many in a row end the run."""
-    warm_up_largest: bool = True
+    memory_check: bool = True
     """Try the largest shard first, so that a batch that is too large is found in the first seconds."""
 
 
@@ -64,7 +64,7 @@ class OptimizerConfig(Section):
     """Peak learning rate of AdamW, reached after `warmup_steps`."""
     betas: tuple[Dropout, Dropout] = (0.9, 0.999)
     """Decay rates of AdamW's averages of the gradient and of its square. N-gram tables use the second only."""
-    table_lr: Annotated[float, Field(gt=0)] = 1.0
+    ngram_lr_scale: Annotated[float, Field(gt=0)] = 1.0
     """The rate of n-gram tables, as a multiple of `lr`. In a long text each of its many n-grams counts little, so it must be
     learned faster."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01

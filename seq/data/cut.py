@@ -18,7 +18,7 @@ from seq.errors import UserError
 
 SMALL_PIECE = 1000
 """Fewest tokens of a piece of text that validates: it begins without context."""
-Unit = Literal["line", "paragraph", "document", "window"]
+Unit = Literal["line", "paragraph", "document", "chunk"]
 
 
 def frame(texts: RaggedArray) -> RaggedArray:
@@ -93,13 +93,13 @@ def newline_id(tokenizer: Tokenizer) -> int:
 
 def unit_end(unit: Unit, newline: int) -> list[int]:
     """The tokens that end a unit; empty for units without such tokens."""
-    return [newline] * {"line": 1, "paragraph": 2, "document": 0, "window": 0}[unit] * (newline >= 0)
+    return [newline] * {"line": 1, "paragraph": 2, "document": 0, "chunk": 0}[unit] * (newline >= 0)
 
 
 def _unit_ends(stream: Ints, unit: Unit, newline: int) -> NDArray[np.int64]:
     """Positions just after each line or paragraph (a run of at least two line feeds belongs to the paragraph
     before), but not just before EOS, which belongs to the last one."""
-    if unit in ("document", "window"):
+    if unit in ("document", "chunk"):
         return np.empty(0, np.int64)
     feed = stream == newline
     if unit == "paragraph":
@@ -189,6 +189,6 @@ def _training_sequences(documents: RaggedArray, config: DataConfig, newline: int
     units = cut_streams(documents, config.unit, newline)
     if config.unit == "document" and config.too_long == "auto":
         return units
-    if config.unit == "window" or config.too_long in ("auto", "split"):
+    if config.unit == "chunk" or config.too_long in ("auto", "split"):
         return split_long(units, config.max_length)
     return limit_length(units, "train", range(1, len(units) + 1), config, notes, markers=1)[0]

@@ -39,9 +39,9 @@ class Batch(NamedTuple):
     sizes: ShardSizes
     """Rows and tokens of all shards of the step."""
     continues: Tensor | None = None
-    """(B,) bool, in stream order: the row continues where it ended in the step before."""
+    """(B,) bool, in stateful order: the row continues where it ended in the step before."""
     preceding: Tensor | None = None
-    """(B, MAX_NGRAM - 1) int64, in stream order: the tokens before the row in its document, else zero."""
+    """(B, MAX_NGRAM - 1) int64, in stateful order: the tokens before the row in its document, else zero."""
     labels: Tensor | None = None
     """(B,) int64, for a language model that writes by label."""
     target_inputs: Tensor | None = None
@@ -78,8 +78,8 @@ class SequenceDataset(Dataset[Batch]):
     def __getitem__(self, shard: Shard) -> Batch:
         padded, stored = pad_slices(self.sequences.values, *self._slices(shard))
         own = self._task.batch(padded, stored, self._chosen(shard.sequences), self._outputs)
-        if shard.windows is not None:
-            own |= {"continues": torch.from_numpy(shard.windows.continues), "preceding": self._preceding(shard)}
+        if shard.segments is not None:
+            own |= {"continues": torch.from_numpy(shard.segments.continues), "preceding": self._preceding(shard)}
         return Batch(
             step=shard.step,
             shard=shard.shard,
@@ -96,19 +96,19 @@ class SequenceDataset(Dataset[Batch]):
 
     def _slices(self, shard: Shard) -> tuple[Ints, Ints]:
         """Where its rows begin and end in the values; one empty row if it has none."""
-        rows, windows = shard.sequences, shard.windows
+        rows, segments = shard.sequences, shard.segments
         if len(rows) == 0:
             return np.zeros(1, np.int64), np.zeros(1, np.int64)
         starts, stops = self.sequences.offsets[rows], self.sequences.offsets[rows + 1]
-        if windows is not None:
-            starts = starts + windows.begin
-            stops = starts + windows.length + 1
+        if segments is not None:
+            starts = starts + segments.begin
+            stops = starts + segments.length + 1
         return starts, stops
 
     def _preceding(self, shard: Shard) -> Tensor:
-        assert shard.windows is not None
+        assert shard.segments is not None
         documents = self.sequences.offsets[shard.sequences][:, None]
-        places = documents + shard.windows.begin[:, None] + np.arange(1 - MAX_NGRAM, 0)
+        places = documents + shard.segments.begin[:, None] + np.arange(1 - MAX_NGRAM, 0)
         tokens = self.sequences.values.take(places, mode="clip").astype(np.int64)
         return torch.from_numpy(tokens * (places >= documents))
 

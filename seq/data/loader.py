@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from seq.config import BatchConfig, TrainConfig
 from seq.data.dataset import Batch, SequenceDataset
-from seq.data.sampler import BucketedDistributedSampler, ShardSampler, StreamDistributedSampler
+from seq.data.sampler import BucketedDistributedSampler, ShardSampler, StatefulDistributedSampler
 from seq.data.split import Split
 
 
@@ -18,7 +18,7 @@ def steps_per_epoch(split: Split, batch: BatchConfig) -> int:
 
 
 def _sampler(dataset: SequenceDataset, batch: BatchConfig, **options: Any) -> ShardSampler:
-    kind = StreamDistributedSampler if batch.order == "stream" else BucketedDistributedSampler
+    kind = StatefulDistributedSampler if batch.order == "stateful" else BucketedDistributedSampler
     return kind(dataset, batch, **options)
 
 

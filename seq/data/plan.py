@@ -45,21 +45,21 @@ class Shard(NamedTuple):
     """Place within the step, 0 to V - 1."""
     sequences: NDArray[np.int64]
     """Rows of the data set; may be empty."""
-    windows: "Windows | None"
+    segments: "Segments | None"
     """The part of each sequence that is read; None for whole sequences."""
     sizes: "ShardSizes"
     """Rows and tokens of all shards of the step. Every rank computes them without communication."""
 
 
-class Windows(NamedTuple):
-    """One window of each sequence."""
+class Segments(NamedTuple):
+    """One segment of each sequence."""
 
     begin: NDArray[np.int64]
-    """Time steps of the sequence before the window."""
+    """Time steps of the sequence before the segment."""
     length: NDArray[np.int64]
-    """Time steps of the window; 0 if there is nothing to read."""
+    """Time steps of the segment; 0 if there is nothing to read."""
     continues: NDArray[np.bool_]
-    """The window follows the lane's window of the step before, so the state is carried."""
+    """The segment follows the lane's segment of the step before, so the state is carried."""
 
 
 class ShardSizes(NamedTuple):
@@ -71,7 +71,7 @@ class ShardSizes(NamedTuple):
     target_tokens: NDArray[np.int64]
     """Time steps of the targets alone, for pairs; else as `tokens`."""
     examples: NDArray[np.int64]
-    """Sequences that are read from their beginning: in stream order, fewer than the rows."""
+    """Sequences that are read from their beginning: in stateful order, fewer than the rows."""
 
 
 class Runs(NamedTuple):

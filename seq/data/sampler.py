@@ -1,4 +1,4 @@
-"""DistributedSamplers whose items are shards: bucketed by length, or in stream order."""
+"""DistributedSamplers whose items are shards: bucketed by length, or in stateful order."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from launch.tree import shards_of
 from seq.config import BatchConfig
 from seq.data.dataset import SequenceDataset
 from seq.data.order import permute
-from seq.data.plan import Plan, Shard, ShardSizes, Windows
+from seq.data.plan import Plan, Segments, Shard, ShardSizes
 
 BLOCK = 32
 """Steps that are looked up together, so that they share the fixed cost of a vectorised shuffle."""
@@ -110,57 +110,57 @@ class BucketedDistributedSampler(ShardSampler):
         return Shard(0, 0, rows, None, sizes._replace(padded_tokens=np.maximum(sizes.padded_tokens, padded)))
 
 
-class StreamDistributedSampler(ShardSampler):
+class StatefulDistributedSampler(ShardSampler):
     """Each shard has `batch.rows` lanes. An epoch puts the documents in one sequence, in an order of its own, and cuts them
-    into windows of `batch.window` time steps; the last window of a document may be shorter. Each lane reads an equal
-    share of the windows, one in each step. A window `continues` if it follows the lane's last one in the same document."""
+    into segments of `batch.bptt` time steps; the last segment of a document may be shorter. Each lane reads an equal
+    share of the segments, one in each step. A segment `continues` if it follows the lane's last one in the same document."""
 
     def arrange(self, dataset: SequenceDataset, batch: BatchConfig) -> None:
         self.lengths = np.diff(dataset.sequences.offsets) - 1
-        self.window, self.rows, self.num_shards = batch.window, batch.rows, batch.shards
-        self.windows_of = -(-self.lengths // batch.window)
-        self.num_windows, self.num_lanes = int(self.windows_of.sum()), batch.shards * batch.rows
+        self.bptt, self.rows, self.num_shards = batch.bptt, batch.rows, batch.shards
+        self.segments_of = -(-self.lengths // batch.bptt)
+        self.num_segments, self.num_lanes = int(self.segments_of.sum()), batch.shards * batch.rows
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-self.num_windows // self.num_lanes)
+        return -(-self.num_segments // self.num_lanes)
 
     def shards(self, steps: range, numbers: range) -> Iterator[Shard]:
         epoch, first = divmod(steps.start, self.steps_per_epoch)
         for place, step in enumerate(steps, first):
-            documents, windows = self._lanes(epoch, place)
-            sizes = self._sizes(windows)
+            documents, segments = self._lanes(epoch, place)
+            sizes = self._sizes(segments)
             for number in numbers:
                 own = slice(number * self.rows, (number + 1) * self.rows)
-                read = Windows(windows.begin[own], windows.length[own], windows.continues[own])
+                read = Segments(segments.begin[own], segments.length[own], segments.continues[own])
                 yield Shard(step, number, documents[own], read, sizes)
 
     def largest_shard(self) -> Shard:
         # All shards have the same size, except in the last step of an epoch.
         return next(self.shards(range(1), range(1)))
 
-    def _lanes(self, epoch: int, place: int) -> tuple[NDArray[np.int64], Windows]:
-        """For each lane, the document and the window that it reads in step `place` of `epoch`."""
+    def _lanes(self, epoch: int, place: int) -> tuple[NDArray[np.int64], Segments]:
+        """For each lane, the document and the segment that it reads in step `place` of `epoch`."""
         order, bounds = self._epoch(epoch)
-        starts = self.num_windows * np.arange(self.num_lanes + 1) // self.num_lanes
+        starts = self.num_segments * np.arange(self.num_lanes + 1) // self.num_lanes
         inside = starts[:-1] + place < starts[1:]
-        window = np.where(inside, starts[:-1] + place, starts[:-1])
-        position = np.searchsorted(bounds, window, side="right") - 1
+        segment = np.where(inside, starts[:-1] + place, starts[:-1])
+        position = np.searchsorted(bounds, segment, side="right") - 1
         document = order[position]
-        begin = (window - bounds[position]) * self.window
-        length = np.where(inside, np.minimum(self.window, self.lengths[document] - begin), 0)
-        return document, Windows(begin, length, inside & (begin > 0) & (place > 0))
+        begin = (segment - bounds[position]) * self.bptt
+        length = np.where(inside, np.minimum(self.bptt, self.lengths[document] - begin), 0)
+        return document, Segments(begin, length, inside & (begin > 0) & (place > 0))
 
-    def _sizes(self, windows: Windows) -> ShardSizes:
-        length = windows.length.reshape(self.num_shards, self.rows)
+    def _sizes(self, segments: Segments) -> ShardSizes:
+        length = segments.length.reshape(self.num_shards, self.rows)
         tokens = length.sum(1)
-        begun = (length > 0) & (windows.begin.reshape(length.shape) == 0)
+        begun = (length > 0) & (segments.begin.reshape(length.shape) == 0)
         return ShardSizes((length > 0).sum(1), tokens, self.rows * length.max(1).clip(1), tokens, begun.sum(1))
 
     @lru_cache(maxsize=2)  # noqa: B019  # a sampler lives as long as its run
     def _epoch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The documents in the order of `epoch`, and the number of the first window of each."""
+        """The documents in the order of `epoch`, and the number of the first segment of each."""
         order: NDArray[np.int64] = np.arange(len(self.lengths))
         if self.shuffle:
             order = permute(order, len(order), derive_seed(self.seed, "documents", epoch))
-        return order, np.concatenate(([0], np.cumsum(self.windows_of[order])))
+        return order, np.concatenate(([0], np.cumsum(self.segments_of[order])))

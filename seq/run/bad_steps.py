@@ -83,5 +83,5 @@ class BadSteps:
         return (
             f"the loss or gradient of {self.state.progress.bad_in_a_row} steps in a row was not finite, up to step {step} "
             f"(train.max_bad_steps={self.run.config.train.max_bad_steps}); their batches are in {self.run.directory.bad_steps}. Lower "
-            "optimizer.lr or train.max_norm, or look into a step with python -m seq.replay RUN --step K --inspect"
+            "optimizer.lr or train.clip_grad_norm, or look into a step with python -m seq.replay RUN --step K --inspect"
         )

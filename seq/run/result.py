@@ -73,7 +73,7 @@ def refit_config(directory: RunDirectory) -> Config:
         "train.patience=0",
     ]
     return override_config(
-        config, [*words, "checkpoint.best=null", "data.train_on_validation=true"], where="train.refit"
+        config, [*words, "checkpoint.monitor=null", "data.train_on_validation=true"], where="train.refit"
     )
 
 

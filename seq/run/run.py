@@ -17,8 +17,8 @@ from seq.run.directory import RunDirectory
 from seq.run.initial import InitialModel
 from seq.run.ledger import Ledger
 from seq.tasks import Task, task_of
+from seq.training.hyperparameters import with_hyperparameters
 from seq.training.precision import configure_numerics
-from seq.training.recipe import with_recipe
 from seq.training.step import Trainer
 
 
@@ -40,7 +40,7 @@ class Run:
         initial = InitialModel.load(config, directory)
         corpus = prepare_corpus(config.data, task, like=initial.trained)
         return cls(
-            config=with_recipe(config, corpus),
+            config=with_hyperparameters(config, corpus),
             task=task,
             corpus=corpus,
             initial=initial,

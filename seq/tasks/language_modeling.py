@@ -95,12 +95,12 @@ class LanguageModeling(Task):
         pipeline="text-generation",
     )
     labelled = False
-    predicts_text = reads_streams = splits_long = True
+    predicts_text = can_be_stateful = splits_long = True
 
     def faults(self, config: Config) -> Iterator[str]:
         yield from super().faults(config)
-        if (config.checkpoint.best or "").startswith("window_") and not self.reads_windows(config):
-            yield f"checkpoint.best={config.checkpoint.best} needs data.unit=document; without it, there is bits_per_char"
+        if (config.checkpoint.monitor or "").startswith("window_") and not self.reads_windows(config):
+            yield f"checkpoint.monitor={config.checkpoint.monitor} needs data.unit=document; without it, there is bits_per_char"
 
     def longest_row(self, config: Config) -> int:
         return 0 if config.data.unit == "document" else super().longest_row(config)
@@ -175,7 +175,7 @@ class ConditionalLanguageModeling(LanguageModeling):
         labels="",
     )
     labelled = True
-    reads_streams = splits_long = False
+    can_be_stateful = splits_long = False
 
     def longest_row(self, config: Config) -> int:
         return config.data.max_length + 2

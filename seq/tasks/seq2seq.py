@@ -95,13 +95,13 @@ class SequenceToSequence(PredictiveTask):
         pipeline="text2text-generation",
         files="`model.encoder.onnx` and `model.decoder.onnx`, which have",
     )
-    has_recipe = False
+    has_hyperparameters = False
     options = frozenset({"beam", "nbest"})
 
     def faults(self, config: Config) -> Iterator[str]:
         yield from super().faults(config)
-        if (config.checkpoint.best or "").startswith("plain_") and not config.evaluation.ignore:
-            yield f"checkpoint.best={config.checkpoint.best} needs evaluation.ignore, the characters that do not count"
+        if (config.checkpoint.monitor or "").startswith("plain_") and not config.evaluation.ignore:
+            yield f"checkpoint.monitor={config.checkpoint.monitor} needs evaluation.ignore, the characters that do not count"
 
     def longest_row(self, config: Config) -> int:
         return 2 * super().longest_row(config)

@@ -73,7 +73,7 @@ for token, tag in zip(tokens, logits.argmax(-1)):
 """,
     )
     reads_tokens = splits_long = True
-    has_recipe = False
+    has_hyperparameters = False
 
     def read(self, value: Any, config: DataConfig) -> tuple[str, ...]:
         tags = value.split() if isinstance(value, str) else value

@@ -143,24 +143,24 @@ class Task(ABC):
     """Whether the tokens of the text itself are predicted, so that bits per character are counted."""
     reads_tokens: ClassVar[bool] = False
     """Whether the data give whole tokens (`data.tokenizer=tokens`), also as CoNLL's files."""
-    reads_streams: ClassVar[bool] = False
-    """Whether documents may be read in stream order (`batch.order=stream`)."""
+    can_be_stateful: ClassVar[bool] = False
+    """Whether documents may be read in stateful order (`batch.order=stateful`)."""
     splits_long: ClassVar[bool] = False
     """Whether a long sequence may go on in a further one (`data.too_long=split`)."""
     smooths_labels: ClassVar[bool] = True
     """Whether its loss takes `train.label_smoothing`."""
     weighs_classes: ClassVar[bool] = False
     """Whether its loss takes `train.class_weights`."""
-    has_recipe: ClassVar[bool] = True
-    """Whether `run.recipe=auto` has rules for it."""
+    has_hyperparameters: ClassVar[bool] = True
+    """Whether `run.auto_hyperparameters=true` has rules for it."""
 
     # ---- config ----------------------------------------------------------------------------------------------------
 
     def faults(self, config: Config) -> Iterator[str]:
         """What the config asks for and this task does not have."""
-        data, train, monitor = config.data, config.train, config.checkpoint.best
-        if config.batch.order == "stream" and not self.reads_streams:
-            yield "batch.order=stream is for texts without labels: set model.kind=language_model and model.condition=none"
+        data, train, monitor = config.data, config.train, config.checkpoint.monitor
+        if config.batch.order == "stateful" and not self.can_be_stateful:
+            yield "batch.order=stateful is for texts without labels: set model.kind=language_model and model.condition=none"
         if (longest := self.longest_row(config)) > config.batch.tokens:
             yield (
                 f"batch.tokens ({config.batch.tokens}) must hold one sequence: at least {longest}, data.max_length and markers"
@@ -172,12 +172,12 @@ class Task(ABC):
             yield "data.too_long=split is for texts without labels; choose error, drop or truncate"
         if self.reads_tokens != (data.tokenizer == "tokens"):
             yield "data.tokenizer=tokens and model.kind=tagger go together: a tagger reads whole tokens"
-        if config.run.recipe == "auto" and not self.has_recipe:
-            yield f"run.recipe=auto has no rules for model.kind={config.model.kind}; set run.recipe=none"
+        if config.run.auto_hyperparameters and not self.has_hyperparameters:
+            yield f"run.auto_hyperparameters=true has no rules for model.kind={config.model.kind}; leave it out"
         if train.class_weights and not self.weighs_classes:
             yield "train.class_weights is for model.kind=classifier with model.target=label only"
         if monitor is not None and monitor not in (names := [metric.name for metric in self.metrics if metric.better]):
-            yield f"checkpoint.best={monitor}: this model has {', '.join(names)}"
+            yield f"checkpoint.monitor={monitor}: this model has {', '.join(names)}"
 
     def longest_row(self, config: Config) -> int:
         """The most time steps of a training row, with its markers; 0 if there is no limit."""

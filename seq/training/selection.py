@@ -23,7 +23,7 @@ class Selection:
 
     def __init__(self, config: Config, model: Model, average: Model | None) -> None:
         self._trained, self._average, self._share = model, average, config.train.average_last
-        self.figure, self._patience = config.checkpoint.best, config.train.patience
+        self.figure, self._patience = config.checkpoint.monitor, config.train.patience
         self._taken, self._stale = 0, 0
         self.best_step, self.best_value = 0, None
 
@@ -45,12 +45,12 @@ class Selection:
         torch._foreach_lerp_(averages, weights, 1 / self._taken)
 
     def judge(self, step: int, figures: Mapping[str, float]) -> bool:
-        """True if this evaluation is the best so far; False without `checkpoint.best`, and for NaN. Of equal ones the first counts.
+        """True if this evaluation is the best so far; False without `checkpoint.monitor`, and for NaN. Of equal ones the first counts.
         UserError if the data have no such figure: tags may have no parts."""
         if self.figure is None:
             return False
         if self.figure not in figures:
-            raise UserError(f"checkpoint.best={self.figure}: these data give {', '.join(figures)}")
+            raise UserError(f"checkpoint.monitor={self.figure}: these data give {', '.join(figures)}")
         sign = 1 if METRICS[self.figure].better == "higher" else -1
         value, self._stale = figures[self.figure], self._stale + 1
         if math.isnan(value) or (self.best_value is not None and sign * value <= sign * self.best_value):

@@ -115,14 +115,14 @@ class Progress:
 
 
 class CarriedState:
-    """The GRU states that stream order carries from one step to the next. They belong to the shards, not to the ranks.
+    """The GRU states that stateful order carries from one step to the next. They belong to the shards, not to the ranks.
 
     `hidden` (V, L, B, state_size): the state of each of a shard's B texts; B is 0 in bucketed order. A rank knows the states of its
     own shards; a checkpoint keeps what `gather` returns.
     """
 
     def __init__(self, config: Config, model: Model) -> None:
-        rows, like = config.batch.rows if config.batch.order == "stream" else 0, model.embedding.weight
+        rows, like = config.batch.rows if config.batch.order == "stateful" else 0, model.embedding.weight
         self.hidden = torch.stack([model.gru.initial(like, rows)] * config.batch.shards)
         self._own = torch.zeros(config.batch.shards, dtype=torch.bool, device=like.device)
 

@@ -77,7 +77,7 @@ class Trainer:
         """Bytes of gradients that this rank has sent so far."""
         return self._reduction.sent_bytes + sum(rows.exchange.sent_bytes for rows in self._row_reductions.values())
 
-    def warm_up(self, batch: Batch) -> int:
+    def check_memory(self, batch: Batch) -> int:
         """Forward and backward pass on one batch, as a trial, with as much memory in use as the rest of a step takes. It changes
         nothing but the memory that is reserved. Returns the bytes that stood for the rest."""
         own = len(shards_of(dist.get_rank(), dist.get_world_size(), self.config.batch.shards))
@@ -156,7 +156,7 @@ class Trainer:
         # Of copies: CUDA adds a norm in another order where memory is not aligned, and a gradient lies elsewhere in DDP's buckets
         # in the first step after each start than later.
         grad_norm = get_total_norm([gradient.clone() for _, gradient in self.gradients()])
-        bad, clip = ~grad_norm.isfinite(), (grad_norm / self.config.train.max_norm).clamp(min=1.0)
+        bad, clip = ~grad_norm.isfinite(), (grad_norm / self.config.train.clip_grad_norm).clamp(min=1.0)
         optimizer.grad_scale = clip  # type: ignore[attr-defined]
         optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
         if scaler.is_enabled():  # it has not seen the tables
@@ -165,9 +165,9 @@ class Trainer:
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
-        table_lr = self._lr * self.config.optimizer.table_lr
+        ngram_lr_scale = self._lr * self.config.optimizer.ngram_lr_scale
         for name, (rows, values) in self.row_gradients.items():
-            self.state.tables[name].step(rows, values, lr=table_lr, divide_by=clip, bad=bad)
+            self.state.tables[name].step(rows, values, lr=ngram_lr_scale, divide_by=clip, bad=bad)
         self.state.mean_loss.add(losses, self._num_targets, bad=bad)
         return StepResult(losses, grad_norm, bad, digests)
 

@@ -13,11 +13,11 @@ STEPS = 120
 SETTINGS = (
     *("batch.tokens=128", f"train.steps={STEPS}", "optimizer.warmup_steps=10", "logging.every_steps=1"),
     *("model.hidden_size=16", "model.dropout=0.2", "evaluation.every_steps=40", f"checkpoint.every_steps={SAVE_EVERY}"),
-    *("checkpoint.keep=2", "checkpoint.best=null", "logging.wandb=offline", "logging.report=true"),
+    *("checkpoint.keep=2", "checkpoint.monitor=null", "logging.wandb=offline", "logging.report=true"),
 )
 KINDS: dict[str, tuple[str, ...]] = {
     "names": ("batch.shards=8",),
-    "speeches": ("batch.shards=4", "data.unit=document", "batch.order=stream", "batch.rows=3", "batch.window=20"),
+    "speeches": ("batch.shards=4", "data.unit=document", "batch.order=stateful", "batch.rows=3", "batch.bptt=20"),
     "tagger": ("batch.shards=4", "model.ngram_buckets=64", "model.num_layers=2"),
     "seq2seq": ("batch.shards=4", "train.teacher_forcing_end=0.5"),
 }

@@ -61,7 +61,7 @@ def test_nothing_is_lost_when_the_power_goes(tmp_path: Path) -> None:
     From what is left, the run ends with the same bytes."""
     folder = tmp_path / "runs"
     folder.mkdir()
-    command = small(tmp_path, f"run.output_dir={folder}", "checkpoint.keep=1", "checkpoint.best=loss")
+    command = small(tmp_path, f"run.output_dir={folder}", "checkpoint.keep=1", "checkpoint.monitor=loss")
     with watched(folder) as disk:
         train_ddp.main(command)
     contents = [content for moment in disk.moments for content in moment]
@@ -102,9 +102,9 @@ def _check(content: Content, folder: Path) -> None:
 
 
 def test_a_run_goes_on_from_its_copies(tmp_path: Path) -> None:
-    """The run directory is gone; with `checkpoint.best`, whose weights are copied too."""
+    """The run directory is gone; with `checkpoint.monitor`, whose weights are copied too."""
     folder, copies = tmp_path / "runs", tmp_path / "copies"
-    command = small(tmp_path, f"run.output_dir={folder}", f"checkpoint.copy_to={copies}", "checkpoint.best=loss")
+    command = small(tmp_path, f"run.output_dir={folder}", f"checkpoint.copy_to={copies}", "checkpoint.monitor=loss")
     train_ddp.main(command)
     expected, lines = result(folder / "run"), (folder / "run" / "metrics.jsonl").read_text().splitlines()
     assert [path.name for path in checkpoints_in(copies / "run")] == ["step-00000008.pt", "step-00000012.pt"]

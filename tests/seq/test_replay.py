@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_replay_finds_a_flipped_bit(tmp_path: Path) -> None:
-    command = words(tmp_path, "names", "logging.digests=true", "train.warm_up_largest=false")
+    command = words(tmp_path, "names", "logging.digests=true", "train.memory_check=false")
     torchrun = ("torchrun", "--standalone", "--nproc_per_node=2")
     # Four shards on two ranks are two backward passes a step: this is the first one of step 7.
     done = run(*torchrun, "-m", "tests.faults", "flip_bit", "13", *command, "run.name=flipped")

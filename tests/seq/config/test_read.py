@@ -34,7 +34,7 @@ def test_every_fault_at_once_with_path_value_and_remedy(tmp_path: Path) -> None:
         'train.steps: must be a whole number (got "ten")',
         "train.precision: must be 'fp32', 'tf32', 'bf16' or 'fp16' (got \"fp8\")",
         "batch.shards: must be greater than 0 (got 0)",
-        "optimizer.max_norm: unknown key; did you mean train.max_norm?",
+        "optimizer.max_norm: unknown key; did you mean train.clip_grad_norm?",
         "optimiser: unknown key; did you mean optimizer?",
         "optimizer.lr: must be greater than 0 (got -1)",
         "logging.every_steps: must be a whole number (got true)",
@@ -59,13 +59,13 @@ def test_every_fault_at_once_with_path_value_and_remedy(tmp_path: Path) -> None:
         ),
         ("data: &a {files: *a}\n", "is a YAML alias"),
         ("train: {teacher_forcing: 0.5}\n", "train.teacher_forcing is for language models and encoder-decoders only"),
-        ("batch: {order: stream}\n", "batch.order=stream is for model.kind=language_model"),
+        ("batch: {order: stateful}\n", "batch.order=stateful is for model.kind=language_model"),
         (
-            "model: {kind: language_model}\nbatch: {order: stream}\n",
-            "batch.order=stream reads whole documents: set data.unit=document",
+            "model: {kind: language_model}\nbatch: {order: stateful}\n",
+            "batch.order=stateful reads whole documents: set data.unit=document",
         ),
         (
-            "model: {kind: language_model}\nbatch: {order: stream}\ndata: {unit: document}\n"
+            "model: {kind: language_model}\nbatch: {order: stateful}\ndata: {unit: document}\n"
             "train: {teacher_forcing: 0.5}\n",
             "train.teacher_forcing below 1 needs batch.order=bucketed",
         ),
@@ -115,3 +115,19 @@ def test_round_trip(
     path = tmp_path_factory.mktemp("round") / "config.yaml"
     path.write_text(dump_config(config), encoding="utf-8")
     assert load_config(path) == config
+
+
+def test_names_of_earlier_versions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a file, and over a file that has the new name."""
+    text = (
+        "run: {recipe: auto}\nbatch: {order: stream, window: 32}\ndata: {unit: document}\n"
+        "model: {kind: language_model}\ntrain: {clip_grad_norm: 2.0}\n"
+    )
+    config = _load(tmp_path, text, "train.max_norm=3.0", "checkpoint.best=loss", "optimizer.table_lr=2.0")
+    assert (config.run.auto_hyperparameters, config.batch.order, config.batch.bptt) == (True, "stateful", 32)
+    assert (config.train.clip_grad_norm, config.checkpoint.monitor) == (3.0, "loss")
+    said = capsys.readouterr().err
+    assert "run.recipe is now run.auto_hyperparameters" in said
+    assert "train.max_norm is now train.clip_grad_norm" in said
+    with pytest.raises(UserError, match="which is given too"):
+        _load(tmp_path, "train: {max_norm: 1.0, clip_grad_norm: 2.0}\n")

@@ -9,7 +9,7 @@ from seq.data.tokenizer import BOS, EOS, Tokenizer
 
 TOKENIZER = Tokenizer.train("characters", ["ab\n "], lowercase=False, min_count=1)
 Documents = st.lists(st.text("ab\n ", max_size=40), min_size=1, max_size=5)
-Units = st.sampled_from(["line", "paragraph", "document", "window"])
+Units = st.sampled_from(["line", "paragraph", "document", "chunk"])
 
 
 def cut(documents: list[str], unit: Unit, max_length: int) -> list[list[int]]:
@@ -48,7 +48,7 @@ def test_units_are_those_of_a_slow_reference(documents: list[str], unit: Unit) -
 def test_unit_end() -> None:
     assert unit_end("paragraph", 7) == [7, 7]
     assert unit_end("line", 7) == [7]
-    assert unit_end("window", 7) == []
+    assert unit_end("chunk", 7) == []
     assert newline_id(Tokenizer(kind="characters", characters="ab")) == -1
 
 

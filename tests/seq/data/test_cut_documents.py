@@ -22,7 +22,7 @@ from tests.corpora import data, texts, write_rows
 
 def test_one_long_document_does_not_validate_on_itself(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("".join(chr(ord("a") + n % 26) for n in range(1000)))
-    keys = {"source": "text", "files": {"train": str(tmp_path / "a.txt")}, "unit": "window", "max_length": 10}
+    keys = {"source": "text", "files": {"train": str(tmp_path / "a.txt")}, "unit": "chunk", "max_length": 10}
     corpus = prepare_corpus(data(**keys), task=TASKS["language_modeling"])
     counts = {name: int(split.lengths.sum()) for name, split in corpus.splits.items()}
     assert counts == {"train": 901, "validation": 100}
@@ -55,7 +55,7 @@ def test_label_unseen_in_training(tmp_path: Path) -> None:
 
 @given(
     st.lists(st.text("ab\n ", min_size=1, max_size=60), min_size=1, max_size=4),
-    st.sampled_from(["line", "paragraph", "document", "window"]),
+    st.sampled_from(["line", "paragraph", "document", "chunk"]),
     st.floats(0.05, 0.9),
     st.integers(1, 6),
 )
@@ -103,7 +103,7 @@ def test_pieces_are_spread_over_the_text_and_are_whole_units(tmp_path: Path) -> 
     [
         ("line", {}, False),
         ("paragraph", {}, False),
-        ("window", {}, False),
+        ("chunk", {}, False),
         ("document", {}, True),
         ("document", {"too_long": "split"}, False),
     ],

@@ -20,14 +20,14 @@ def group() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("order", ["bucketed", "stream"])
+@pytest.mark.parametrize("order", ["bucketed", "stateful"])
 @settings(max_examples=25, deadline=None)
 @given(lengths=st.lists(st.integers(1, 9), min_size=2, max_size=12), start=st.integers(0, 20), more=st.integers(1, 8))
 def test_from_any_step_the_rest_of_the_run(order: Any, lengths: list[int], start: int, more: int) -> None:
     """Also where the run goes on in a later epoch, and through the ends of epochs."""
     offsets = np.concatenate(([0], np.cumsum(np.array(lengths) + 1)))
     split = Split.of(RaggedArray(np.arange(1, offsets[-1] + 1), offsets), None, 0, TASKS["language_modeling"])
-    batch = BatchConfig(order=order, shards=2, rows=2, window=4, tokens=64)
+    batch = BatchConfig(order=order, shards=2, rows=2, bptt=4, tokens=64)
     whole = _flat(BatchLoader(split, batch, seed=3), 0, start + more)
     assert _flat(BatchLoader(split, batch, seed=3), start, start + more) == whole[start:]
 

@@ -32,7 +32,7 @@ from tests.runs import result, words
 @pytest.mark.slow
 def test_a_damaged_newest_checkpoint(tmp_path: Path) -> None:
     """It is set aside, and the one before it used; where none is whole, nothing is begun anew silently."""
-    command = words(tmp_path, "names", "run.name=run", "train.warm_up_largest=false", "checkpoint.background=false")
+    command = words(tmp_path, "names", "run.name=run", "train.memory_check=false", "checkpoint.background=false")
     assert run("python", "train_ddp.py", *command).returncode == 0
     folder = tmp_path / "run"
     digest = result(folder)["params_sha256"]

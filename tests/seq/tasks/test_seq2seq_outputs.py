@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     more = ("train.steps=250", "optimizer.lr=0.02", "evaluation.every_steps=125", "logging.report=true")
     sizes = ("model.hidden_size=32", "batch.rows=16", "logging.wandb=offline", "model.output_dropout=0")
-    best = ("checkpoint.best=plain_sequence_error", "data.validation_fraction=0.1")
+    best = ("checkpoint.monitor=plain_sequence_error", "data.validation_fraction=0.1")
     done = train(*words(folder, "seq2seq", *more, *sizes, *best, "run.name=t"), world_size=2)
     assert done.returncode == 0, done.stderr
     return folder / "t"
@@ -76,7 +76,7 @@ def test_another_run_begins_with_its_weights_and_tokens(folder: Path, tmp_path: 
         f"run.output_dir={tmp_path}",
         "run.name=again",
     ]
-    done = train(*command, f"train.init_from={folder}", "train.steps=1", "optimizer.lr=1e-9", "checkpoint.best=null")
+    done = train(*command, f"train.init_from={folder}", "train.steps=1", "optimizer.lr=1e-9", "checkpoint.monitor=null")
     assert done.returncode == 0, done.stderr
     before, after = seq.load(folder), seq.load(tmp_path / "again")
     assert isinstance(before, LoadedSeq2Seq)

@@ -71,7 +71,7 @@ def test_what_people_see() -> None:
 @pytest.mark.slow
 def test_from_training_to_use(tmp_path: Path) -> None:
     more = ("train.steps=200", "optimizer.lr=0.02", "evaluation.every_steps=100", "logging.report=true")
-    command = words(tmp_path, "tagger", *more, "run.name=t", "checkpoint.best=macro_f1_1", "logging.wandb=offline")
+    command = words(tmp_path, "tagger", *more, "run.name=t", "checkpoint.monitor=macro_f1_1", "logging.wandb=offline")
     done = train(*command, world_size=2)
     assert done.returncode == 0, done.stderr
     found = result(tmp_path / "t")

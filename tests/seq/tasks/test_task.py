@@ -108,17 +108,17 @@ def test_equal_numbers(tmp_path: Path) -> None:
 
 FAULTS = {
     "batch.tokens=100": "batch.tokens (100) must hold one sequence: at least 258",
-    "model.kind=language_model model.condition=label batch.order=stream data.unit=document": "texts without labels",
+    "model.kind=language_model model.condition=label batch.order=stateful data.unit=document": "texts without labels",
     "data.too_long=split": "data.too_long=split is for texts without labels",
     "data.tokenizer=tokens": "data.tokenizer=tokens and model.kind=tagger go together",
-    "checkpoint.best=r2": "checkpoint.best=r2: this model has loss, accuracy, macro_f1",
+    "checkpoint.monitor=r2": "checkpoint.monitor=r2: this model has loss, accuracy, macro_f1",
     "model.target=number train.label_smoothing=0.1": "train.label_smoothing is for single labels",
     "model.target=labels train.class_weights=1": "train.class_weights is for",
     "model.target=many": "model.kind=classifier: nothing to predict; set model.target=label or model.target=labels or",
     "model.kind=seq2seq batch.tokens=300 data.max_length=200": "at least 404",
-    "model.kind=seq2seq run.recipe=auto": "run.recipe=auto has no rules",
-    "model.kind=seq2seq checkpoint.best=plain_token_error": "needs evaluation.ignore",
-    "model.kind=language_model checkpoint.best=window_loss": "needs data.unit=document",
+    "model.kind=seq2seq run.auto_hyperparameters=true": "run.auto_hyperparameters=true has no rules",
+    "model.kind=seq2seq checkpoint.monitor=plain_token_error": "needs evaluation.ignore",
+    "model.kind=language_model checkpoint.monitor=window_loss": "needs data.unit=document",
 }
 
 

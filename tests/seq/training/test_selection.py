@@ -34,20 +34,20 @@ def test_the_mean_is_that_of_a_slow_loop() -> None:
 
 
 def test_the_best_evaluation_and_patience() -> None:
-    selection, _ = make("checkpoint.best=macro_f1", "train.patience=2")
+    selection, _ = make("checkpoint.monitor=macro_f1", "train.patience=2")
     figures = [0.1, float("nan"), 0.3, 0.3, 0.2]
     judged = [selection.judge(step, {"macro_f1": value}) for step, value in enumerate(figures, 1)]
     assert judged == [True, False, True, False, False]
     assert selection.result() == {"figure": "macro_f1", "step": 3, "value": 0.3}
     assert selection.out_of_patience
-    again, _ = make("checkpoint.best=macro_f1", "train.patience=2")
+    again, _ = make("checkpoint.monitor=macro_f1", "train.patience=2")
     again.load_state_dict(selection.state_dict())
     assert again.out_of_patience
     assert again.result() == selection.result()
 
 
 def test_nan_is_never_the_best() -> None:
-    selection, _ = make("checkpoint.best=loss")
+    selection, _ = make("checkpoint.monitor=loss")
     assert [selection.judge(step, {"loss": value}) for step, value in enumerate([float("nan"), 0.5, 0.1], 1)] == [
         False,
         True,
@@ -57,15 +57,15 @@ def test_nan_is_never_the_best() -> None:
 
 
 def test_a_loss_shall_fall() -> None:
-    selection, _ = make("checkpoint.best=loss")
+    selection, _ = make("checkpoint.monitor=loss")
     assert selection.result() is None, "no evaluation yet: a run may be stopped here"
     assert [selection.judge(step, {"loss": value}) for step, value in enumerate([2.0, 3.0, 1.0])] == [True, False, True]
     assert not selection.out_of_patience
 
 
 def test_a_figure_that_the_data_do_not_have() -> None:
-    with pytest.raises(UserError, match=r"checkpoint.best=macro_f1: these data give loss, accuracy"):
-        make("checkpoint.best=macro_f1")[0].judge(1, {"loss": 1.0, "accuracy": 0.5})
+    with pytest.raises(UserError, match=r"checkpoint.monitor=macro_f1: these data give loss, accuracy"):
+        make("checkpoint.monitor=macro_f1")[0].judge(1, {"loss": 1.0, "accuracy": 0.5})
 
 
 def test_without_a_choice_the_last_weights_count() -> None:

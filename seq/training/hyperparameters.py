@@ -1,4 +1,4 @@
-"""`run.recipe=auto`: settings that follow from the size of the data. docs/recipes.md says where the rules come from."""
+"""`run.auto_hyperparameters=true`: settings that follow from the size of the data. docs/hyperparameters.md says where the rules come from."""
 
 import json
 from pathlib import Path
@@ -17,26 +17,26 @@ MOST_TOKENS = 16_000_000
 FEWEST_STEPS = 300
 
 
-def with_recipe(config: Config, corpus: Corpus) -> Config:
-    """`config` with the settings of the recipe where it has none of its own; as it is unless `run.recipe=auto`."""
-    if config.run.recipe != "auto":
+def with_hyperparameters(config: Config, corpus: Corpus) -> Config:
+    """`config` with settings that follow from the data where it has none of its own; as it is unless `run.auto_hyperparameters=true`."""
+    if not config.run.auto_hyperparameters:
         return config
-    chosen = [f"{key}={json.dumps(value)}" for key, value in recipe(config, corpus).items()]
-    return override_config(config, chosen, where="run.recipe=auto")
+    chosen = [f"{key}={json.dumps(value)}" for key, value in chosen_for(config, corpus).items()]
+    return override_config(config, chosen, where="run.auto_hyperparameters=true")
 
 
-def with_earlier_recipe(config: Config, file: Path, *, fresh: bool = False) -> Config:
-    """`config` with the recipe's settings as the run's first start wrote them into its config `file`, if there is one and the run
+def with_earlier_hyperparameters(config: Config, file: Path, *, fresh: bool = False) -> Config:
+    """`config` with those settings as the run's first start wrote them into its config `file`, if there is one and the run
     is not to start over (`fresh`). So the directory of a run, also of a finished one, can be looked at before its data."""
-    if config.run.recipe != "auto" or fresh or not file.is_file():
+    if not config.run.auto_hyperparameters or fresh or not file.is_file():
         return config
     keys = KEYS_OF_ROWS if isinstance(config.model, ClassifierConfig) else KEYS_OF_TEXT
     earlier = flatten(load_config(file))
     chosen = [f"{key}={json.dumps(earlier.get(key))}" for key in keys if not is_given(config, key)]
-    return override_config(config, chosen, where="run.recipe=auto")
+    return override_config(config, chosen, where="run.auto_hyperparameters=true")
 
 
-def recipe(config: Config, corpus: Corpus) -> dict[str, Any]:
+def chosen_for(config: Config, corpus: Corpus) -> dict[str, Any]:
     """The settings by their dotted keys, without those that the config gives. The steps follow from the plan of the batches."""
     split, of_rows = corpus.splits["train"], isinstance(config.model, ClassifierConfig)
     rules = _for_rows(len(split), int(split.lengths.sum()), config.batch.shards) if of_rows else {}
@@ -74,7 +74,7 @@ def _for_rows(rows: int, tokens: int, shards: int) -> dict[str, Any]:
     return {
         "batch.rows": max(1, round(float(np.clip(64 * size**0.5, 32, 512)) / shards)),
         "model.ngram_buckets": int(np.clip(1 << int(tokens / 8).bit_length(), 1 << 15, 1 << 18)),
-        "optimizer.table_lr": round(float(np.clip(tokens / rows / 10, 1, 4)), 1),
+        "optimizer.ngram_lr_scale": round(float(np.clip(tokens / rows / 10, 1, 4)), 1),
         "model.output_dropout": round(dropout, 2),
         "model.embedding_dropout": round(0.4 * dropout, 2),
         "model.token_dropout": round(0.4 * dropout, 2),

@@ -1,4 +1,4 @@
-"""Stream order: every token once, in the order of the text, whatever the ranks."""
+"""Stateful order: every token once, in the order of the text, whatever the ranks."""
 
 from collections import defaultdict
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from seq.config import BatchConfig
 from seq.data.dataset import Batch, SequenceDataset
 from seq.data.ragged import RaggedArray
-from seq.data.sampler import StreamDistributedSampler
+from seq.data.sampler import StatefulDistributedSampler
 from seq.data.split import Split
 from seq.tasks import TASKS
 
@@ -31,7 +31,7 @@ def batches(
     """Of all ranks, by step and shard."""
     found = []
     for rank in range(world_size):
-        sampler = StreamDistributedSampler(dataset, batch, num_replicas=world_size, rank=rank, seed=3)
+        sampler = StatefulDistributedSampler(dataset, batch, num_replicas=world_size, rank=rank, seed=3)
         sampler.seek(epoch * sampler.steps_per_epoch + start)
         own = [dataset[shard] for shard in sampler]
         assert len(own) == len(sampler)
@@ -42,7 +42,7 @@ def batches(
 @given(Lengths, st.sampled_from([1, 2, 4]), st.integers(1, 3), st.integers(1, 9), st.integers(0, 2))
 def test_a_document_is_one_example(lengths: list[int], shards: int, rows: int, window: int, epoch: int) -> None:
     """It counts where it begins, however many windows it has."""
-    batch = BatchConfig(order="stream", shards=shards, rows=rows, window=window)
+    batch = BatchConfig(order="stateful", shards=shards, rows=rows, bptt=window)
     found = batches(make_dataset(lengths), batch, epoch=epoch)
     assert sum(int(one.sizes.examples.sum()) for one in found if one.shard == 0) == len(lengths)
 
@@ -51,7 +51,7 @@ def test_a_document_is_one_example(lengths: list[int], shards: int, rows: int, w
 def test_lanes_read_the_text_exactly_once(lengths: list[int], shards: int, rows: int, window: int, epoch: int) -> None:
     """Followed lane by lane, targets are the documents' tokens; a row that continues goes on where its lane was."""
     dataset = make_dataset(lengths)
-    batch = BatchConfig(order="stream", shards=shards, rows=rows, window=window)
+    batch = BatchConfig(order="stateful", shards=shards, rows=rows, bptt=window)
     seen: list[int] = []
     lanes: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0])
     for one in batches(dataset, batch, epoch=epoch):
@@ -84,7 +84,7 @@ def test_lanes_read_the_text_exactly_once(lengths: list[int], shards: int, rows:
 
 def test_the_same_at_every_world_size_and_from_any_step() -> None:
     dataset = make_dataset([40, 7, 90, 3])
-    batch = BatchConfig(order="stream", shards=4, rows=2, window=5)
+    batch = BatchConfig(order="stateful", shards=4, rows=2, bptt=5)
     texts = [
         [(one.step, one.shard, one.inputs.tolist()) for one in batches(dataset, batch, world_size, epoch=1)]
         for world_size in (1, 2, 4)
@@ -98,4 +98,4 @@ def test_the_same_at_every_world_size_and_from_any_step() -> None:
 
 def test_no_more_ranks_than_shards_in_stream_order() -> None:
     with pytest.raises(ValueError, match="world size 5 is more than 4 shards"):
-        StreamDistributedSampler(make_dataset([5]), BatchConfig(order="stream"), num_replicas=5, rank=0)
+        StatefulDistributedSampler(make_dataset([5]), BatchConfig(order="stateful"), num_replicas=5, rank=0)
