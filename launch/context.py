@@ -12,6 +12,9 @@ import torch
 
 from launch.device import gpu_count
 
+_ROOT = Path(__file__).parent.parent
+PROGRAM = next(path for path in (_ROOT / "train_ddp.py", _ROOT / "seq" / "entry" / "train_ddp.py") if path.is_file())
+"""The training program: in a clone beside this folder, and inside `seq` when installed."""
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 

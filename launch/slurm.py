@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-PROJECT = Path(__file__).parent.parent
-_INSTALLED = PROJECT / "seq" / "slurm"
-SCRIPTS = _INSTALLED if _INSTALLED.is_dir() else PROJECT / "slurm"
+from launch.context import PROGRAM
+
+_ROOT = Path(__file__).parent.parent
+SCRIPTS = next(path for path in (_ROOT / "seq" / "slurm", _ROOT / "slurm") if path.is_dir())
 """The batch scripts: inside the installed package, or in a clone."""
 
 
@@ -61,7 +62,7 @@ class Job:
         lines = [
             "#!/bin/bash",
             *(f"#SBATCH {shlex.quote(option)}" for option in options),
-            f"LOCKSTEP_DIR={shlex.quote(str(PROJECT))}",
+            f"LOCKSTEP_DIR={shlex.quote(str(PROGRAM.parent))}",
             f"RANKS_PER_NODE={self.ranks_per_node}",
             f"source {shlex.quote(str(SCRIPTS / 'job.sh'))}",
             shlex.join([f"with_{self.start}", *words]),

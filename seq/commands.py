@@ -15,8 +15,9 @@ from pathlib import Path
 
 import seq
 
+TRAIN = "train_ddp" if (Path(seq.__file__).parents[1] / "train_ddp.py").is_file() else "seq.entry.train_ddp"
 PROGRAMS = {
-    "train": ("train_ddp", "train a model: lockstep train [--processes N] [CONFIG] [section.key=value ...]"),
+    "train": (TRAIN, "train a model: lockstep train [--processes N] [CONFIG] [section.key=value ...]"),
     "inspect": ("seq.inspect", "show config, data and batches before training"),
     "predict": ("seq.predict", "labels, numbers, tags or outputs for texts"),
     "generate": ("seq.generate", "text of a language model"),
@@ -78,7 +79,7 @@ def _on_several_processes(number: str, words: list[str]) -> int:
     logging.disable(logging.ERROR)
     try:
         with _private_store() as store:
-            torchrun([*store, f"--nproc_per_node={number}", "-m", "train_ddp", *words])
+            torchrun([*store, f"--nproc_per_node={number}", "-m", TRAIN, *words])
     except SignalException:
         return 1  # as torchrun; the run has saved itself
     except ChildFailedError as error:

@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from launch.context import PROGRAM
 from launch.device import gpu_count
 from seq.command_line import config_and_overrides, config_parser, exit_code
 from seq.config import Config
@@ -27,7 +28,6 @@ from seq.terminal import progress_bar
 
 STEPS = 8
 MOST_PROCESSES = 8
-TRAINER = Path(__file__).parent.parent / "train_ddp.py"
 
 SUSPECTS = ("sync.reduction=ordered", "run.deterministic=true", "train.precision=fp32", "run.threads=1")
 """Settings that keep lockstep. If a run does not keep it, the doctor tries them one by one."""
@@ -88,7 +88,7 @@ def first_steps(path: Path, overrides: list[str], world_size: int, folder: Path)
         f"run.name={name}",
     ]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={world_size}"]
-    command = [sys.executable, *launcher, str(TRAINER), str(path), *overrides, *settings]
+    command = [sys.executable, *launcher, str(PROGRAM), str(path), *overrides, *settings]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         # The trainer's own message, without torchrun's report about the failed process.

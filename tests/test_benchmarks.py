@@ -12,7 +12,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.extended]
 TINY = "data.source=csv data.files.train=rows.csv model.hidden_size=8 model.ngram_buckets=64".split()
 PROGRAMS = {
     "sync": ["benchmarks.sync", *TINY, "batch.rows=2"],
-    "pipeline": ["benchmarks.pipeline", *TINY, "batch.rows=2"],
     "plan": ["benchmarks.plan", "--sequences", "1e6", "--ranks", "8"],
 }
 

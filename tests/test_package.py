@@ -79,7 +79,11 @@ def test_lockstep(installed: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert said in done.stdout
     where = subprocess.run(
-        [installed / "python", "-c", "import seq, train_ddp; print(seq.__file__, seq.__version__, train_ddp.__file__)"],
+        [
+            installed / "python",
+            "-c",
+            "import seq, seq.entry.train_ddp as train_ddp; print(seq.__file__, seq.__version__, train_ddp.__file__)",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -88,9 +92,10 @@ def test_lockstep(installed: Path, tmp_path: Path) -> None:
     assert where[0].startswith(str(installed.parent))
     assert where[1] == seq.__version__
     assert where[2].startswith(str(installed.parent))
-    site = Path(where[2]).parent
+    site = Path(where[0]).parents[1]
     shipped = {path.name for path in (ROOT / "configs").iterdir()}
     assert {path.name for path in (site / "seq" / "configs").iterdir()} == shipped
     assert (site / "seq" / "slurm" / "job.sh").exists()
     assert not (site / "configs").exists()
+    assert not (site / "train_ddp.py").exists()
     assert not (site / "slurm").exists()

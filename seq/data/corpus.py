@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -20,7 +20,7 @@ from filelock import FileLock
 from seq.config import DataConfig
 from seq.data.examples import Examples, drop_empty, split_validation
 from seq.data.order import LengthOrder
-from seq.data.outputs import Coded, Outputs
+from seq.data.outputs import Coded, NewVocabulary, Outputs, Vocabulary
 from seq.data.ragged import Ints, RaggedArray
 from seq.data.sources import identify, load_splits
 from seq.data.split import Split
@@ -33,15 +33,6 @@ FORMAT = 11
 """Raise it when the same source and config would be prepared differently."""
 Marks = Mapping[Path, tuple[int, int, int]]
 """The inode, size and time of the last write of each file."""
-
-
-class Vocabulary(Protocol):
-    """The meaning of ids. A trained model has one, and so has a corpus."""
-
-    @property
-    def tokenizer(self) -> Tokenizer: ...
-    @property
-    def outputs(self) -> Outputs: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +121,7 @@ def _write(
         tokenizer = Tokenizer.train(config.tokenizer, splits["train"].texts, **options)
     if outputs is None:
         outputs = task.learn(splits["train"].targets or (), config)
-    encoded = task.encode(splits, tokenizer, outputs, config, notes)
+    encoded = task.encode(splits, NewVocabulary(tokenizer, outputs), config, notes)
     unknown = _count_unknown(encoded, tokenizer, notes)
     # A validation split of pieces of the training text has no texts of its own.
     texts = {name: splits.get(name, splits.get("train")) for name in unknown if task.predicts_text}

@@ -1,7 +1,7 @@
 """The meaning of a model's outputs, and targets as numbers."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
@@ -41,3 +41,19 @@ class Outputs:
         """As JSON."""
         tokenizer = self.tokenizer and self.tokenizer.to_dict()
         return {"labels": list(self.labels), "mean": self.mean, "scale": self.scale, "tokenizer": tokenizer}
+
+
+class Vocabulary(Protocol):
+    """The meaning of ids. A trained model has one, and so has a corpus."""
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    @property
+    def outputs(self) -> Outputs: ...
+
+
+class NewVocabulary(NamedTuple):
+    """That of data which are being prepared."""
+
+    tokenizer: Tokenizer
+    outputs: Outputs

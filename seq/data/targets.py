@@ -7,10 +7,9 @@ from torch import Tensor
 
 from seq.config import DataConfig
 from seq.data.examples import Examples, Target
-from seq.data.outputs import Coded, Outputs
+from seq.data.outputs import Coded, Outputs, Vocabulary
 from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray
-from seq.data.tokenizer import Tokenizer
 
 Encoded = tuple[RaggedArray, Coded]
 """Sequences with their markers, and their targets."""
@@ -32,12 +31,7 @@ class Targets(Protocol):
     def learn(self, targets: Sequence[Any], config: DataConfig) -> Outputs: ...
     def labels(self, target: Any) -> Sequence[str]: ...
     def encode(
-        self,
-        splits: Mapping[str, Examples],
-        tokenizer: Tokenizer,
-        outputs: Outputs,
-        config: DataConfig,
-        notes: list[str],
+        self, splits: Mapping[str, Examples], vocabulary: Vocabulary, config: DataConfig, notes: list[str]
     ) -> dict[str, Encoded]: ...
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints: ...
     def count(self, sizes: ShardSizes) -> int: ...

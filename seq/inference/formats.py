@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import seq
 from seq.config import Config
-from seq.data.corpus import Vocabulary
+from seq.data.outputs import Vocabulary
 from seq.data.tokenizer import BOS, EOS, PAD, RESERVED, UNKNOWN
 from seq.errors import UserError, warn
 from seq.files import refuse_links, write_atomically, write_bytes

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import seq
 from seq.config import ClassifierConfig, Config, LanguageModelConfig, Seq2SeqConfig, TaggerConfig
-from seq.data.corpus import Vocabulary
+from seq.data.outputs import Vocabulary
 from seq.run.environment import without_folders
 from seq.run.result import chosen_step
 from seq.tasks import METRICS, Task, show

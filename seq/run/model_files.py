@@ -7,7 +7,7 @@ from safetensors.torch import save
 
 import seq
 from seq.config import Config
-from seq.data.corpus import Vocabulary
+from seq.data.outputs import Vocabulary
 from seq.files import write_atomically, write_bytes
 from seq.models import Model
 from seq.run.checkpoint import params_sha256

@@ -20,12 +20,11 @@ from seq.data.corpus import Corpus
 from seq.data.cut import cut_documents, encode_texts, frame, limit_length
 from seq.data.dataset import Batch
 from seq.data.examples import Examples
-from seq.data.outputs import IGNORE_INDEX, Coded, Outputs
+from seq.data.outputs import IGNORE_INDEX, Coded, Outputs, Vocabulary
 from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray
 from seq.data.split import Split
 from seq.data.targets import Encoded
-from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 from seq.models import LanguageModel, Model
 from seq.tasks.generation import Writer
@@ -110,15 +109,12 @@ class LanguageModeling(Task):
         return config.data.reads_whole_documents
 
     def encode(
-        self,
-        splits: Mapping[str, Examples],
-        tokenizer: Tokenizer,
-        outputs: Outputs,
-        config: DataConfig,
-        notes: list[str],
+        self, splits: Mapping[str, Examples], vocabulary: Vocabulary, config: DataConfig, notes: list[str]
     ) -> dict[str, Encoded]:
-        documents = {name: frame(encode_texts(split.texts, tokenizer)) for name, split in splits.items()}
-        return {name: (own, None) for name, own in cut_documents(documents, config, tokenizer, notes).items()}
+        documents = {name: frame(encode_texts(split.texts, vocabulary.tokenizer)) for name, split in splits.items()}
+        return {
+            name: (own, None) for name, own in cut_documents(documents, config, vocabulary.tokenizer, notes).items()
+        }
 
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
         return sequences.lengths - 1
@@ -193,18 +189,13 @@ class ConditionalLanguageModeling(LanguageModeling):
         return Outputs(labels=tuple(sorted(set(targets))))
 
     def encode(
-        self,
-        splits: Mapping[str, Examples],
-        tokenizer: Tokenizer,
-        outputs: Outputs,
-        config: DataConfig,
-        notes: list[str],
+        self, splits: Mapping[str, Examples], vocabulary: Vocabulary, config: DataConfig, notes: list[str]
     ) -> dict[str, Encoded]:
         encoded: dict[str, Encoded] = {}
         for name, split in splits.items():
-            texts = encode_texts(split.texts, tokenizer)
+            texts = encode_texts(split.texts, vocabulary.tokenizer)
             texts, kept = limit_length(texts, split.origin, split.rows, config, notes, markers=0)
-            encoded[name] = frame(texts), one_label_each(split.take(kept), outputs)
+            encoded[name] = frame(texts), one_label_each(split.take(kept), vocabulary.outputs)
         return encoded
 
     def batch(self, padded: Ints, stored: Ints, chosen: Ints, outputs: Outputs) -> dict[str, Tensor]:

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from seq.config import Config, DataConfig
 from seq.data.corpus import Corpus
-from seq.data.cut import frame, limit_length
+from seq.data.cut import encode_texts, frame, limit_length
 from seq.data.dataset import Batch
 from seq.data.examples import Examples
-from seq.data.outputs import Coded, Outputs
+from seq.data.outputs import Coded, Outputs, Vocabulary
 from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray, at_least
 from seq.data.split import Split
@@ -116,13 +116,12 @@ class SequenceToSequence(PredictiveTask):
         kind, size = config.target_tokenizer, config.vocab_size
         return Outputs(tokenizer=Tokenizer.train(kind, targets, lowercase=False, min_count=1, vocab_size=size))
 
-    def encode_rows(
-        self, tokens: RaggedArray, split: Examples, outputs: Outputs, config: DataConfig, notes: list[str]
-    ) -> Encoded:
-        assert outputs.tokenizer is not None
+    def encode_rows(self, split: Examples, vocabulary: Vocabulary, config: DataConfig, notes: list[str]) -> Encoded:
+        assert vocabulary.outputs.tokenizer is not None
+        tokens = encode_texts(split.texts, vocabulary.tokenizer)
         tokens, kept = limit_length(tokens, split.origin, split.rows, config, notes, markers=0)
         split = split.take(kept)
-        origin, targets = f"{split.origin} ({config.label})", outputs.tokenizer.encode(split.targets or ())
+        origin, targets = f"{split.origin} ({config.label})", vocabulary.outputs.tokenizer.encode(split.targets or ())
         targets, kept = limit_length(targets, origin, split.rows, config, notes, markers=0)
         return frame(tokens.take(kept)), frame(targets)
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from seq.config import DataConfig
-from seq.data.cut import frame, limit_length
+from seq.data.cut import encode_texts, frame, limit_length
 from seq.data.examples import Examples
-from seq.data.outputs import IGNORE_INDEX, Coded, Outputs
+from seq.data.outputs import IGNORE_INDEX, Coded, Outputs, Vocabulary
 from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray, at_least, slices
 from seq.data.targets import Encoded
@@ -45,11 +45,10 @@ class SequenceTask(PredictiveTask):
     def mean(self, logits: Tensor) -> Tensor:
         """The logits (N, B, C) of N models to those of their mean prediction (B, C)."""
 
-    def encode_rows(
-        self, tokens: RaggedArray, split: Examples, outputs: Outputs, config: DataConfig, notes: list[str]
-    ) -> Encoded:
+    def encode_rows(self, split: Examples, vocabulary: Vocabulary, config: DataConfig, notes: list[str]) -> Encoded:
+        tokens = encode_texts(split.texts, vocabulary.tokenizer)
         tokens, kept = limit_length(tokens, split.origin, split.rows, config, notes, markers=0)
-        return frame(tokens), self.code(split.take(kept), outputs)
+        return frame(tokens), self.code(split.take(kept), vocabulary.outputs)
 
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
         return sequences.lengths

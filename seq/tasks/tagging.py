@@ -13,10 +13,10 @@ from torch import Tensor
 from seq.config import Config, DataConfig
 from seq.data import punctuation
 from seq.data.corpus import Corpus
-from seq.data.cut import limit_length, split_evenly
+from seq.data.cut import encode_texts, limit_length, split_evenly
 from seq.data.dataset import Batch
 from seq.data.examples import Examples
-from seq.data.outputs import IGNORE_INDEX, Coded, Outputs
+from seq.data.outputs import IGNORE_INDEX, Coded, Outputs, Vocabulary
 from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray, at_least
 from seq.data.split import Split
@@ -87,14 +87,13 @@ for token, tag in zip(tokens, logits.argmax(-1)):
     def labels(self, target: tuple[str, ...]) -> Sequence[str]:
         return target
 
-    def encode_rows(
-        self, tokens: RaggedArray, split: Examples, outputs: Outputs, config: DataConfig, notes: list[str]
-    ) -> Encoded:
+    def encode_rows(self, split: Examples, vocabulary: Vocabulary, config: DataConfig, notes: list[str]) -> Encoded:
         """A long text is cut into pieces, each with its tags. Without markers: there is nothing to predict for them."""
         for row, text, tags in zip(split.rows, split.texts, split.targets or (), strict=True):
             if (count := text.count(" ") + 1) != len(tags):
                 raise UserError(f"{split.origin} row {row}: {count} tokens, but {len(tags)} tags; each token needs one")
-        ids = label_ids(split, split.targets or (), outputs)
+        ids = label_ids(split, split.targets or (), vocabulary.outputs)
+        tokens = encode_texts(split.texts, vocabulary.tokenizer)
         coded = RaggedArray.of([np.array(row, np.int32) for row in ids])
         if config.too_long in ("auto", "split"):
             return split_evenly(tokens, config.max_length), split_evenly(coded, config.max_length)

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from seq.config import Config, DataConfig
 from seq.data.corpus import Corpus
-from seq.data.cut import encode_texts
 from seq.data.dataset import Batch
 from seq.data.examples import SEPARATOR, Examples, Target
-from seq.data.outputs import Coded, Outputs
+from seq.data.outputs import Coded, Outputs, Vocabulary
 from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray
 from seq.data.split import Split
@@ -199,12 +198,7 @@ class Task(ABC):
 
     @abstractmethod
     def encode(
-        self,
-        splits: Mapping[str, Examples],
-        tokenizer: Tokenizer,
-        outputs: Outputs,
-        config: DataConfig,
-        notes: list[str],
+        self, splits: Mapping[str, Examples], vocabulary: Vocabulary, config: DataConfig, notes: list[str]
     ) -> dict[str, Encoded]:
         """The sequences that the model reads, with markers, and their coded targets. Too long ones are treated as `data.too_long` says.
         UserError for a target that the training data do not have."""
@@ -265,23 +259,13 @@ class PredictiveTask(Task):
     """Options of `seq.predict` that it has."""
 
     def encode(
-        self,
-        splits: Mapping[str, Examples],
-        tokenizer: Tokenizer,
-        outputs: Outputs,
-        config: DataConfig,
-        notes: list[str],
+        self, splits: Mapping[str, Examples], vocabulary: Vocabulary, config: DataConfig, notes: list[str]
     ) -> dict[str, Encoded]:
-        return {
-            name: self.encode_rows(encode_texts(split.texts, tokenizer), split, outputs, config, notes)
-            for name, split in splits.items()
-        }
+        return {name: self.encode_rows(split, vocabulary, config, notes) for name, split in splits.items()}
 
     @abstractmethod
-    def encode_rows(
-        self, tokens: RaggedArray, split: Examples, outputs: Outputs, config: DataConfig, notes: list[str]
-    ) -> Encoded:
-        """One split, from the `tokens` of each text."""
+    def encode_rows(self, split: Examples, vocabulary: Vocabulary, config: DataConfig, notes: list[str]) -> Encoded:
+        """One split."""
 
     @abstractmethod
     def answers(self, trained: TrainedModel, options: argparse.Namespace) -> Answers:
