@@ -155,7 +155,7 @@ def train(run: Run, resumed_from: Checkpoint | None) -> bool:
 
 
 def is_due(step: int, every: int, total_steps: int) -> bool:
-    """Every `every` steps, and at the end."""
+    """True every `every` steps, and at the last step."""
     return step % every == 0 or step == total_steps
 
 

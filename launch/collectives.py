@@ -19,7 +19,7 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 
 def check_agreement(what: str, value: int, device: torch.device) -> None:
-    """RuntimeError unless every rank has the same `value`, of 63 bits at most."""
+    """Raise RuntimeError unless every rank has the same `value`, which has at most 63 bits."""
     values = torch.zeros(dist.get_world_size(), dtype=torch.int64, device=device)
     values[dist.get_rank()] = value
     seen = sum_over_ranks(values).tolist()
@@ -36,7 +36,7 @@ def tensor_digest(tensor: Tensor) -> str:
 
 
 def check_ranks_agree(tensors: Iterable[tuple[str, Tensor]], step: int, device: torch.device) -> None:
-    """RuntimeError, on every rank, that names rank, step and tensor if the ranks' named tensors differ in any bit.
+    """Raise RuntimeError on every rank if the ranks' tensors differ in any bit. The message names the rank, step and tensor.
 
     All ranks apply the same summed gradients, so only a fault of memory or hardware can make them differ.
     """

@@ -68,7 +68,7 @@ def restart_command(process: Launch, words: Sequence[str]) -> str:
 
 
 def _torchrun() -> str:
-    """Its full path if the shell would not find it, as after `make train`, which activates no environment."""
+    """Return `torchrun`, as its full path if the shell would not find it, as after `make train`, which activates no environment."""
     ours = Path(sys.executable).with_name("torchrun")
     return "torchrun" if shutil.which("torchrun") == str(ours) or not ours.exists() else shlex.quote(str(ours))
 

@@ -1,4 +1,4 @@
-"""Devices. A GPU computes later than the host asks, so copies must not wait for it, and its time is measured on its own clock."""
+"""Devices. A GPU runs asynchronously to the host, so copies must not wait for it, and its time is measured with its own clock."""
 
 import time
 from collections import deque
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 BACKENDS = {"cuda": "nccl", "xpu": "xccl"}
-"""The kinds of GPUs that are used, with what connects them. All compute in fp64, which sums need; Apple's (`mps`) do not."""
+"""The supported kinds of GPUs and their backends. All of them compute in fp64, which sums need; Apple's (`mps`) do not."""
 
 
 def gpu_kind() -> str | None:
@@ -48,16 +48,16 @@ def seed_gpu(seed: int) -> None:
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """A CPU tensor on `device`. The host does not wait: from pinned memory, a copy is queued like any other work. From ordinary
-    memory, CUDA first finishes all that was asked for."""
+    """A CPU tensor on `device`. The host does not wait: from pinned memory, a copy is queued like any other work. From pageable memory,
+    CUDA first finishes all queued work."""
     return values if device.type == "cpu" else values.pin_memory().to(device, non_blocking=True)
 
 
 class SyncTimer:
     """Seconds between the end of a backward pass and the sums of all gradients, on the clock of the device.
 
-    Call `bucket_ready` whenever a bucket of gradients is complete, and `finish` when all sums are there. On a GPU both put
-    an event between the work that was asked for, and a step's time is known some steps later.
+    Call `bucket_ready` whenever a bucket of gradients is complete, and `finish` when all sums are there. On a GPU, both record an event
+    among the queued work, and a step's time is known some steps later.
     """
 
     def __init__(self, device: torch.device) -> None:

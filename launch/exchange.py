@@ -1,7 +1,7 @@
-"""How ranks give each other tensors: on CPUs of one host through shared memory, else through the process group.
+"""How ranks exchange tensors: through shared memory on the CPUs of one host, otherwise through the process group.
 
 On the same host, a message of 400 kB takes 0.05 ms through shared memory and 0.4 ms through gloo, whose threads also take
-time from the ranks. A shard of short rows is computed in 2.5 ms, so this counts.
+time from the ranks. A shard of short rows takes 2.5 ms to compute, so this matters.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ from launch.torch_compat import all_gather_tensor
 CAPACITY, TOTAL = 4 << 20, 64 << 20
 """Most bytes of a slot, and of all slots of an exchange. A larger message is sent in parts."""
 LINE = 64
-"""Bytes between two counters: they shall not share a line of the processor's cache."""
+"""Bytes between two counters, so that they do not share a cache line of the processor."""
 SPINS = 2000
-"""Looks at the counters before a rank rests between two of them; about a millisecond."""
+"""Number of times that a rank polls the counters before it pauses between polls; about a millisecond."""
 
 
 class Exchange(Protocol):
@@ -38,7 +38,8 @@ class Exchange(Protocol):
         call: it may be the memory that all ranks share."""
 
     def scatter(self, own: Tensor) -> Tensor:
-        """`own` (P, W * n) of every rank -> (W, P, n): of each rank the slice [r n, (r + 1) n), on rank r. As `gather`."""
+        """`own` (P, W * n) of every rank -> (W, P, n): rank r gets the slice [r n, (r + 1) n) of each rank. Use the result as that of
+        `gather`."""
 
     def close(self) -> None:
         """Call this before the process group ends."""
@@ -84,7 +85,7 @@ class HostExchange:
     that sees the counters of all others at its own number may read their slots. It may then fill its other slot again: the
     others have read it, since they have gone on to this message.
 
-    Other processors than x86 may show stores to each other in another order; there, `open` returns None.
+    On processors other than x86, stores may become visible in another order; there, `open` returns None.
     """
 
     def __init__(self, memory: mmap.mmap, rank: int, world_size: int) -> None:
@@ -153,7 +154,7 @@ class HostExchange:
                 raise dist.DistNetworkError(f"rank {rank} has gone")
 
     def close(self) -> None:
-        """The memory goes when nothing maps it any more."""
+        """The memory is freed when no process maps it any more."""
 
 
 def _head(world_size: int) -> int:
@@ -200,7 +201,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def new_group(backend: str | None = None) -> ProcessGroup:
-    """A group of all ranks for one purpose, with the run's timeout: torch gives a new group half an hour."""
+    """A group of all ranks for one purpose, with the run's timeout; torch's default for a new group is half an hour."""
     timeout = world()._get_backend(torch.device("cpu")).options._timeout
     group = dist.new_group(backend=backend, timeout=timeout)
     assert isinstance(group, ProcessGroup)

@@ -1,9 +1,9 @@
 """The lockstep reduction: the gradients of V shards are added in one fixed tree at every number of ranks (`launch.tree`).
 
-Floating-point addition is not associative, so an ordinary all-reduce gives different bits at different world sizes. Here
-each rank adds its own shards as they come, as far as they form subtrees, and the sums of subtrees are added across ranks in
-a DDP communication hook (`launch.exchange` moves them). Every rank adds a small bucket whole, and of a large one its own slice,
-which all ranks then gather. Every element is added in the same tree, so buckets and slices do not matter.
+Floating-point addition is not associative, so an ordinary all-reduce gives different bits at different world sizes. Here each rank adds
+its own shards as they are computed, wherever they form subtrees. A DDP communication hook then adds the sums of subtrees across ranks
+(`launch.exchange` moves them). Every rank adds all of a small bucket; of a large one it adds only its own slice, and all ranks then
+gather the slices. Every element is added in the same tree, so buckets and slices do not matter.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,8 +21,8 @@ from launch.exchange import connects_gpus, open_exchange
 from launch.tree import Subtree, TreeSum, is_left_neighbour, shards_of, subtrees_of
 
 SMALL_BYTES = 8 << 20
-"""Up to this size of all ranks' parts, every rank adds the whole bucket: one exchange instead of two, since the time of small
-messages is latency."""
+"""If the parts of all ranks are at most this large, every rank adds the whole bucket. This takes one exchange instead of two, since
+latency dominates the time of small messages."""
 
 Gradients = dict[Tensor, Tensor]
 """Parameter -> gradient."""
@@ -105,7 +105,7 @@ class OrderedReduction:
         try:
             future.set_result(self._reduce(buffer, parts))
         except BaseException as error:
-            # DDP would take an error in the future for a tensor. `finish` raises it; nobody reads this bucket.
+            # DDP would treat an error in the future as a tensor, so `finish` raises it. This bucket is not read.
             self._error = error
             future.set_result(buffer)
 
@@ -115,7 +115,7 @@ class OrderedReduction:
         gpu = module_of(buffer.device)
         stream.wait_stream(gpu.current_stream())
         for part in parts:
-            # Else the backward pass may get their memory before the side stream has read them.
+            # Without this, the backward pass may reuse their memory before the side stream has read them.
             part.record_stream(stream)
         with gpu.stream(stream):
             future.set_result(self._reduce(buffer, parts))

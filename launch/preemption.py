@@ -23,7 +23,7 @@ class Preemption:
             signal.signal(number, self._note)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        """Interrupts the main thread anywhere, even in a save, so it only sets the flag."""
+        """Set the flag, and nothing else: the handler may interrupt the main thread anywhere, even in a save."""
         self._received = number
 
     def ask(self) -> None:

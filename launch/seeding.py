@@ -60,8 +60,8 @@ def fast_fp32_error() -> float:
 
 
 def imitates_bf16() -> bool:
-    """Whether this machine computes in bf16 without instructions for it: tens of times slower than in fp32. Of other processors
-    than x86 it is not known, and not assumed."""
+    """Return whether this machine emulates bf16 without instructions for it, tens of times slower than fp32. On processors other than
+    x86 this is not known, and the result is False."""
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     return x86 and not gpu_count() and not torch.cpu._is_avx512_bf16_supported()
 

@@ -24,7 +24,7 @@ class Job:
 
     name: str
     log: Path
-    """The file for the job's output, of all its starts."""
+    """File for the output of the job, from all its starts."""
     nodes: int = 1
     gpus_per_node: int = 0
     ranks_per_node: int
@@ -88,7 +88,7 @@ def seconds(time: str) -> float:
 
 
 def submit(script: Path) -> int:
-    """The job id. SlurmError if there is no sbatch, or it refuses."""
+    """Submit the script and return the job id. SlurmError if there is no sbatch, or if it refuses the job."""
     try:
         done = subprocess.run(["sbatch", "--parsable", str(script)], capture_output=True, text=True, check=False)
     except FileNotFoundError:

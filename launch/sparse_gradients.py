@@ -25,8 +25,8 @@ class RowGradient(NamedTuple):
         """Return the rows (N,) of a table of `table_rows`, in the order in which they first occur, and their gradients (N, dim), added
         in the order of `rows`.
 
-        To know how many rows there are, the host would have to wait for a GPU. There N is `most`, and the places that are left
-        over have the row `table_rows`, which does not exist, and gradients of zero.
+        On a GPU, the host would have to wait to learn the number of rows. So N is `most` there, and unused places hold the index
+        `table_rows`, a row that does not exist, and gradients of zero.
         """
         rows = self.rows.flatten()
         places = torch.arange(len(rows), dtype=torch.int64, device=rows.device)
@@ -35,15 +35,15 @@ class RowGradient(NamedTuple):
         is_first = first == places
         number = is_first.cumsum(0) - 1
         size = int(number[-1]) + 1 if rows.device.type == "cpu" else min(most, table_rows)
-        # All that are not the first go to one more place, which is cut off.
+        # Later occurrences are written to one extra place, which is cut off.
         found = rows.new_full((size + 1,), table_rows).index_copy_(0, number.where(is_first, size), rows)[:size]
         added = (self.values[:, None] * self.factors[:, :, None]).flatten(0, 1)
         return found, added.new_zeros(size, added.shape[1]).index_add_(0, number.index_select(0, first), added)
 
 
 def existing_rows(rows: Tensor, values: Tensor, table_rows: int) -> tuple[Tensor, Tensor]:
-    """Prepare the result of `RowGradient.total` for an optimizer: rows that do not exist become repetitions of the first one with its
-    values, so it may write each row by `index_copy_`, the first one several times with the same values."""
+    """Prepare the result of `RowGradient.total` for an optimizer: replace rows that do not exist by the first row and its values. The
+    optimizer may then write all rows with `index_copy_`; it writes the first row several times with the same values."""
     if rows.device.type == "cpu":
         return rows, values
     places = torch.arange(len(rows), device=rows.device).where(rows < table_rows, 0)
@@ -59,8 +59,8 @@ class RowReduction:
         self.exchange = open_exchange(device)
 
     def sum(self, own: list[RowGradient], *, table_rows: int, capacity: int) -> tuple[Tensor, Tensor]:
-        """`own`: of this rank's shards, each of 1 to `capacity` sums. All ranks know this number, so that the sizes of messages
-        need not be exchanged. Returns what `RowGradient.total` does, of all shards."""
+        """`own`: the gradients of this rank's shards, each with 1 to `capacity` sums. All ranks know `capacity`, so message sizes need
+        not be exchanged. Returns the result of `RowGradient.total` for all shards."""
         shards = own if len(self._counts) == 1 else self._gather(own, capacity)
         per_sum = own[0].rows.shape[1]
         every = RowGradient(*map(torch.cat, zip(*shards, strict=True)))
@@ -80,8 +80,8 @@ class RowReduction:
 
 
 def _pack(gradient: RowGradient, capacity: int) -> Tensor:
-    """(capacity, 2 K + dim): row numbers travel as the bits of floats. The rest is filled up with sums that add zero to a row
-    that was read, so it changes no bit."""
+    """(capacity, 2 K + dim): row numbers travel as the bits of floats. The rest is padded with sums that add zero to a row that was
+    read, which changes no bit."""
     size, per_sum = gradient.rows.shape
     packed = gradient.values.new_zeros(capacity, 2 * per_sum + gradient.values.shape[1])
     rows = packed[:, :per_sum].view(torch.int32)

@@ -1,6 +1,6 @@
 """The tree: the one order in which values of the V shards are added, at any number of ranks.
 
-A subtree (level, number) covers the shards number * 2^level to (number + 1) * 2^level - 1, as far as they exist. Neighbours are
+A subtree (level, number) covers those of the shards number * 2^level to (number + 1) * 2^level - 1 that exist. Neighbours are
 added first, then neighbours of those sums, and so on:
 
     ((s0 + s1) + (s2 + s3)) + (s4 + s5)        V = 6
@@ -36,7 +36,7 @@ class TreeSum(Generic[Value]):
         self.parts.append((subtree, value))
 
     def total(self) -> Value:
-        """The sum of all, once every shard is in: where V is no power of two, the last subtrees are incomplete."""
+        """Return the sum of all shards. Call it after the last one: if V is not a power of two, the last subtrees are incomplete."""
         _, value = self.parts.pop()
         while self.parts:
             _, left = self.parts.pop()
@@ -55,7 +55,7 @@ def shards_of(rank: int, world_size: int, shards: int) -> range:
 
 
 def wasted_share(world_size: int, shards: int) -> float:
-    """The share of the ranks' time in which they wait for the rank with most shards: 3 ranks on 4 shards wait 2 of 6."""
+    """The share of time that ranks wait for the rank with most shards: with 3 ranks on 4 shards, 2 of 6 slots."""
     slots = world_size * -(-shards // world_size)
     return 1 - shards / slots
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def load(
     run: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]", *, device: "str | torch.device | None" = None
 ) -> "Loaded":
-    """The model of a run directory, or of an exported `model/`: see `seq.tasks`. A list of classifiers' runs gives one
-    model, which averages their predictions. On `device`, such as `cpu` or `cuda:1`, or else on the GPU if there is one. UserError
+    """Load the model of a run directory or of an exported `model/`; see `seq.tasks`. A list of classifier runs gives one model that
+    averages their predictions. The model is on `device`, such as `cpu` or `cuda:1`; by default on the GPU, if there is one. UserError
     if there is no model."""
     import os
     from pathlib import Path

@@ -88,7 +88,7 @@ def config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
 
 
 def _config_file(name: str) -> Path:
-    """A file; the one of a run directory; or one of ours, as `configs/names.yaml` or `names`."""
+    """The config file that is meant: a file, that of a run directory, or a shipped one, given as `configs/names.yaml` or `names`."""
     if (Path(name) / "config.yaml").is_file():
         return Path(name) / "config.yaml"
     ours = SHIPPED / f"{Path(name).stem}.yaml"

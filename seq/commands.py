@@ -68,7 +68,7 @@ def _take_processes(words: list[str]) -> str | None:
 
 
 def _on_several_processes(number: str, words: list[str]) -> int:
-    """Do what `torchrun` does, without its report about a failed process, which has said itself why."""
+    """Do what `torchrun` does, without its report about a failed process, because that process has already printed the reason."""
     if not number.isdigit():
         print("error: lockstep train --processes N: N is a number, such as 2", file=sys.stderr)
         return 2

@@ -1,11 +1,11 @@
 """Export a run's model for other programs: python -m seq.export RUN --format onnx | safetensors | model.
 
 All formats take any number of texts of any length: `inputs` (B, T) token ids, zero after each text's end, `lengths` (B,).
-A classifier gives `logits` (B, classes), a tagger (B, T, tags). Of a model of numbers it is (B, 1):
-times `scale` plus `mean` of `outputs` in config.json. A language model also takes the state `hidden` (layers, B, hidden_size), zeros at a
+A classifier gives `logits` (B, classes), a tagger (B, T, tags). A model of numbers gives (B, 1): multiply by `scale` and add `mean`,
+both under `outputs` in config.json. A language model also takes the state `hidden` (layers, B, hidden_size), zeros at a
 text's beginning, and gives `logits` (B, T, vocabulary) and the state to continue from. One with n-grams also takes the tokens before
-`inputs`, `preceding` (B, ngrams - 1), zeros where the text has none. For one that writes by label, the states to begin with are
-written beside it, as `*.labels.safetensors`: `states` (labels, layers, hidden_size), in the order of config.json.
+`inputs`, `preceding` (B, ngrams - 1), zeros where the text has none. For one that writes by label, the initial states are written to a
+separate file beside it, as `*.labels.safetensors`: `states` (labels, layers, hidden_size), in the order of config.json.
 
 An encoder-decoder becomes two files. `*.encoder.*` gives `states`, `keys`, and the state `hidden` in which the decoder begins.
 `*.decoder.*` takes these with `lengths`, and the last token of each output, `tokens` (B, 1), at first 1; it gives `logits` (B,
@@ -61,7 +61,7 @@ def _write_folder(run: Path, trained: TrainedModel) -> Path:
 
 
 def _default_path(run: Path, checkpoint: str | None, suffix: str) -> Path:
-    """`model/model.SUFFIX` is the run's final model; one of another checkpoint has its name."""
+    """Return `model/model.SUFFIX` for the run's final model; the file for another checkpoint is named after it."""
     folder = run if (run / "model.safetensors").is_file() else run / "model"
     return folder / f"{'model' if checkpoint is None else Path(checkpoint).stem}.{suffix}"
 

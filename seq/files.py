@@ -1,4 +1,4 @@
-"""Files that are whole whatever happens: a kill, a full disk, a power cut."""
+"""Files that stay complete after a kill, a full disk or a power cut."""
 
 import errno
 import os
@@ -23,8 +23,8 @@ def disk_errors_as_run_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary file to write to, which then takes the place of `path` and is on the disk. Whatever happens meanwhile, `path`
-    has the old content or the whole new one."""
+    """Yield a temporary file to write to; it then replaces `path` and is flushed to the disk. Whatever fails meanwhile, `path` has its
+    old content or all of the new content."""
     temporary = path.with_name(f"{path.name}.part-{os.getpid()}")
     temporary.unlink(missing_ok=True)  # it may be a link that somebody has put there
     try:

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """All control characters but the tabulator and the line feed: they begin the sequences that move the cursor, rename the window, ...
-And those that turn the direction of writing, so that a line reads as another one."""
+Also those that change the direction of writing, which can make a line read as another one."""
 
 
 def printable(text: str, stream: TextIO | None = None) -> str:

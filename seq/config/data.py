@@ -21,8 +21,8 @@ class DataConfig(Section):
     """Built in: `names`, `speeches`, `punctuation`, `pronunciation`. Otherwise what `datasets.load_dataset` takes first: `csv`, `text`, `json`,
     `parquet`, a directory, or a hub id."""
     subset: str | None = None
-    """Configuration name of a hub data set; for `speeches`, `since-YEAR`, or `since-YEAR-recent`: from 1981 on two to four
-    times an epoch."""
+    """Configuration name of a hub data set. For `speeches`: `since-YEAR`, or `since-YEAR-recent`, in which addresses from 1981 on come
+    two to four times per epoch."""
     revision: str | None = None
     """Git revision of a hub data set. Pin it, because prepared data are cached under this name."""
     files: FilesConfig = FilesConfig()
@@ -31,18 +31,19 @@ class DataConfig(Section):
     encoding: str = "utf-8"
     """Encoding of csv, text and json files, by Python's name: `latin-1`, `cp1252`, `utf-16`, ..."""
     text: str | tuple[str, ...] = "text"
-    """Column that holds the text; several (`[title, body]`) are read one after the other, with a token between them. For a tagger,
+    """Column that holds the text; several columns (`[title, body]`) are joined, with a token between them. For a tagger,
     a list of tokens, or text with a space between them."""
     label: str = "label"
     """Column that holds the label, the labels or the number to predict (classifiers), a tag for each token (taggers), or
     the text to be written (encoder-decoders)."""
     label_separator: Annotated[str, Field(min_length=1)] = ";"
-    """Between the labels of a row (`model.target=labels`), in files whose columns hold only text; an empty field has none."""
+    """Separator of the labels of a row (`model.target=labels`), in files whose columns hold only text; an empty field means no
+    labels."""
     unit: Literal["line", "paragraph", "document", "chunk"] = "paragraph"
     """Where a language model's training text is cut into sequences; `chunk`: every `max_length` tokens;
     `document`: not at all."""
     max_length: Positive = 256
-    """Longest training sequence, in tokens of text (markers not counted), also of a target; not for `unit=document`."""
+    """Longest training sequence, and longest target, in tokens of text (without markers). It does not apply to `unit=document`."""
     evaluation_max_length: Positive = 65536
     """With `unit=document`, a language model's validation and test splits are whole documents. A longer document is cut into pieces that
     are read side by side. With other units they are cut as the training text is."""
@@ -53,27 +54,31 @@ class DataConfig(Section):
     """What to do with a row without text. Dropped rows are counted and printed."""
     tokenizer: Literal["characters", "bytes", "words", "subwords", "tokens"] = "characters"
     """`characters`: the characters of the training text and one unknown id; `bytes`: 256 ids, nothing is unknown; `words`: the
-    most frequent words; `subwords`: the most frequent parts of words (BPE). What these two lack is spelled in bytes. `tokens`
+    most frequent words; `subwords`: the most frequent parts of words (BPE). With these two, text outside the vocabulary is spelled in
+    bytes. `tokens`
     (taggers): the most frequent tokens as the data have them, and one unknown id."""
     vocab_size: Positive = 8000
-    """Most words or subwords, the 256 bytes included; or most tokens."""
+    """Maximum number of words or subwords, including the 256 bytes; or of tokens."""
     min_count: Positive = 1
-    """Characters and tokens that occur less often in the training text become the unknown id; words and subwords are spelled."""
+    """Characters and tokens that occur fewer times in the training text become the unknown id; words and subwords are spelled in
+    bytes."""
     target_tokenizer: Literal["characters", "tokens"] = "characters"
     """Tokens of an encoder-decoder's targets: `characters`, or `tokens` with a space between them."""
     lowercase: bool = False
     """Convert the text to lower case first."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the training data that becomes the validation split if none is given; 0: train on everything. Rows are chosen by
-    a hash of their text, of each label the same share; a text that is one or a few documents gives `validation_pieces`."""
+    """Share of the training data that becomes the validation split if none is given; 0: train on everything. Rows are chosen by a hash
+    of their text, with the same share for each label; a text of one or a few documents gives `validation_pieces`."""
     validation_rows: Positive = 10_000
-    """A classifier's validation split has at most about this many rows: their accuracy has a standard error of half a point."""
+    """Approximate limit on the rows of a classifier's validation split. With the default, accuracy has a standard error of half a
+    point."""
     validation_tokens: Positive = 50_000
-    """A language model's validation split has at most about this many tokens."""
+    """Approximate limit on the tokens of a language model's validation split."""
     validation_pieces: Positive = 10
-    """Pieces of a text that validate, spread over it. Each is at least 1,000 tokens long, and begins and ends with a unit."""
+    """Number of pieces of a text that form its validation split, spread over it. Each has at least 1,000 tokens, and begins and ends
+    with a unit."""
     train_on_validation: bool = False
-    """Train on the validation split too, and validate on nothing: what `train.refit` does."""
+    """Train on the validation split too, without any validation, as `train.refit` does."""
     cache_dir: str | None = None
     """Folder for prepared data; the default is `$XDG_CACHE_HOME/lockstep` or `~/.cache/lockstep`."""
 

@@ -58,7 +58,7 @@ class LanguageModelConfig(GRUConfig):
     kind: Literal["language_model"] = "language_model"
     """The next token at every position."""
     condition: Literal["none", "label"] = "none"
-    """`label`: the data have labels; a text begins with the state that its label's embedding gives."""
+    """`label`: the data have labels, and the embedding of a text's label gives the state in which the text begins."""
     ngrams: Annotated[int, Field(ge=0, le=MAX_NGRAM)] = 0
     """Add to a token's embedding the embeddings of the n-grams of 2 to this many tokens that end with it (0: none)."""
     ngram_buckets: Positive = 8192
@@ -83,7 +83,7 @@ class TaggerConfig(GRUConfig):
     bidirectional: bool = True
     """Read the sequence in both directions."""
     ngrams: Annotated[int, Field(ge=0, le=MAX_NGRAM)] = 0
-    """Add to a token's embedding those of the n-grams of 2 to this many tokens that end and that begin with it (0: none)."""
+    """Add to a token's embedding the embeddings of the n-grams of 2 to this many tokens that end or begin with it (0: none)."""
     ngram_buckets: Positive = 32768
     """Rows of the n-gram table for each order and side; n-grams are hashed to rows."""
     ngram_dropout: Dropout = 0.0

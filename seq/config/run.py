@@ -16,16 +16,16 @@ class RunConfig(Section):
     output_dir: str = "runs"
     """Folder that holds the run directories."""
     auto_hyperparameters: bool = False
-    """Let the settings that the config does not give (steps, batches, dropout) follow from the size of the data, by the rules in
+    """Choose the settings that the config does not give (steps, batches, dropout) from the size of the data, by the rules in
     docs/hyperparameters.md; `python -m seq.inspect` shows them."""
     seed: Count = 1
     """Seed of everything random: initial weights, data order, dropout, free running, samples."""
     threads: Positive = 1
-    """CPU threads of a process. Part of the run, because another number adds in another order and changes the last bits."""
+    """CPU threads of a process. Another number is another run, because it changes the order of additions, and so the last bits."""
     deterministic: bool = True
     """Use only algorithms that give the same bits every time (CUDA has others, and some are faster)."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
-    """Abort the run if a rank makes no progress for this long; the error names the rank."""
+    """Abort the run if a rank makes no progress for this many seconds; the error names the rank."""
 
 
 class EvaluationConfig(Section):
@@ -37,12 +37,12 @@ class EvaluationConfig(Section):
     ignore: str = ""
     """Characters to ignore in an encoder-decoder's `plain_` error rates (for example 012, the marks of stress)."""
     beam: Positive = 1
-    """Beams of the search with which an encoder-decoder's outputs are found (1: greedy)."""
+    """Number of beams in the search for an encoder-decoder's outputs (1: greedy)."""
 
 
 class GenerationConfig(Section):
     prompts: tuple[str, ...] = ("",)
-    """A language model's evaluation writes one sample after each of these."""
+    """Prompts: each evaluation of a language model writes one sample for each."""
     length: Positive = 200
     """Tokens of a sample."""
     temperature: Annotated[float, Field(ge=0)] = 0.8
@@ -63,13 +63,13 @@ class CheckpointConfig(Section):
     keep: Positive = 2
     """Number of checkpoints to keep; older ones are deleted."""
     background: bool = True
-    """Write them while training goes on."""
+    """Write checkpoints in the background, while training continues."""
     monitor: str | None = None
-    """Keep the weights of the evaluation on the validation split that is best by this figure, such as `loss`, `accuracy` or
-    `bits_per_char`; export and test those. None: the last weights."""
+    """Keep the weights with the best value of this metric on the validation split, such as `loss`, `accuracy` or `bits_per_char`, and
+    export and test them. None: use the last weights."""
     copy_to: str | None = None
-    """A folder on another disk. `<copy_to>/<run.name>/` keeps the newest checkpoints and `metrics.jsonl` once more; a run whose own
-    directory is gone or damaged goes on from there."""
+    """A folder on another disk. `<copy_to>/<run.name>/` keeps a copy of the newest checkpoints and `metrics.jsonl`; a run whose own
+    directory is lost or damaged continues from this copy."""
     required: bool = False
     """End the run if a checkpoint cannot be saved. Otherwise the failure is reported and the run goes on."""
 
@@ -78,8 +78,8 @@ class LoggingConfig(Section):
     every_steps: Positive = 20
     """Steps between two lines of metrics."""
     wandb: Literal["offline", "online", "disabled"] | None = None
-    """Weights & Biases: `offline` needs neither account nor network; `online` falls back to it after 10 s. Null: what the variable
-    WANDB_MODE says, else `offline`."""
+    """Weights & Biases: `offline` needs neither account nor network; `online` falls back to it after 10 s. Null: the value of the
+    variable WANDB_MODE, or `offline` if that is not set."""
     report: bool = True
     """Write `report.html` at the end; `python -m seq.report RUN` does it at any time."""
     digests: bool = False
@@ -87,8 +87,8 @@ class LoggingConfig(Section):
     project: str | None = None
     """Name of the W&B project. Null: WANDB_PROJECT, else `lockstep`."""
     entity: str | None = None
-    """User or team that owns the W&B project. Null: WANDB_ENTITY, else your own. Likewise WANDB_RUN_GROUP, WANDB_TAGS and
-    WANDB_NOTES for the next three."""
+    """User or team that owns the W&B project. Null: WANDB_ENTITY, else your own. The next three keys use WANDB_RUN_GROUP, WANDB_TAGS and
+    WANDB_NOTES in the same way."""
     group: str | None = None
     """Group of W&B runs that this one belongs to."""
     tags: tuple[str, ...] | None = None
@@ -96,9 +96,9 @@ class LoggingConfig(Section):
     notes: str | None = None
     """Notes on the W&B run."""
     alerts: Literal["none", "problems", "all"] = "problems"
-    """W&B sends a message: about steps that were not finite and a run that was stopped, or `all`: at the end too."""
+    """When W&B sends a message. `problems`: after steps that were not finite, and when a run was stopped; `all`: also at the end."""
     artifacts: Literal["none", "model", "all"] = "none"
-    """What W&B keeps a copy of: the exported model, or `all`: that and the newest checkpoint."""
+    """What W&B keeps a copy of. `model`: the exported model; `all`: the exported model and the newest checkpoint."""
     tensorboard: bool = False
     """Write TensorBoard's files too, into `tensorboard/` (needs the package `tensorboard`)."""
 

@@ -14,7 +14,7 @@ class BatchConfig(Section):
     shards: Positive = 4
     """Microbatches (V) in every step. At most this many processes can share a step."""
     tokens: Positive = 2048
-    """Padded-token budget of a shard: rows x longest."""
+    """Maximum number of padded tokens in a shard: rows x longest row."""
     rows: Positive = 512
     """Most sequences in a shard; in stateful order, the number of texts that a shard reads side by side."""
     bptt: Positive = 64
@@ -30,15 +30,15 @@ class TrainConfig(Section):
     """Begin with the weights of this run (`runs/NAME`), with the same `model` and the same characters. Labels that it does
     not know start with new weights."""
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
-    """Arithmetic of forward and backward pass; weights, sums and updates are always fp32. `tf32`: fp32 whose products have
-    short mantissas, on GPUs."""
+    """Arithmetic of forward and backward pass; weights, sums and updates are always fp32. `tf32`: fp32 with shortened mantissas in
+    products, on GPUs."""
     fast_fp32: bool = False
     """On CPUs, compute fp32 products with oneDNN, which is up to twice as fast. Processors with AMX (Intel Sapphire Rapids and
     later) refuse it, because oneDNN would compute the products there with the 8-bit mantissas of bf16."""
     teacher_forcing: Fraction = 1.0
-    """Probability that a language model or a decoder is fed the true previous token, else its own prediction (0: free running)."""
+    """Probability that a language model or a decoder reads the true previous token instead of its own prediction (0: free running)."""
     teacher_forcing_end: Fraction | None = None
-    """The same probability at the end of the run; between, it falls linearly (scheduled sampling). None: it stays."""
+    """The value of `teacher_forcing` at the end of the run, reached linearly (scheduled sampling). None: it stays constant."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of a target's probability that is spread over all classes in training."""
     average_last: Fraction = 0.0
@@ -46,8 +46,8 @@ class TrainConfig(Section):
     patience: Count = 0
     """Stop early after this many evaluations without improvement (0: never). Needs `checkpoint.monitor`."""
     refit: bool = False
-    """When the run has finished, train again as NAME-refit on all data, the validation split too, for as many steps as its best
-    evaluation had (`checkpoint.monitor`), or else as many as this run."""
+    """When the run has finished, train again as NAME-refit on all data, including the validation split, up to the step of its best
+    evaluation (`checkpoint.monitor`), or else for as many steps as this run."""
     class_weights: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Each row of a classifier's training data counts 1 / (rows of its label)^p: 0 is the plain loss, 1 counts all labels alike
     (balanced), 0.5 lies between. Scaled so that the mean weight of a row is 1."""
@@ -82,7 +82,7 @@ class SyncConfig(Section):
     """`ordered`: gradients are added in one fixed tree, which gives the same bits at every world size; `allreduce`: plain
     DDP."""
     compress: Literal["none", "fp16", "bf16"] = "none"
-    """Send gradients in half the bytes (`allreduce` only)."""
+    """Send gradients in half the bytes, with rounded values (`allreduce` only)."""
     check_every: Positive = 500
     """Steps between two comparisons of the parameters across ranks, to the last bit."""
 

@@ -30,7 +30,7 @@ from seq.errors import RunError, UserError
 from seq.terminal import spinner
 
 FORMAT = 11
-"""Raise it when the same source and config would be prepared differently."""
+"""Increase this number when the same source and config would be prepared differently."""
 Marks = Mapping[Path, tuple[int, int, int]]
 """The inode, size and time of the last write of each file."""
 
@@ -56,7 +56,7 @@ class Corpus:
 def prepare_corpus(
     config: DataConfig, task: Targets, like: Vocabulary | None = None, *, fixed_outputs: bool = False
 ) -> Corpus:
-    """Open the prepared corpus. The first process that comes prepares it while the others wait at the lock.
+    """Open the prepared corpus. The first process prepares it, while the others wait for its lock.
 
     `like`: a trained model whose token ids are used; without it, the training split's characters get new ids.
     `fixed_outputs`: use its outputs too, and refuse other labels; otherwise labels come from the training split. The tokens
@@ -167,7 +167,7 @@ def _without_first(sequences: RaggedArray) -> Ints:
 
 
 def _count_unknown(encoded: Mapping[str, Encoded], tokenizer: Tokenizer, notes: list[str]) -> dict[str, int]:
-    """How many tokens of each split the vocabulary lacks; 0 is left out."""
+    """Return the number of tokens of each split that the vocabulary lacks; splits without such tokens are left out."""
     found = {name: int((_without_first(sequences) == UNKNOWN).sum()) for name, (sequences, _) in encoded.items()}
     for name, count in found.items():
         if count:
@@ -177,7 +177,7 @@ def _count_unknown(encoded: Mapping[str, Encoded], tokenizer: Tokenizer, notes: 
 
 
 def _bits_of_unknown(split: Examples, tokenizer: Tokenizer) -> float:
-    """The bits that say which of the unknown characters of a text one is."""
+    """Bits that identify one unknown character among all unknown characters of the text."""
     return math.log2(max(1, len(tokenizer.unknown("".join(split.texts)))))
 
 
@@ -251,7 +251,7 @@ def _mark(files: Iterable[Path]) -> Marks:
 
 
 def check_unchanged(marks: Marks) -> None:
-    """RunError if one of the files that are mapped was written to. One that was deleted or replaced stays mapped as it was."""
+    """Raise RunError if a mapped file was written to. A file that was deleted or replaced stays mapped with its old content."""
     for path, now in _mark(marks).items():
         if now != marks[path] and now[0] == marks[path][0]:
             raise RunError(

@@ -17,7 +17,7 @@ from seq.data.tokenizer import BOS, EOS, Tokenizer
 from seq.errors import UserError
 
 SMALL_PIECE = 1000
-"""Fewest tokens of a piece of text that validates: it begins without context."""
+"""Minimum number of tokens in a validation piece, because it begins without context."""
 Unit = Literal["line", "paragraph", "document", "chunk"]
 
 
@@ -42,7 +42,7 @@ def cut_streams(streams: RaggedArray, unit: Unit, newline: int) -> RaggedArray:
 
 
 def split_long(sequences: RaggedArray, max_length: int) -> RaggedArray:
-    """Continue in a further sequence after `max_length` targets. The last token of one is the context of the next."""
+    """Continue a sequence in a new one after `max_length` targets. The last token of each is the context of the next."""
     targets = sequences.lengths - 1
     parts = -(-targets // max_length)
     number = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
@@ -52,7 +52,7 @@ def split_long(sequences: RaggedArray, max_length: int) -> RaggedArray:
 
 
 def split_evenly(sequences: RaggedArray, max_length: int) -> RaggedArray:
-    """Each sequence in as few parts of at most `max_length` tokens as there can be, whose lengths differ by at most one."""
+    """Cut each sequence into the fewest parts of at most `max_length` tokens. The lengths of its parts differ by at most one."""
     lengths = sequences.lengths
     parts = -(-lengths // max_length)
     number = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
@@ -118,7 +118,7 @@ def encode_texts(texts: list[str], tokenizer: Tokenizer) -> RaggedArray:
 def cut_documents(
     documents: Mapping[str, RaggedArray], config: DataConfig, tokenizer: Tokenizer, notes: list[str]
 ) -> dict[str, RaggedArray]:
-    """The sequences of each split, from framed documents. Pieces of the training text validate, if there is no other validation split."""
+    """The sequences of each split, from framed documents. If there is no validation split, pieces of the training text are used."""
     newline = newline_id(tokenizer)
     validates = config.validation_fraction and not config.train_on_validation
     if validates and "train" in documents and "validation" not in documents:
@@ -154,8 +154,8 @@ def cut_pieces(documents: RaggedArray, config: DataConfig, newline: int, notes: 
 
 
 def _at_units(bounds: Ints, documents: RaggedArray, config: DataConfig, newline: int) -> Ints:
-    """Pieces (begin, end, begin, end, ...) made longer, so that they are whole units (paragraphs, where units are longer); as
-    they are, if a piece would become more than twice as long."""
+    """Extend pieces (begin, end, begin, end, ...) to whole units (to paragraphs, if units are longer). Return them unchanged if a piece
+    would become more than twice as long."""
     unit = config.unit if config.unit in ("line", "paragraph") else "paragraph"
     ends = np.concatenate(([0], np.cumsum(cut_streams(documents, unit, newline).lengths - 1)))
     whole = bounds.copy()
@@ -179,7 +179,7 @@ def _targets(documents: RaggedArray, starts: Ints, stops: Ints) -> RaggedArray:
 
 
 def _evaluated(documents: RaggedArray, config: DataConfig, newline: int) -> RaggedArray:
-    """Cut as in training, so that each sequence begins with the state with which it would begin there; but no token is left out."""
+    """Cut documents as in training, so that each sequence begins with the same state as there, but leave out no token."""
     if config.reads_whole_documents:
         return split_long(documents, config.evaluation_max_length)
     return split_long(cut_streams(documents, config.unit, newline), config.max_length)

@@ -30,7 +30,8 @@ class Batch(NamedTuple):
     lengths: Tensor
     """(B,) int64, at least 1, always on the CPU, where `pack_padded_sequence` needs them."""
     targets: Tensor
-    """As the task has them: (B,) label ids, (B, C) zeros and ones, (B,) numbers, (B, T) next tokens. IGNORE_INDEX, or NaN for a
+    """Targets in the form of the task: (B,) label
+    ids, (B, C) zeros and ones, (B,) numbers, (B, T) next tokens. IGNORE_INDEX, or NaN for a
     number, where there is none."""
     step: int
     shard: int
@@ -47,7 +48,7 @@ class Batch(NamedTuple):
     target_inputs: Tensor | None = None
     """(B, T') int64, for an encoder-decoder: the tokens before its targets."""
     target_lengths: Tensor | None = None
-    """(B,) int64, of these, on the CPU."""
+    """(B,) int64, the lengths of these, on the CPU."""
     rows: NDArray[np.int64] | None = None
     """Rows of the data set; none for a dummy row."""
 
@@ -95,7 +96,7 @@ class SequenceDataset(Dataset[Batch]):
         return None if self._coded is None else self._coded[rows]
 
     def _slices(self, shard: Shard) -> tuple[Ints, Ints]:
-        """Where its rows begin and end in the values; one empty row if it has none."""
+        """Return where the shard's rows begin and end in the values; one empty row if it has no rows."""
         rows, segments = shard.sequences, shard.segments
         if len(rows) == 0:
             return np.zeros(1, np.int64), np.zeros(1, np.int64)

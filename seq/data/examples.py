@@ -1,4 +1,4 @@
-"""Text with its labels as a source gives it; rows without text; and the validation rows, where none are given."""
+"""Texts with their labels, as a source gives them; removal of rows without text; and choice of validation rows, if none are given."""
 
 import hashlib
 from collections import Counter
@@ -80,8 +80,8 @@ def drop_empty(split: Examples, config: DataConfig, notes: list[str]) -> Example
 def split_validation(
     train: Examples, config: DataConfig, labels_of: Callable[[Target], Iterable[str]]
 ) -> dict[str, Examples]:
-    """`train` and `validation`. If every target has one label, each label has the same share of its rows in `validation`. `train` keeps a
-    row with each label. Empty if none is to be cut, or a language model has too few documents for that."""
+    """`train` and `validation`. If every target has one label, `validation` has the same share of each label's rows. `train` keeps at
+    least one row with each label. Empty if no split is to be cut, or if a language model has too few documents."""
     if config.validation_fraction == 0:
         return {}
     digests = np.array([_digest(text) for text in train.texts])

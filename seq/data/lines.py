@@ -1,4 +1,4 @@
-"""Files of rows or text as somebody sends them: their encoding, and how much of them may come into memory."""
+"""Files of rows or text from untrusted sources: their encoding, and limits on how much is read into memory."""
 
 import codecs
 import itertools
@@ -11,7 +11,7 @@ from seq.config import DataConfig
 from seq.errors import UserError
 
 LONGEST_LINE = 16 << 20
-"""Characters of a row of a table, of a JSON object, or of a line of CoNLL."""
+"""Maximum number of characters in a table row, a JSON object or a CoNLL line."""
 ARCHIVES = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 """First bytes -> format."""
 

@@ -1,7 +1,7 @@
 """The built-in set `names`: surnames of 18 origins, from the person providers of the package faker.
 
 Names are folded to a-z, A-Z, space, apostrophe and hyphen. A hash of the lower-cased name decides the split, so that
-a name (some have several origins) is never on both sides.
+a name (some have several origins) is never in both splits.
 """
 
 import hashlib

@@ -22,8 +22,8 @@ class LengthOrder:
     a mapped file.
 
     A sequence may be a pair, of a source and a target: then its group has the same two lengths. Pairs are in the order of the
-    source's length. Among equal sources the target's falls, and for the next shorter source it rises, and so on in turn, so that
-    neighbours are alike in both.
+    source's length. Among pairs of equal source length, the target's length falls; for the next shorter source length it rises, and so
+    on alternately, so that neighbours are similar in both.
     """
 
     lengths: Ints

@@ -12,7 +12,7 @@ IGNORE_INDEX = -100
 """A target that carries no loss: `cross_entropy`'s own default."""
 
 Coded = NDArray[Any] | RaggedArray | None
-"""The targets of a split: a number for each sequence, or several; None where the sequence has all that is predicted."""
+"""The targets of a split: a number for each sequence, or several; None if the sequence itself is what is predicted."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,12 +17,12 @@ from seq.data.order import LengthOrder, permute
 from seq.data.ragged import Ints
 
 TOLERANCE = 0.01
-"""Sequences are of nearly equal length if the longest has this much more than the shortest: the most that mixing them adds to the
-padding. Below 100 time steps, only equal lengths are."""
+"""Lengths are nearly equal if the longest exceeds the shortest by at most this share, which limits the padding that mixing adds. Below
+100 time steps, only equal lengths count as nearly equal."""
 EPOCHS = 4
-"""Epochs in which `largest_shard` looks for it."""
+"""Number of epochs that `largest_shard` searches."""
 ATTEMPTS = 8
-"""Places for an epoch's first cut that are tried before the unmoved cuts are taken."""
+"""Number of positions to try for an epoch's first cut, before the unmoved cuts are used."""
 
 
 class Span(NamedTuple):
@@ -137,7 +137,7 @@ class Plan:
         if self.seed is None or self._mixed_before[first] == self._mixed_before[last + 1]:
             tokens, longest = np.diff(self._tokens_up_to(cuts), axis=0), self.by_length.longest(cuts[:-1], cuts[1:])
             return ShardSizes(rows, tokens.sum(1), rows * longest, tokens[:, -1], rows)
-        # Which rows of a class with several lengths are in the step, only the shuffle knows.
+        # Only the shuffle decides which rows of a class with several lengths are in the step.
         places = self._shuffled(np.arange(step.start, step.stop), epoch)
         lengths = self.by_length.length[self.by_length.group_of(places)]
         total = np.diff(np.concatenate(([0], np.cumsum(lengths)))[cuts - step.start])
@@ -147,7 +147,7 @@ class Plan:
 
     def largest_shard(self) -> tuple[Span, Span]:
         """The shard with the most padded tokens, as positions of the unshuffled order, and its step. Steps are largest where a class
-        begins. Of pairs, which have many classes, the steps of some epochs are looked at instead."""
+        begins. Pairs have many classes, so for them the steps of some epochs are examined instead."""
         singles = self.by_length.lengths.shape[1] == 1
         starts = self.by_length.start[self._first_of[:-1]].tolist() if singles else []
         steps = [(start, self._rows_of_step(self._longest_of(number))) for number, start in enumerate(starts)]
@@ -179,7 +179,8 @@ class Plan:
 
     @lru_cache(maxsize=2)  # noqa: B019  # a plan lives as long as its run
     def _runs(self, epoch: int) -> Runs:
-        """The steps of an epoch. Its first two steps are shortened by a number of rows of the epoch's own, which moves all others."""
+        """The steps of an epoch. Its first two steps are shorter by a number of rows that depends on the epoch, which moves all
+        others."""
         if self.seed is None or self._steps == 1 or self._most == 1:
             return self._unmoved
         for attempt in range(ATTEMPTS):
@@ -190,7 +191,8 @@ class Plan:
         return self._unmoved
 
     def _cut(self, first: int) -> Runs:
-        """Cut the order into as few steps as there can be; if `first` is not 0, after two steps of `first` rows more than one step has. No
+        """Cut the order into the fewest possible steps; if `first` is not 0, begin with two steps that together have `first` rows more
+        than one step. No
         step but the last is then smaller than half a step. At most two runs for each class."""
         position = min(first + self._most, self.size) if first else 0
         half = (position + 1) // 2
@@ -222,7 +224,7 @@ class Plan:
         return self.shards * max(1, min(self._rows, self._tokens // longest))
 
     def _that_fits(self, position: int, size: int) -> int:
-        """The most rows, at most `size`, that a step from `position` on may have."""
+        """The largest number of rows, up to `size`, that a step beginning at `position` may have."""
         while (fitting := self._rows_of_step(self._longest_in(Span(position, min(position + size, self.size))))) < size:
             size = fitting
         return size

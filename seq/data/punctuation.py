@@ -1,6 +1,7 @@
 """The built-in set `punctuation`: give the words of a speech back their capitals and punctuation.
 
-The addresses of `speeches` as lower-case words without any mark: what a speech recogniser gives. A word's tag says how it was
+The texts are the addresses of `speeches` as lower-case words without punctuation, like the output of a speech
+recogniser. A word's tag says how it was
 written and which mark followed it, such as `A|,` for a capital and a comma. Test and validation are those of `speeches`.
 """
 

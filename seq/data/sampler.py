@@ -111,8 +111,8 @@ class BucketedDistributedSampler(ShardSampler):
 
 
 class StatefulDistributedSampler(ShardSampler):
-    """Each shard has `batch.rows` lanes. An epoch puts the documents in one sequence, in an order of its own, and cuts them
-    into segments of `batch.bptt` time steps; the last segment of a document may be shorter. Each lane reads an equal
+    """Each shard has `batch.rows` lanes. Each epoch concatenates the documents, in its own order, and cuts them into
+    segments of `batch.bptt` time steps; the last segment of a document may be shorter. Each lane reads an equal
     share of the segments, one in each step. A segment `continues` if it follows the lane's last one in the same document."""
 
     def arrange(self, dataset: SequenceDataset, batch: BatchConfig) -> None:

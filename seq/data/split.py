@@ -22,7 +22,7 @@ class Split:
     num_characters: int
     """Characters of text in a language model's targets. With the byte tokenizer, fewer than the tokens."""
     unknown_bits: float = 0.0
-    """Bits that tell which characters those are that the vocabulary lacks: for each, log2 of how many different ones the text has."""
+    """Bits that identify the characters outside the vocabulary: for each, log2 of the number of different ones in the text."""
     task: Targets
     outputs: Outputs
 

@@ -65,7 +65,7 @@ class Subwords:
         return RaggedArray(values, ends[np.concatenate(([0], np.cumsum([len(own) for own in parts], dtype=np.int64)))])
 
     def longest(self, number: int) -> list[str]:
-        """Some of its longest pieces, for people."""
+        """Some of the longest pieces, for display."""
         return [piece.decode("utf-8", "replace") for piece in sorted(self.bytes_of, key=len, reverse=True)[:number]]
 
     @cached_property
@@ -81,7 +81,7 @@ class Subwords:
 
 
 def _pieces_and_merges(model: str) -> BPE:
-    """Nothing else of the JSON is read: it may be a stranger's, whose patterns could take for ever and name other files."""
+    """Read nothing else from the JSON: it may come from an untrusted source, and its patterns could run forever or name other files."""
     about = json.loads(model)["model"]
     pieces, merges = about["vocab"], [tuple(pair) for pair in about["merges"]]
     if sorted(pieces.values()) != list(range(len(pieces))):
@@ -114,7 +114,7 @@ def _blocks(text: str) -> Iterable[str]:
 
 
 def _byte_letters() -> dict[str, int]:
-    """The letter with which the library writes each byte: itself if it can be seen, else one from 256 on, in order."""
+    """The character that the library writes for each byte: the byte itself if it is printable, else the next one from 256 on."""
     seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
     unseen = [byte for byte in range(256) if byte not in seen]
     return {chr(byte): byte for byte in seen} | {chr(256 + place): byte for place, byte in enumerate(unseen)}

@@ -1,4 +1,4 @@
-"""What the data room needs to know of a task. The tasks themselves are in `seq.tasks`."""
+"""What the package `seq.data` needs to know about a task. The tasks themselves are in `seq.tasks`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol

@@ -140,12 +140,12 @@ class Tokenizer:
         return table
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON; the arguments of a new one."""
+        """The constructor's arguments, as JSON."""
         about = {"kind": self.kind, "characters": self.characters, "lowercase": self.lowercase}
         return about | {"model": self.model} if self.model else about
 
     def describe(self) -> str:
-        """Its vocabulary, for people."""
+        """A description of the vocabulary, for display."""
         if self.kind == "characters":
             return f"{len(self.characters)} characters"
         if self.kind == "tokens":

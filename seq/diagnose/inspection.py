@@ -54,7 +54,7 @@ def batch_as_text(batch: Batch, corpus: Corpus) -> list[str]:
 
 @contextmanager
 def watch(model: nn.Module) -> Iterator[list[tuple[str, Tensor]]]:
-    """While it is open, collects (`shard: module`, output) of every call of a GRU or an innermost module."""
+    """While the context is open, collect (`shard: module`, output) of every call of a GRU or an innermost module."""
     seen: list[tuple[str, Tensor]] = []
     calls: dict[str, int] = {}
 

@@ -15,9 +15,9 @@ from seq.training.step import Trainer
 
 LOWEST, HIGHEST, STEPS = 1e-5, 1.0, 120
 SMOOTH = 0.85
-"""Share of the mean of earlier losses in the mean that is judged: a step's own loss jumps."""
+"""Weight of earlier losses in the running mean that is judged, because the loss of a single step jumps."""
 DIVERGED = 2.0
-"""The test ends where the loss is so many times its lowest."""
+"""The test ends when the loss exceeds its minimum by this factor."""
 MARGIN = 3.0
 """The suggestion is the rate of the lowest loss, divided by this."""
 

@@ -28,7 +28,7 @@ from seq.run.run import Run
 from seq.tasks import Task, TrainedModel
 
 SUFFIXES = ("onnx", "safetensors")
-"""The formats, which are also the ends of the files' names."""
+"""The formats, which are also the suffixes of the files."""
 OPSET = 20
 """ONNX operators of 2023: what onnxruntime reads since 1.17."""
 
@@ -108,7 +108,7 @@ class Encoder(nn.Module):
 
 
 class DecoderStep(nn.Module):
-    """One token further: the last `tokens` (B, 1), and the encoder's outputs."""
+    """One decoder step, from the last `tokens` (B, 1) and the encoder's outputs."""
 
     def __init__(self, model: Seq2Seq) -> None:
         super().__init__()

@@ -82,7 +82,7 @@ def _hashed(buckets: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text of the data, such as a label, as one line of Markdown that shows it and is nothing else: no HTML, link or table."""
+    """Return a text of the data, such as a label, as one line of Markdown that only shows the text, without HTML, links or tables."""
     return re.sub(r"([|\\`\[\]])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 

@@ -30,7 +30,7 @@ LETTERS = 64
 
 @dataclass(frozen=True)
 class Row:
-    """A text, and what its answer is written beside: the columns of a file, or the text itself."""
+    """A text, and the values that are printed beside its answer: the columns of a file, or the text itself."""
 
     number: int
     text: str
@@ -113,7 +113,7 @@ TABLES = (".csv", ".tsv", ".jsonl")
 def rows_of_file(
     trained: TrainedModel, path: Path, columns: Sequence[str], most_characters: int = sys.maxsize - 1
 ) -> Iterator[Row]:
-    """In the encoding and with the delimiter of the training data."""
+    """Yield the rows of a file, read with the encoding and the delimiter of the training data."""
     data = trained.config.data
     encoding = "utf-8-sig" if data.encoding == "utf-8" else data.encoding
     try:
@@ -184,8 +184,8 @@ def read_lines(file: TextIO, max_length: int) -> Iterator[str]:
 
 
 def harmless(cell: Any) -> Any:
-    """For CSV: a spreadsheet would run a text that begins as a formula, and labels and texts may come from strangers. An apostrophe
-    before it keeps it a text. Numbers stay."""
+    """For CSV: put an apostrophe before a text that begins like a formula. A spreadsheet would run it, and labels and texts may come
+    from untrusted sources. Numbers stay unchanged."""
     if isinstance(cell, str):
         cell = printable(cell)
     if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):

@@ -66,8 +66,8 @@ class Logger:
 
 
 class MetricsFile:
-    """`metrics.jsonl` and `samples.jsonl`. A resumed run writes a `resume` line, and then the steps after its checkpoint
-    again: of two lines about a step, the later counts, and they are equal."""
+    """`metrics.jsonl` and `samples.jsonl`. A resumed run writes a `resume` line, and then repeats the steps after its checkpoint. If a
+    step has two lines, they are equal, and the later one is used."""
 
     def __init__(self, folder: Path, ledger: Ledger) -> None:
         self._ledger = ledger

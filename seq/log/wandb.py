@@ -22,7 +22,7 @@ COLUMNS = ("step", "label", "prompt", "text", "truth")
 MOST_HISTORY = 10_000
 """Steps of earlier starts that are logged again, evenly chosen: a thousand take a second, and W&B draws 1,500 points of a curve."""
 MOST_SAMPLES = 200
-"""Rows of that table, the newest: each evaluation sends it again, and a long run has thousands."""
+"""Maximum number of rows in that table, the newest ones: each evaluation sends it again, and a long run has thousands."""
 
 
 class WandbSink:

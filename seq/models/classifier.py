@@ -1,5 +1,5 @@
-"""Embedding -> GRU -> linear: a label, labels or a number for a sequence. If asked for, logits of its n-grams are added. And several
-classifiers as one: the mean of their predictions."""
+"""Embedding -> GRU -> linear: a label, labels or a number for a sequence. Optionally, logits of its n-grams are added. `Ensemble`
+averages the predictions of several classifiers."""
 
 from collections.abc import Callable, Sequence
 
@@ -39,7 +39,8 @@ class Classifier(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Called as a classifier is. All members have the same tokens and outputs; `mean` makes logits (B, C) of theirs (N, B, C)."""
+    """Has the interface of a classifier. All members have the same tokens and outputs; `mean` computes logits (B, C) from theirs (N, B,
+    C)."""
 
     def __init__(self, members: Sequence[Classifier], mean: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

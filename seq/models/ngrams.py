@@ -21,7 +21,7 @@ class RowTable(nn.Module):
     """A table of embeddings of which a batch reads few rows. It gives weighted sums of rows, as `nn.EmbeddingBag` does. `weight` (rows, dim)
     has no `grad`, since that would be as large as the table: autograd sees only the sums.
 
-    After a backward pass in training mode, `take_gradient` returns what `weight` has to know of it.
+    After a backward pass in training mode, `take_gradient` returns the gradient of `weight`.
     """
 
     def __init__(self, rows: int, dim: int, *, per_token: int) -> None:

@@ -18,7 +18,8 @@ class Found(NamedTuple):
     tokens: Tensor
     """(B, beam, T), without BOS; after EOS all are PAD. On the CPU."""
     log_probabilities: Tensor
-    """(B, beam), of the whole output with its EOS, or of what was written until `most`; -inf where there are fewer. They are normalised
+    """(B, beam), of the whole output with its EOS, or of an output that was cut off at `most`; -inf where there are fewer
+    outputs. They are normalised
     over the tokens that may be written: not PAD, BOS and unknown ones."""
 
 
@@ -41,7 +42,7 @@ def search(model: Seq2Seq, inputs: Tensor, lengths: Tensor, *, beam: int, most: 
             break
         logits, hidden = model.decode(tokens[:, :, -1].reshape(-1, 1), one, memory, hidden)
         steps = logits[:, 0].float().index_fill(1, forbidden, -torch.inf).log_softmax(-1).view(rows, beam, -1)
-        # An output that has ended goes on with PAD alone, for nothing.
+        # A finished output continues with PAD alone, at no cost.
         steps = steps.masked_fill(ended[:, :, None], -torch.inf)
         steps[:, :, PAD] = torch.where(ended, 0.0, -torch.inf)
         best = (totals[:, :, None] + steps).flatten(1).topk(beam, dim=1)

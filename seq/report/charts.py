@@ -17,9 +17,9 @@ COLOURS = ("#3b82d6", "#e0812f", "#2fa36b", "#b061c7", "#c49a1a", "#d64f4f", "#3
 _INK = "#010203"
 """Stands for the page's text colour, and is replaced by it."""
 MOST_HINTS = 60
-"""Points of a curve that say their values under the mouse."""
+"""Number of points of a curve that show their value under the mouse."""
 MOST_POINTS = 300
-"""A curve of more points is drawn through as many, evenly chosen."""
+"""Maximum number of points drawn for a curve; from more, this many are chosen evenly."""
 
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and the page's font draws it
@@ -77,7 +77,7 @@ def line_chart(title: str, xlabel: str, curves: Sequence[Curve], *, log: bool = 
 
 
 def _hints(figure: Figure, axes: Axes, xlabel: str, curves: Sequence[Curve]) -> str:
-    """Points without colour, at which a browser says the values."""
+    """Return transparent points, at which a browser shows the values."""
     axes.autoscale_view()
     height, found = figure.get_size_inches()[1] * 72, []
     scale = 72 / figure.dpi

@@ -20,7 +20,7 @@ MOST_CLASSES = 25
 MOST_SAMPLES = 60
 """The newest; the others are in samples.jsonl."""
 NOT_DRAWN = ("loss", "perplexity", "window_loss")
-"""Figures of an evaluation that say the same as another curve."""
+"""Figures of an evaluation that only repeat another curve."""
 FACTS = {
     "status": "status",
     "split": "figures of the split",
@@ -31,7 +31,7 @@ FACTS = {
     "goodput": "share of time computing",
     "world_size": "processes",
 }
-"""Keys of a result, as people call them."""
+"""Readable names for keys of a result."""
 CAUSES = ("compute", "data", "sync", "evaluation", "sampling", "checkpoint", "startup", "lost", "other")
 
 
@@ -173,7 +173,7 @@ def _matrix(record: RunRecord) -> list[list[tuple[int, float]]]:
 
 
 def number(value: Any) -> str:
-    """A number as people read it: 1,234,567; 0.7511; 12.3."""
+    """Format a number for display: 1,234,567; 0.7511; 12.3."""
     if not isinstance(value, float) or value.is_integer():
         return f"{value:,.0f}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"

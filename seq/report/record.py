@@ -78,7 +78,7 @@ class RunRecord:
         return self._places(known, axis), [float(line[figure]) for line in known]
 
     def best_place(self, axis: str) -> float | None:
-        """Where on the axis the weights are from that the run kept as its best."""
+        """Return the position on the axis of the step whose weights the run kept as its best."""
         best = self.result.get("best")
         lines = [line for line in self.evaluations if best and line["step"] == best["step"]]
         return self._places(lines, axis)[-1] if lines else None

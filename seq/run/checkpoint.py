@@ -23,7 +23,7 @@ from seq.files import atomic_write, sync
 from seq.training.state import Progress
 
 FORMAT = 9
-"""Raise it when older checkpoints can no longer be read."""
+"""Increase this number when older checkpoints can no longer be read."""
 
 
 class DamagedError(UserError):
@@ -73,8 +73,8 @@ def errors_as_damage(path: Path) -> Iterator[None]:
 
 
 def _verify(path: Path) -> None:
-    """torch.load ignores the checksums of the archive, so a flipped bit would load as a wrong weight. A file that does not
-    begin as an archive it reads as its old format, which has no checksums."""
+    """torch.load ignores the checksums of the archive, so a flipped bit would load as a wrong weight. It reads a file that does not
+    begin like an archive as its old format, which has no checksums."""
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
             raise zipfile.BadZipFile("it does not begin as a checkpoint")

@@ -21,12 +21,12 @@ from seq.run.checkpoint import Checkpoint, load_checkpoint, load_for_resume, ser
 from seq.training.selection import Selection
 
 RECORDS = ("metrics.jsonl", "samples.jsonl", "digests.jsonl", "wandb-id")
-"""Files of a run to which it only adds lines, if anything."""
+"""Files of a run to which lines are only appended."""
 
 
 class Checkpoints:
-    """`checkpoints/step-XXXXXXXX.pt` of a run directory, `best.pt` beside them, and in the folder `copies` the newest of them and the
-    RECORDS once more; None: no copies. `fresh`: earlier ones do not count."""
+    """The files `checkpoints/step-XXXXXXXX.pt` of a run directory, and `best.pt` beside them. The folder `copies` has copies of the
+    newest of them and of the RECORDS; None: no copies. `fresh`: earlier checkpoints are ignored."""
 
     def __init__(self, run: Path, copies: Path | None = None, *, fresh: bool = False) -> None:
         self.run, self.copies, self.fresh = run, copies, fresh
@@ -36,7 +36,7 @@ class Checkpoints:
         return self.folder / f"step-{step:08d}.pt"
 
     def newest_first(self) -> list[Path]:
-        """Also the copies; of two of one step, the run's own comes first."""
+        """All checkpoints, including copies. If a step has both, the run's own comes before the copy."""
         copied = checkpoints_in(self.copies) if self.copies else []
         found = [] if self.fresh else [*copied, *checkpoints_in(self.folder)]
         return sorted(found, key=lambda path: path.name)[::-1]
@@ -56,7 +56,7 @@ class Checkpoints:
                 warn(f"{path} is damaged, and set aside; going on from {resumed_from.name}")
 
     def bring_back(self) -> None:
-        """Return the files that the copies have and the run directory has lost."""
+        """Restore files that the run directory has lost from the copies."""
         for path in [*(self.run / name for name in RECORDS), self.best]:
             if self.copies and not path.exists() and (copy := self.copies / path.name).exists():
                 with atomic_write(path) as temporary:
@@ -64,7 +64,8 @@ class Checkpoints:
                 warn(f"{path} was lost, and is brought back from {self.copies}; --fresh would start over")
 
     def write(self, path: Path, content: io.BytesIO, keep: int) -> Path:
-        """Flush what the run has logged before a checkpoint says that this was done, then write, and delete all but the newest `keep`.
+        """Flush the run's logs first, so that they cover all steps of the checkpoint. Then write it, and delete all but the newest
+        `keep`.
         The copy is written even if `path` cannot be."""
         try:
             self._sync_records()
@@ -103,7 +104,7 @@ def delete_old(folder: Path, keep: int) -> None:
 
 @contextmanager
 def _naming(folder: Path) -> Iterator[None]:
-    """Say in an error that it is about the copies."""
+    """Add to an error message that it is about the copies."""
     try:
         yield
     except OSError as error:
@@ -141,7 +142,7 @@ class CheckpointSaver:
         self.poll(wait=not self._config.background)
 
     def poll(self, *, wait: bool = False) -> None:
-        """Log the save that is under way if it has ended; `wait` for its end."""
+        """Log the save in progress if it has ended; with `wait`, wait for its end first."""
         if self._writing is None or not (wait or self._writing[1].done()):
             return
         (step, future), self._writing = self._writing, None

@@ -40,7 +40,7 @@ class RunDirectory:
         return cls(Path(config.run.output_dir).expanduser() / config.run.name, fresh=fresh, copies=copies)
 
     def require(self) -> None:
-        """UserError, with the nearest run or those that there are, unless it holds a run."""
+        """Raise UserError unless the directory holds a run. The message names the most similar run, or the existing ones."""
         if not self.config_file.is_file():
             raise UserError(f"{self.path}: no run (no config.yaml){runs_beside(self.path)}")
 
@@ -105,7 +105,7 @@ class RunDirectory:
             self.result_file.unlink(missing_ok=True)  # of a start that was preempted
 
     def wall_seconds(self) -> float:
-        """How long earlier starts lasted, as far as the end of `metrics.jsonl` says."""
+        """How long earlier starts lasted, according to the end of `metrics.jsonl`."""
         seen = (line.get("wall_seconds") for line in last_lines(self.path / "metrics.jsonl"))
         return 0.0 if self.fresh else max((seconds for seconds in seen if isinstance(seconds, float)), default=0.0)
 
@@ -126,7 +126,7 @@ class RunDirectory:
 
 
 def runs_beside(path: Path) -> str:
-    """Advice for a path that is no run: the run of the nearest name, or all that lie beside it."""
+    """Return advice for a path that is not a run: the run with the most similar name, or the runs beside it."""
     names = sorted(file.parent.name for file in path.parent.glob("*/config.yaml"))
     near = get_close_matches(path.name, names, n=1) or names
     if not near:
@@ -148,5 +148,5 @@ def _unused(folder: Path) -> Path:
 
 
 def _counts(entry: Path) -> bool:
-    """False for what a killed start left half-written, and for a batch script and its log, which exist before the run."""
+    """Return False for files that a killed start left incomplete, and for a batch script and its log, which exist before the run."""
     return ".part-" not in entry.name and not entry.name.startswith(("job.", "job-"))

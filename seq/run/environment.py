@@ -21,7 +21,7 @@ from launch.device import device_name
 PACKAGES = ("torch", "numpy", "datasets", "wandb")
 ROOT = Path(__file__).parent.parent.parent
 ABSOLUTE = re.compile(r"(?<![\w./~:-])/(?:[^\s/,'\"{}\[\]]+/)*([^\s/,'\"{}\[\]]+)/?")
-"""An absolute path, as far as it has no spaces; the group is its last name."""
+"""Matches an absolute path up to its first space; the group is the last component."""
 
 
 def describe_environment(process: Launch, device: torch.device) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def describe_command(words: Sequence[str]) -> str:
 
 
 def without_folders(tree: Any) -> Any:
-    """A config as nested dicts, with the last names of absolute paths alone: what is passed on to others."""
+    """Return a config as nested dicts, with absolute paths reduced to their last component, because it is passed on to others."""
     if isinstance(tree, dict):
         return {key: without_folders(value) for key, value in tree.items()}
     return ABSOLUTE.sub(r"\1", tree) if isinstance(tree, str) and tree.startswith("/") else tree

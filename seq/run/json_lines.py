@@ -10,9 +10,9 @@ from typing import Any
 from seq.errors import warn
 
 LONGEST_LINE = 16 << 20
-"""Bytes; no line that a run writes is longer."""
+"""Maximum number of bytes in a line; a run writes no longer ones."""
 MOST_STEPS = 2**53
-"""A larger number is no step: figures are drawn with floats."""
+"""Largest valid step number, because charts are drawn with floats."""
 TRAIN = b'{"event": "train"'
 """How lines about training steps begin."""
 
@@ -48,8 +48,8 @@ class JsonLines:
 
 
 def read_lines(path: Path, most: int | None = None) -> Iterator[dict[str, Any]]:
-    """All complete lines that are an object with a `step`, one by one: a long run has a million. There are none if there is no such file.
-    `most`: of the lines about training steps, so many at most, evenly chosen, with the last."""
+    """Yield all complete lines that are an object with a `step`; a long run has a million of them. A missing file has none. `most`:
+    maximum number of lines about training steps; they are chosen evenly and include the last."""
     left = _count_train(path) if most else 0
     every = max(1, -(-left // most)) if most else 1
     for line in _lines(path):

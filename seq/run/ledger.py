@@ -57,7 +57,7 @@ class Ledger:
         self._last_reading = (tokens_seen, self.spent(*TRAINING))
 
     def tokens_per_second(self, tokens_seen: int) -> float:
-        """Since the last call (or `started`), in the time of training alone."""
+        """Tokens per second of training time, since the last call (or since `started`)."""
         tokens, seconds = self._last_reading
         self._last_reading = (tokens_seen, self.spent(*TRAINING))
         return (tokens_seen - tokens) / (self._last_reading[1] - seconds)

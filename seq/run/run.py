@@ -57,7 +57,7 @@ class Run:
 
     @contextmanager
     def joined(self) -> Iterator[None]:
-        """The processes are a group while this lasts. No GPU may start before the arithmetic is fixed."""
+        """A context in which the processes form a group. No GPU may start before the arithmetic is fixed."""
         configure_numerics(self.config, self.device)
         timeout = self.config.run.timeout_seconds
         with process_group(self.process, timeout_seconds=timeout, position=self.ledger.position):

@@ -53,8 +53,8 @@ def load_run(run: Path, checkpoint: str | None = None, device: torch.device | No
 def load_ensemble(
     runs: Sequence[Path], checkpoint: str | None = None, device: torch.device | None = None
 ) -> TrainedModel:
-    """The models of several classifiers' runs as one, each as `load_run` finds it; of a single run, its model. UserError if they
-    do not belong together."""
+    """Return one model that averages the classifiers of several runs, each loaded by `load_run`; for a single run, its model. UserError
+    if the models do not match."""
     members = [load_run(run, checkpoint, device) for run in runs]
     first, classifiers = members[0], [member.model for member in members if isinstance(member.model, Classifier)]
     if len(members) == 1:

@@ -53,7 +53,8 @@ def per_class(confusion: NDArray[np.int64]) -> list[dict[str, Any]]:
 
 
 def per_label(scores: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """The same from `scores` (C, 2, LEVELS) of rows with any number of labels: one is predicted at a probability of 1/2."""
+    """The same from `scores` (C, 2, LEVELS) for rows with any number of labels: a label is predicted if its probability is at least
+    1/2."""
     taken = scores[:, :, ConfusionCounts.LEVELS // 2 :].sum(2)
     return _rows(taken[:, 1], scores[:, 1].sum(1), taken.sum(1))
 

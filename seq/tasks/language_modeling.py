@@ -49,7 +49,7 @@ class Counts:
     loss: float
     """The sum, in nats."""
     window_loss: float | None
-    """The same of windows that are read from a fresh state; None if none were."""
+    """The same sum for windows, each read from a fresh state; None if no windows were read."""
     targets: int
     characters: int
     unknown_bits: float
@@ -214,7 +214,7 @@ class ConditionalLanguageModeling(LanguageModeling):
 class TextEvaluator:
     """A language model predicts each token once, with the state of training: each sequence is read from a fresh state to its end.
     The sequences are whole documents where training carries the state through them, else lines, paragraphs or windows as in
-    training. With `window`, they are also read in windows of so many tokens, each from a fresh state."""
+    training. With `window`, they are also read in windows of this many tokens, each from a fresh state."""
 
     in_chunks = True
 

@@ -36,5 +36,5 @@ def squared_error(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def widened(logits: Tensor) -> Tensor:
-    """In fp32, or fp64 if they are."""
+    """The logits in fp32, or in fp64 if they are fp64 already."""
     return logits.double() if logits.dtype == torch.float64 else logits.float()

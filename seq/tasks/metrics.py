@@ -14,13 +14,14 @@ class Metric:
     name: str
     """In metrics.jsonl, result.json, W&B and TensorBoard."""
     title: str
-    """For people: on a chart or above a figure."""
+    """The name that is shown on a chart or above a figure."""
     spec: str = ".4g"
     """Python's format of its values."""
     better: Literal["lower", "higher"] | None = None
     """None: neither."""
     value: Callable[[Any], float | None] | None = None
-    """From the counts of an evaluation, whose type the task knows; the result is None if these data do not have the metric. Metrics of
+    """Compute the value from the counts of an evaluation, whose type depends on the task; None if these data do not have the
+    metric. Metrics of
     training steps have no such function."""
     unit: str = ""
 
@@ -70,9 +71,10 @@ def share_error(share: float, number: int) -> float:
 
 
 def clustered_error(sums: Sequence[int] | NDArray[np.int64], share: float, size: int) -> float:
-    """Return the standard error of the `share` of right tokens among `size`. Tokens of one sequence are alike; the sequences are independent
-    (Cochran, Sampling Techniques, 1977, on ratio estimates). `sums` over the sequences, with r right ones among n tokens: of
-    r^2, r n and n^2."""
+    """Return the standard error of the `share` of right tokens among `size`. Tokens of one sequence are correlated; the sequences are
+    independent
+    (Cochran, Sampling Techniques, 1977, on ratio estimates). `sums`: the sums of r^2, r n and n^2 over the sequences, with r right ones
+    among n tokens."""
     hits_squared, hits_times_size, size_squared = map(int, sums)
     total = hits_squared - 2 * share * hits_times_size + share**2 * size_squared
     return math.sqrt(max(0.0, total)) / size

@@ -119,8 +119,8 @@ class Multilabel(SequenceTask):
     def best(
         self, trained: TrainedModel, texts: Iterable[str], *, top: int = 0
     ) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-        """For each text the (label, probability) of the labels that are at least as likely as not, the likeliest first. `top`: of so
-        many labels instead; 0: of those."""
+        """For each text, the (label, probability) of all labels with a probability of at least 1/2, the likeliest first. If `top` is not
+        0, of the `top` likeliest labels instead."""
         for text, chances in self.predictions(trained, texts):
             values, places = chances.sort(descending=True, stable=True)
             number = top or int((values >= 0.5).sum())

@@ -28,8 +28,8 @@ class References:
         self.is_first[list(self._rows_of)] = True
 
     def errors(self, rows: Iterable[int], outputs: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-        """(2, 4): sources, wrong outputs, wrong tokens (insertions, deletions, substitutions), tokens of the nearest target; of all
-        characters, and without those that are ignored."""
+        """(2, 4): sources, wrong outputs, wrong tokens (insertions, deletions, substitutions), tokens of the nearest target. The first
+        row counts all characters, the second leaves out ignored ones."""
         counts = np.zeros((2, 4), np.int64)
         for row, output in zip(rows, outputs, strict=True):
             targets = [self._targets.take(np.array([own])).values.tolist() for own in self._rows_of[int(row)]]

@@ -206,7 +206,7 @@ class OutputEvaluator:
         if len(first := np.flatnonzero(self._references.is_first[batch.rows])):
             chosen = torch.from_numpy(first)
             inputs = batch.inputs.index_select(0, chosen.to(batch.inputs.device))
-            # Half as long again as the longest target, in case that a model cannot stop.
+            # 1.5 times as long as the longest target, in case a model does not stop.
             found = search(model, inputs, batch.lengths[chosen], beam=self._beam, most=self._targets * 3 // 2)
             errors = self._references.errors(batch.rows[first], found.tokens[:, 0].tolist())
             self._errors += torch.from_numpy(errors).to(self._errors.device)

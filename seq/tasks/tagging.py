@@ -212,7 +212,7 @@ def _tag(trained: TrainedModel, tokens: np.ndarray) -> list[str]:
         best = trained.model(inputs.to(trained.device), lengths)[0].argmax(-1).cpu().numpy()
         for row, own in zip(rows, best, strict=True):
             start, stop = starts[row], min(starts[row] + size, len(tokens))
-            # What a later window knows better, it writes over.
+            # A later window overwrites the tags that it knows better.
             skip = edge if row else 0
             found[start + skip : stop] = own[skip : stop - start]
     return [trained.labels[place] for place in found]

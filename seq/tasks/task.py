@@ -1,6 +1,6 @@
-"""What a task is: one object that says all that data, training and use need to know of it. Each task is a file of this folder.
+"""The interface of a task: one object with everything that data, training and use need to know about it. Each task is one file here.
 
-The object is handed in: a corpus and its splits have it, a trainer and an evaluation take it, a trained model has it.
+The object is passed explicitly: a corpus, its splits and a trained model hold it; a trainer and an evaluation receive it.
 """
 
 import argparse
@@ -40,7 +40,7 @@ class Evaluator(Protocol):
     counts: list[Tensor]
     """Integers, added up over all shards."""
     in_chunks: bool
-    """Whether rows of any length need the memory of a piece of them only."""
+    """Whether a row of any length needs only the memory of one piece of it."""
 
     def add(self, model: Model, batch: Batch) -> Tensor:
         """Counts a shard, and returns its sums (`sums`,) in float64."""
@@ -87,7 +87,7 @@ class TrainedModel:
 
 class Answer(NamedTuple):
     shown: str
-    """For people: the text with its answer."""
+    """For display: the text with its answer."""
     values: Sequence[Any]
     """For programs: one for each field, the columns of CSV and keys of JSON. A list is several labels or tags."""
 
@@ -128,7 +128,7 @@ class Card:
 
 
 class Task(ABC):
-    """The parts are in the order in which a row meets them: config, data, training, evaluation, use."""
+    """The methods are in the order in which they are used: config, data, training, evaluation, use."""
 
     name: ClassVar[str]
     chosen_by: ClassVar[tuple[str, ...]]
@@ -156,7 +156,7 @@ class Task(ABC):
     # ---- config ----------------------------------------------------------------------------------------------------
 
     def faults(self, config: Config) -> Iterator[str]:
-        """What the config asks for and this task does not have."""
+        """Yield a message for each setting that this task does not support."""
         data, train, monitor = config.data, config.train, config.checkpoint.monitor
         if config.batch.order == "stateful" and not self.can_be_stateful:
             yield "batch.order=stateful is for texts without labels: set model.kind=language_model and model.condition=none"
@@ -193,7 +193,7 @@ class Task(ABC):
         return Outputs()
 
     def labels(self, target: Any) -> Sequence[str]:
-        """The labels in a target, of which the training split must have each."""
+        """The labels in a target. The training split must have each of them."""
         return ()
 
     @abstractmethod

@@ -17,7 +17,7 @@ from seq.terminal import progress_bar
 from seq.training.precision import autocast
 
 ROWS = 256
-"""Most rows of a shard. Where rows are read in chunks, their length does not count."""
+"""Maximum number of rows in a shard. If rows are read in chunks, their length does not matter."""
 
 
 @torch.inference_mode()

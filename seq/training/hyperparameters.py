@@ -13,7 +13,7 @@ from seq.data.corpus import Corpus
 from seq.data.loader import steps_per_epoch
 
 MOST_TOKENS = 16_000_000
-"""Tokens that a classifier reads in all, but at least two passes: some minutes on two cores."""
+"""Maximum number of tokens that a classifier reads in all, but at least two passes: some minutes on two cores."""
 FEWEST_STEPS = 300
 
 
@@ -27,7 +27,7 @@ def with_hyperparameters(config: Config, corpus: Corpus) -> Config:
 
 def with_earlier_hyperparameters(config: Config, file: Path, *, fresh: bool = False) -> Config:
     """`config` with those settings as the run's first start wrote them into its config `file`, if there is one and the run
-    is not to start over (`fresh`). So the directory of a run, also of a finished one, can be looked at before its data."""
+    is not to start over (`fresh`). So a run's directory can be checked before its data are read, also if the run has finished."""
     if not config.run.auto_hyperparameters or fresh or not file.is_file():
         return config
     keys = KEYS_OF_ROWS if isinstance(config.model, ClassifierConfig) else KEYS_OF_TEXT

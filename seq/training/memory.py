@@ -16,7 +16,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Parameters of glibc's `mallopt`, from its malloc.h."""
 
 OUT_OF_MEMORY = ("can't allocate memory", "STATUS_ALLOC_FAILED", "ALLOCATION_FAILED", "CUDA error: out of memory")
-"""Texts by which the RuntimeErrors of torch's CPU allocator, cuBLAS, cuDNN and CUDA are known."""
+"""Texts by which out-of-memory RuntimeErrors of torch's CPU allocator, cuBLAS, cuDNN and CUDA are recognised."""
 
 
 def keep_freed_memory() -> None:

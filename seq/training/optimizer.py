@@ -25,10 +25,10 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ada
 class RowAdamW:
     """AdamW without momentum (betas 0 and `betas[1]`) for a table of which a step reads few rows.
 
-    Without momentum, a step without a gradient changes a row only by decay, of its weights and of its averages. So that decay
-    is made up for when the row is read again, as in lazy Adam, and the other rows are not touched. The result is that of
-    AdamW (Kingma and Ba, 2015; Loshchilov and Hutter, 2019) on all rows, but for weight decay: it is made up for at the rate of the
-    later step, and a row that is not read again keeps its weights.
+    Without momentum, a step without a gradient changes a row only by decay, of its weights and of its averages. So the missed decay is
+    applied when the row is read again, as in lazy Adam, and the other rows are not touched. The result is that of
+    AdamW (Kingma and Ba, 2015; Loshchilov and Hutter, 2019) on all rows, except for weight decay: missed decay is applied at the
+    learning rate of the later step, and a row that is not read again keeps its weights.
 
     `squares` (rows, dim): the averages of squared gradients. `last` (rows,): the step in which a row was last read. `steps`: all
     steps so far.

@@ -12,7 +12,7 @@ from seq.models import Model
 from seq.tasks import METRICS
 
 EVERY = 10
-"""Steps between two weights that the mean takes in: neighbours hardly differ, and to add all takes time."""
+"""Steps between two sets of weights in the mean. Consecutive weights hardly differ, and adding all of them takes time."""
 
 
 class Selection:
@@ -68,7 +68,7 @@ class Selection:
         self.model.load_state_dict(weights)
 
     def result(self) -> dict[str, Any] | None:
-        """The step that won; None if there was no choice, or no evaluation yet."""
+        """The step whose weights were chosen; None if there was no choice, or no evaluation yet."""
         if self.figure is None or not self.best_step:
             return None
         return {"figure": self.figure, "step": self.best_step, "value": self.best_value}

@@ -58,7 +58,7 @@ class TrainState:
         }
 
     def weights(self) -> dict[str, Any]:
-        """The weights for use alone, as a checkpoint has them."""
+        """Only the weights that a trained model needs, in the form of a checkpoint."""
         used = {"model": self.selection.model.state_dict(), "selection": {"average": None}}
         return used | {"progress": asdict(self.progress)}
 
@@ -149,8 +149,8 @@ class CarriedState:
 
 
 class MeanLoss:
-    """The mean loss over the targets of the steps since it was last asked for, without bad ones. One step alone says little, since its
-    texts are of one length.
+    """The mean loss over the targets of all steps since the last call of `take`, without bad steps. The loss of one step says little,
+    since its texts have nearly one length.
 
     `sums` (V + 1,): the sum of each shard's losses, and the number of targets. They belong to the shards: a rank knows those of its
     own shards, so they are equal at every world size.

@@ -78,8 +78,8 @@ class Trainer:
         return self._reduction.sent_bytes + sum(rows.exchange.sent_bytes for rows in self._row_reductions.values())
 
     def check_memory(self, batch: Batch) -> int:
-        """Forward and backward pass on one batch, as a trial, with as much memory in use as the rest of a step takes. It changes
-        nothing but the memory that is reserved. Returns the bytes that stood for the rest."""
+        """Try a forward and backward pass on one batch, with as much memory in use as the rest of a step takes. Nothing changes but the
+        memory that torch reserves. Returns the number of bytes held for the rest."""
         own = len(shards_of(dist.get_rank(), dist.get_world_size(), self.config.batch.shards))
         with out_of_memory_as_run_error(batch):
             size = bytes_beside_shard(self.model, batch, own)
@@ -135,7 +135,7 @@ class Trainer:
             self.row_gradients[name] = (found, values / scale)
 
     def _backward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """A loss that is not finite makes its gradients NaN, and so the sum over ranks, which tells all ranks."""
+        """A loss that is not finite makes its gradients NaN. The sum over ranks is then NaN too, so all ranks notice."""
         seed_shard(self.config.run.seed, batch.step, batch.shard)
         before = self.state.carried.before(batch)
         loss, hidden = self._objective.shard_loss(model, batch, before)
