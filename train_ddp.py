@@ -19,7 +19,6 @@ from seq.run.bad_steps import BadSteps
 from seq.run.checkpoint import Checkpoint, describe_run, fingerprint
 from seq.run.checkpoints import CheckpointSaver
 from seq.run.directory import RunDirectory
-from seq.run.ledger import Ledger
 from seq.run.result import make_result, refit_config
 from seq.run.run import Run
 from seq.tasks.task import samples_of
@@ -30,28 +29,26 @@ from seq.training.hyperparameters import with_earlier_hyperparameters
 def main(arguments: list[str]) -> None:
     options = training_parser().parse_intermixed_args(arguments)
     config = config_from(options.words)
-    if start(config, RunDirectory.of(config, fresh=options.fresh), Ledger()) and config.train.refit:
-        again = refit_config(RunDirectory.of(config))
-        start(again, RunDirectory.of(again, fresh=options.fresh), Ledger(from_now=True))
+    if options.refit:
+        config = refit_config(RunDirectory.of(config))
+    start(config, RunDirectory.of(config, fresh=options.fresh))
 
 
-def start(config: Config, directory: RunDirectory, ledger: Ledger) -> bool:
-    """True if the run is finished. All that can be wrong with config or data is checked here, before the processes join."""
+def start(config: Config, directory: RunDirectory) -> None:
+    """All that can be wrong with config or data is checked here, before the processes join."""
     process = describe_launch()
     check_launch(process, config)
     check_packages(config)
     config = with_earlier_hyperparameters(config, directory.config_file, fresh=directory.fresh)
     directory.check(config)
     if say_if_finished(directory, process.is_main):
-        report_at_end(directory, wanted=process.is_main and config.logging.report)
-        return True
-    run = Run.open(config, directory, ledger)
+        return report_at_end(directory, wanted=process.is_main and config.logging.report)
+    run = Run.open(config, directory)
     with directory.locked_by(run.is_main):
         resumed_from = directory.checkpoints.newest(run.config, run.corpus)
         with run.joined():
             finished = train(run, resumed_from)
         report_at_end(directory, wanted=finished and run.is_main and config.logging.report)
-    return finished
 
 
 def train(run: Run, resumed_from: Checkpoint | None) -> bool:

@@ -38,8 +38,7 @@ class Exchange(Protocol):
         call: it may be the memory that all ranks share."""
 
     def scatter(self, own: Tensor) -> Tensor:
-        """`own` (P, W * n) of every rank -> (W, P, n): rank r gets the slice [r n, (r + 1) n) of each rank. Use the result as that of
-        `gather`."""
+        """`own` (P, W * n) of every rank -> (W, P, n): rank r gets the slice [r n, (r + 1) n) of each rank. Use it as in `gather`."""
 
     def close(self) -> None:
         """Call this before the process group ends."""

@@ -37,6 +37,9 @@ def training_parser() -> argparse.ArgumentParser:
     )
     _add_words(parser)
     parser.add_argument("--fresh", action="store_true", help="start over; an existing run is kept beside the new one")
+    parser.add_argument(
+        "--refit", action="store_true", help="after the run: train NAME-refit on all data, for the steps that it chose"
+    )
     return parser
 
 

@@ -68,8 +68,7 @@ def main(arguments: list[str]) -> int:
 
 
 def world_sizes(config: Config) -> list[int]:
-    """World sizes to compare: 1 to 4, then doubled each time, up to one process per GPU (but at least 2) or 8 on a CPU, and one per
-    shard."""
+    """Return 1 to 4, then powers of two: at most one process per GPU (but at least 2) or 8 on a CPU, and one per shard."""
     most = max(2, gpu_count()) if gpu_count() else MOST_PROCESSES
     return [size for size in (1, 2, 3, 4, 8, 16, 32, 64) if size <= min(most, config.batch.shards)]
 

@@ -61,16 +61,20 @@ def test_the_best_weights_are_exported_and_used(tmp_path: Path) -> None:
 
 
 def test_refit_trains_on_all_data_for_the_chosen_steps(tmp_path: Path) -> None:
-    refit = (*command(tmp_path), "run.name=a", "train.refit=true")
-    first = train(*refit, world_size=2)
-    assert first.returncode == 0, first.stderr
+    search = (*command(tmp_path), "run.name=a")
+    refit = (*search, "--refit")
+    early = train(*refit)
+    assert (early.returncode, "is for a run that is finished" in early.stderr) == (2, True)
+    for words_of_start in (search, refit):
+        done = train(*words_of_start, world_size=2)
+        assert done.returncode == 0, done.stderr
     searched, again = result(tmp_path / "a"), result(tmp_path / "a-refit")
     assert again["step"] == searched["best"]["step"]
     rows = {name: part["rows"] for name, part in searched["data"].items()}
     assert {name: part["rows"] for name, part in again["data"].items()} == {"train": sum(rows.values())}
-    # A finished search is not done again, and a killed refit goes on.
+    # A killed refit goes on.
     (tmp_path / "a-refit" / "result.json").unlink()
-    assert "already finished" in train(*refit).stdout
+    assert train(*refit).returncode == 0
     assert result(tmp_path / "a-refit")["params_sha256"] == again["params_sha256"]
 
 

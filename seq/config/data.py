@@ -37,8 +37,7 @@ class DataConfig(Section):
     """Column that holds the label, the labels or the number to predict (classifiers), a tag for each token (taggers), or
     the text to be written (encoder-decoders)."""
     label_separator: Annotated[str, Field(min_length=1)] = ";"
-    """Separator of the labels of a row (`model.target=labels`), in files whose columns hold only text; an empty field means no
-    labels."""
+    """Separator of a row's labels (`model.target=labels`), where columns hold only text; an empty field means no labels."""
     unit: Literal["line", "paragraph", "document", "chunk"] = "paragraph"
     """Where a language model's training text is cut into sequences; `chunk`: every `max_length` tokens;
     `document`: not at all."""
@@ -60,8 +59,7 @@ class DataConfig(Section):
     vocab_size: Positive = 8000
     """Maximum number of words or subwords, including the 256 bytes; or of tokens."""
     min_count: Positive = 1
-    """Characters and tokens that occur fewer times in the training text become the unknown id; words and subwords are spelled in
-    bytes."""
+    """Characters and tokens with fewer occurrences in the training text become the unknown id; other kinds are spelled in bytes."""
     target_tokenizer: Literal["characters", "tokens"] = "characters"
     """Tokens of an encoder-decoder's targets: `characters`, or `tokens` with a space between them."""
     lowercase: bool = False
@@ -70,15 +68,13 @@ class DataConfig(Section):
     """Share of the training data that becomes the validation split if none is given; 0: train on everything. Rows are chosen by a hash
     of their text, with the same share for each label; a text of one or a few documents gives `validation_pieces`."""
     validation_rows: Positive = 10_000
-    """Approximate limit on the rows of a classifier's validation split. With the default, accuracy has a standard error of half a
-    point."""
+    """Approximate limit on the rows of a classifier's validation split; with 10,000, accuracy has a standard error of half a point."""
     validation_tokens: Positive = 50_000
     """Approximate limit on the tokens of a language model's validation split."""
     validation_pieces: Positive = 10
-    """Number of pieces of a text that form its validation split, spread over it. Each has at least 1,000 tokens, and begins and ends
-    with a unit."""
+    """Number of pieces of a text that are its validation split. Each has at least 1,000 tokens, and begins and ends with a unit."""
     train_on_validation: bool = False
-    """Train on the validation split too, without any validation, as `train.refit` does."""
+    """Train on the validation split too, without any validation, as `train_ddp.py --refit` does."""
     cache_dir: str | None = None
     """Folder for prepared data; the default is `$XDG_CACHE_HOME/lockstep` or `~/.cache/lockstep`."""
 

@@ -23,8 +23,7 @@ NOT_IDENTITY = (
 )
 """Keys that may change when a run is resumed, because they leave the parameters the same to the last bit."""
 CHOOSING = ("evaluation.",)
-"""Keys of NOT_IDENTITY that are part of the identity if `checkpoint.monitor` is set, since evaluations then decide which weights are
-kept."""
+"""Keys of NOT_IDENTITY that count if `checkpoint.monitor` is set, since evaluations then decide which weights are kept."""
 
 
 def identity(config: Config) -> dict[str, Any]:

@@ -210,6 +210,8 @@ def _describe(fault: Any) -> str:
         return f"  model.kind: there is no kind {given['kind']!r}; there are {fault['ctx']['expected_tags']}"
     if alternative := re.search(r"\.(str|tuple\[.*)$", path):  # a key that takes one text or several
         return f"  {path[: alternative.start()]}: must be text, or a list of texts (got {json.dumps(given)[:80]})"
+    if path == "train.refit":
+        return "  train.refit: is now an option of a second start, after the run has finished: train_ddp.py ... --refit"
     if fault["type"] == "extra_forbidden":
         return f"  {path}: unknown key{_nearest(path)}"
     if fault["type"] == "string_pattern_mismatch":

@@ -45,9 +45,6 @@ class TrainConfig(Section):
     """Evaluate and export the mean of the weights over this last share of the steps (0: the weights as they are)."""
     patience: Count = 0
     """Stop early after this many evaluations without improvement (0: never). Needs `checkpoint.monitor`."""
-    refit: bool = False
-    """When the run has finished, train again as NAME-refit on all data, including the validation split, up to the step of its best
-    evaluation (`checkpoint.monitor`), or else for as many steps as this run."""
     class_weights: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Each row of a classifier's training data counts 1 / (rows of its label)^p: 0 is the plain loss, 1 counts all labels alike
     (balanced), 0.5 lies between. Scaled so that the mean weight of a row is 1."""

@@ -30,8 +30,7 @@ class Batch(NamedTuple):
     lengths: Tensor
     """(B,) int64, at least 1, always on the CPU, where `pack_padded_sequence` needs them."""
     targets: Tensor
-    """Targets in the form of the task: (B,) label
-    ids, (B, C) zeros and ones, (B,) numbers, (B, T) next tokens. IGNORE_INDEX, or NaN for a
+    """The task's targets: (B,) label ids, (B, C) zeros and ones, (B,) numbers, (B, T) next tokens. IGNORE_INDEX, or NaN for a
     number, where there is none."""
     step: int
     shard: int

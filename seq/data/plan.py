@@ -179,8 +179,7 @@ class Plan:
 
     @lru_cache(maxsize=2)  # noqa: B019  # a plan lives as long as its run
     def _runs(self, epoch: int) -> Runs:
-        """The steps of an epoch. Its first two steps are shorter by a number of rows that depends on the epoch, which moves all
-        others."""
+        """The steps of an epoch. The first two steps are shortened by a number that depends on the epoch, which moves all others."""
         if self.seed is None or self._steps == 1 or self._most == 1:
             return self._unmoved
         for attempt in range(ATTEMPTS):
@@ -191,8 +190,7 @@ class Plan:
         return self._unmoved
 
     def _cut(self, first: int) -> Runs:
-        """Cut the order into the fewest possible steps; if `first` is not 0, begin with two steps that together have `first` rows more
-        than one step. No
+        """Cut the order into the fewest steps; if `first` is not 0, the first two steps together have `first` rows more than one step. No
         step but the last is then smaller than half a step. At most two runs for each class."""
         position = min(first + self._most, self.size) if first else 0
         half = (position + 1) // 2

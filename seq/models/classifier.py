@@ -39,8 +39,7 @@ class Classifier(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Has the interface of a classifier. All members have the same tokens and outputs; `mean` computes logits (B, C) from theirs (N, B,
-    C)."""
+    """Has a classifier's interface. All members have the same tokens and outputs; `mean` turns their logits (N, B, C) into (B, C)."""
 
     def __init__(self, members: Sequence[Classifier], mean: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

@@ -64,8 +64,7 @@ class Checkpoints:
                 warn(f"{path} was lost, and is brought back from {self.copies}; --fresh would start over")
 
     def write(self, path: Path, content: io.BytesIO, keep: int) -> Path:
-        """Flush the run's logs first, so that they cover all steps of the checkpoint. Then write it, and delete all but the newest
-        `keep`.
+        """Flush the run's logs, so that they cover the checkpoint's steps; then write it, and delete all but the newest `keep`.
         The copy is written even if `path` cannot be."""
         try:
             self._sync_records()

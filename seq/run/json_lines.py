@@ -12,7 +12,7 @@ from seq.errors import warn
 LONGEST_LINE = 16 << 20
 """Maximum number of bytes in a line; a run writes no longer ones."""
 MOST_STEPS = 2**53
-"""Largest valid step number, because charts are drawn with floats."""
+"""Step numbers must be below this, because charts are drawn with floats."""
 TRAIN = b'{"event": "train"'
 """How lines about training steps begin."""
 

@@ -20,9 +20,9 @@ class Ledger:
     `sampling`, `checkpoint`, `lost` (work that a kill discarded), `other` (mostly logging).
     """
 
-    def __init__(self, *, from_now: bool = False) -> None:
+    def __init__(self) -> None:
         # From the start of the process: importing torch takes seconds.
-        self._begin = time.perf_counter() - (0 if from_now else time.time() - psutil.Process().create_time())
+        self._begin = time.perf_counter() - (time.time() - psutil.Process().create_time())
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._earlier = 0.0
         self._cause, self.step = "startup", 0

@@ -8,6 +8,7 @@ import torch
 from seq.config import Config
 from seq.config.read import load_config, override_config
 from seq.data.split import Split
+from seq.errors import UserError
 from seq.run.checkpoint import params_sha256
 from seq.run.directory import RunDirectory
 from seq.run.environment import describe_environment
@@ -63,18 +64,14 @@ def chosen_step(result: dict[str, Any]) -> int:
 
 
 def refit_config(directory: RunDirectory) -> Config:
-    """The run that trains on all data for as many steps as the finished run in `directory` chose."""
-    config, result = load_config(directory.config_file), directory.read_result()
-    assert result is not None
-    words = [
-        f"run.name={config.run.name}-refit",
-        f"train.steps={chosen_step(result)}",
-        "train.refit=false",
-        "train.patience=0",
-    ]
-    return override_config(
-        config, [*words, "checkpoint.monitor=null", "data.train_on_validation=true"], where="train.refit"
-    )
+    """The run NAME-refit, which trains on all data for as many steps as the finished run in `directory` chose. UserError if that has not
+    finished."""
+    result = directory.read_result()
+    if result is None or result["status"] != "finished":
+        raise UserError(f"{directory.path}: --refit is for a run that is finished; start it without --refit first")
+    config = load_config(directory.config_file)
+    words = [f"run.name={config.run.name}-refit", f"train.steps={chosen_step(result)}", "train.patience=0"]
+    return override_config(config, [*words, "checkpoint.monitor=null", "data.train_on_validation=true"], "--refit")
 
 
 def _describe(run: Run) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Run:
     ledger: Ledger = field(default_factory=Ledger)
 
     @classmethod
-    def open(cls, config: Config, directory: RunDirectory, ledger: Ledger | None = None) -> "Run":
+    def open(cls, config: Config, directory: RunDirectory) -> "Run":
         """Prepare all that comes before the processes join. UserError for any fault in the config or the data, on every rank alike."""
         process, task = describe_launch(), task_of(config)
         initial = InitialModel.load(config, directory)
@@ -47,7 +47,6 @@ class Run:
             directory=directory,
             process=process,
             device=device_of(process.local_rank),
-            ledger=ledger or Ledger(),
         )
 
     @property

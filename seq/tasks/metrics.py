@@ -20,8 +20,7 @@ class Metric:
     better: Literal["lower", "higher"] | None = None
     """None: neither."""
     value: Callable[[Any], float | None] | None = None
-    """Compute the value from the counts of an evaluation, whose type depends on the task; None if these data do not have the
-    metric. Metrics of
+    """From the counts of an evaluation, whose type depends on the task; None if these data do not have the metric. Metrics of
     training steps have no such function."""
     unit: str = ""
 

@@ -157,15 +157,18 @@ def test_a_run_with_them_goes_on_and_is_refitted(tmp_path: Path) -> None:
         if "train.steps" not in word
     ]
     rare = ("evaluation.every_steps=100", "checkpoint.every_steps=100")
-    command = [*base, *few_rows(tmp_path), *rare, "train.refit=true"]
+    command = [*base, *few_rows(tmp_path), *rare]
     done = train(*command)
     assert done.returncode == 0, done.stderr
     whole = result(tmp_path / "a")
     (tmp_path / "a" / "result.json").unlink()
     assert train(*command).returncode == 0
     assert result(tmp_path / "a")["params_sha256"] == whole["params_sha256"]
+    data = (tmp_path / "rows.csv").read_bytes()
     (tmp_path / "rows.csv").unlink()
     assert "already finished" in train(*command).stdout, "a finished run does not need its data"
+    (tmp_path / "rows.csv").write_bytes(data)
+    assert train(*command, "--refit").returncode == 0
     searched, again = (load_config(tmp_path / name / "config.yaml") for name in ("a", "a-refit"))
     assert again.model == searched.model
     assert again.train.steps == whole["step"]
