@@ -22,7 +22,6 @@ from seq.config.read import load_config, override_config
 from seq.data.conll import read_conll
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.examples import Examples
-from seq.data.lines import check_lines
 from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 from seq.inference.rows import harmless, rows_of_file
@@ -296,8 +295,7 @@ def test_tagged_lines(tmp_path: Path, content: bytes) -> None:
     config = DataConfig(source="text", tokenizer="tokens")
 
     def read() -> Examples:
-        check_lines(path, config)
-        return read_conll("train", [path], "utf-8")
+        return read_conll("train", [path], config)
 
     examples = documented(read)
     assert examples is None or len(examples.texts) == len(examples.targets)

@@ -24,7 +24,7 @@ import yaml
 from seq.command_line import exit_code
 from seq.config import DataConfig
 from seq.config.read import load_config
-from seq.data.lines import bounded_lines, check_lines, refuse_archive
+from seq.data.tables import Form, bounded_lines, read_table, refuse_archive
 from seq.errors import UserError, warn
 from seq.inference.formats import export_model
 from seq.inference.model_card import model_card
@@ -142,7 +142,7 @@ def _attacks(folder: Path, exported: Path) -> dict[str, Callable[[], object]]:
         "safetensors header": _large_header(folder / "header"),
         "zip bomb": _zip_bomb(folder / "step-00000001.pt"),
         "YAML aliases": _laughs(folder / "laughs.yaml"),
-        "long row": lambda: check_lines(csv, config),
+        "long row": lambda: list(read_table(csv, "csv", Form.of(config))),
         "long row to predict": lambda: list(bounded_lines(csv.open())),
         "large config": lambda: load_config(csv),
         **{f"device {n}": attack for n, attack in enumerate(_devices(folder))},

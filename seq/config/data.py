@@ -18,16 +18,24 @@ class FilesConfig(Section):
 
 class DataConfig(Section):
     source: str = "names"
-    """Built in: `names`, `speeches`, `punctuation`, `pronunciation`. Otherwise what `datasets.load_dataset` takes first: `csv`, `text`, `json`,
-    `parquet`, a directory, or a hub id."""
+    """Built in: `names`, `speeches`, `punctuation`, `pronunciation`. Otherwise `csv`, `text`, `json` or `parquet`, for `data.files`; a
+    directory, all of whose files are read (those whose path has a word such as `test` or `dev` are that split); or a hub id."""
     subset: str | None = None
     """Configuration name of a hub data set. For `speeches`: `since-YEAR`, or `since-YEAR-recent`, in which addresses from 1981 on come
     two to four times per epoch."""
     revision: str | None = None
     """Git revision of a hub data set. Pin it, because prepared data are cached under this name."""
     files: FilesConfig = FilesConfig()
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    """Column separator of csv files."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """Column separator of csv files (`\\t`: a tab). Null: a tab in files that end with `.tsv`, else a comma."""
+    quoting: Literal["standard", "none"] = "standard"
+    """`none`: quotation marks in csv files are characters like others, and a row is always one line."""
+    columns: tuple[str, ...] | None = None
+    """Names of the columns of csv files that have no header, in their order."""
+    token_column: Positive | None = None
+    """Column of the tokens in CoNLL files, from 1. Null: the first; of files with ten columns (CoNLL-U), the second."""
+    tag_column: Positive | None = None
+    """Column of the tags in CoNLL files, from 1. Null: the last; of files with ten columns (CoNLL-U), the fourth, the part of speech."""
     encoding: str = "utf-8"
     """Encoding of csv, text and json files, by Python's name: `latin-1`, `cp1252`, `utf-16`, ..."""
     text: str | tuple[str, ...] = "text"
@@ -35,7 +43,7 @@ class DataConfig(Section):
     a list of tokens, or text with a space between them."""
     label: str = "label"
     """Column that holds the label, the labels or the number to predict (classifiers), a tag for each token (taggers), or
-    the text to be written (encoder-decoders)."""
+    the text to be written (encoder-decoders). `file`: the name of the file, for files of one label each."""
     label_separator: Annotated[str, Field(min_length=1)] = ";"
     """Separator of a row's labels (`model.target=labels`), where columns hold only text; an empty field means no labels."""
     unit: Literal["line", "paragraph", "document", "chunk"] = "paragraph"
@@ -59,7 +67,8 @@ class DataConfig(Section):
     vocab_size: Positive = 8000
     """Maximum number of words or subwords, including the 256 bytes; or of tokens."""
     min_count: Positive = 1
-    """Characters and tokens with fewer occurrences in the training text become the unknown id; other kinds are spelled in bytes."""
+    """Characters and tokens with fewer occurrences in the training text become the unknown id, as long as these are at most 1 % of the
+    text; other kinds are spelled in bytes."""
     target_tokenizer: Literal["characters", "tokens"] = "characters"
     """Tokens of an encoder-decoder's targets: `characters`, or `tokens` with a space between them."""
     lowercase: bool = False
@@ -86,6 +95,11 @@ class DataConfig(Section):
     def reads_whole_documents(self) -> bool:
         """Whether a language model carries its state through each document, in training and in evaluation."""
         return self.unit == "document" and self.too_long != "split"
+
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _tab(cls, delimiter: object) -> object:
+        return "\t" if delimiter == "\\t" else delimiter
 
     @field_validator("encoding")
     @classmethod

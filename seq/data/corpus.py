@@ -66,11 +66,12 @@ def prepare_corpus(
     tokenizer = like.tokenizer if like else None
     outputs = like.outputs if like and (fixed_outputs or not like.outputs.labels) else None
     vocabulary = (tokenizer and tokenizer.to_dict(), outputs and outputs.to_dict())
-    about = (FORMAT, task.name, config.model_dump(mode="json", exclude={"cache_dir"}), vocabulary, identify(config))
     root = _cache_root(config)
-    folder = root / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
     try:
         root.mkdir(parents=True, exist_ok=True)
+        about = (FORMAT, task.name, config.model_dump(mode="json", exclude={"cache_dir"}), vocabulary)
+        content = (*about, identify(config, root))
+        folder = root / hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
         lock = FileLock(root / f"{folder.name}.lock")
         lock.acquire()
     except OSError as error:
@@ -152,10 +153,10 @@ def _write(
 
 def _load(config: DataConfig, task: Targets, notes: list[str], *, need_train: bool) -> dict[str, Examples]:
     """The rows of each split that have text."""
-    loaded = load_splits(config, task, need_train=need_train)
+    loaded = load_splits(config, task, notes, need_train=need_train)
     splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
     if "validation" not in splits and "train" in splits:
-        splits |= split_validation(splits["train"], config, task.labels)
+        splits |= split_validation(splits["train"], config, task.labels, notes)
     if config.train_on_validation and "validation" in splits:
         splits["train"] = splits["train"].with_rows_of(splits.pop("validation"))
     return splits

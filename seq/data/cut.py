@@ -136,8 +136,8 @@ def cut_pieces(documents: RaggedArray, config: DataConfig, newline: int, notes: 
     first target as context."""
     total = int((documents.lengths - 1).sum())
     if total < 2:
-        notes.append("validation: the only sequence trains and validates; give data.files.validation")
-        return {"train": documents, "validation": documents}
+        notes.append("validation: none, because the text has only one token; give data.files.validation")
+        return {"train": documents}
     size = min(round(config.validation_fraction * total), config.validation_tokens)
     count = max(1, min(config.validation_pieces, size // SMALL_PIECE))
     # The piece lies at the end of each of `count` equal parts of the text.

@@ -78,10 +78,11 @@ def drop_empty(split: Examples, config: DataConfig, notes: list[str]) -> Example
 
 
 def split_validation(
-    train: Examples, config: DataConfig, labels_of: Callable[[Target], Iterable[str]]
+    train: Examples, config: DataConfig, labels_of: Callable[[Target], Iterable[str]], notes: list[str]
 ) -> dict[str, Examples]:
-    """`train` and `validation`. If every target has one label, `validation` has the same share of each label's rows. `train` keeps at
-    least one row with each label. Empty if no split is to be cut, or if a language model has too few documents."""
+    """`train` and `validation`. If every target has one label, `validation` has the same share of each label's rows, by largest
+    remainders. `train` keeps at least one row with each label, and no text is in both. Empty if no split is to be cut, or if there
+    are too few different texts, which a note says."""
     if config.validation_fraction == 0:
         return {}
     digests = np.array([_digest(text) for text in train.texts])
@@ -92,9 +93,12 @@ def split_validation(
         return {}
     if not whole:
         _keep_labels(chosen, digests, labels)
-    places = np.arange(len(chosen))
-    moved, kept = places[chosen], places[~chosen]
-    return {"train": train.take(kept), "validation": train.take(moved if len(moved) else places[-1:])}
+    if not chosen.any():
+        notes.append(
+            "validation: none, because no label has two different texts; give data.files.validation, or more rows"
+        )
+        return {}
+    return {"train": train.take(np.flatnonzero(~chosen)), "validation": train.take(np.flatnonzero(chosen))}
 
 
 def _digest(text: str) -> int:
@@ -102,14 +106,29 @@ def _digest(text: str) -> int:
 
 
 def _by_stratum(digests: NDArray[np.int64], strata: Sequence[str], config: DataConfig) -> NDArray[np.bool_]:
-    """The rows of each stratum with the smallest digests. Equal texts stay in one split, so added rows move few others."""
-    share = min(config.validation_fraction, config.validation_rows / len(digests))
-    _, label_of = np.unique(np.array(strata), return_inverse=True)
-    order = np.lexsort((digests, label_of))
-    counts = np.bincount(label_of)
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    first = order[rank < np.minimum(np.rint(share * counts), counts - 1)[label_of[order]]]
-    return np.isin(digests, digests[first])
+    """The rows of each stratum whose texts have the smallest digests. Equal texts stay in one split, so added rows move few others."""
+    texts, first, sizes = np.unique(digests, return_index=True, return_counts=True)
+    label = np.unique(np.array(strata), return_inverse=True)[1][
+        first
+    ]  # of equal texts with several labels, the first one's
+    rows, different = np.bincount(label, sizes), np.bincount(label)
+    total = max(1, min(round(config.validation_fraction * len(digests)), config.validation_rows))
+    quotas = _largest_remainders(np.where(different > 1, rows, 0) * total / len(digests), total)
+    order = np.argsort(label, kind="stable")  # in a label, by digest
+    before = np.cumsum(different) - different
+    taken = np.cumsum(sizes[order]) - np.repeat(np.cumsum(rows) - rows, different)
+    rank = np.arange(len(order)) - np.repeat(before, different)
+    fits = (taken <= np.repeat(quotas, different)) & (rank < np.repeat(different - 1, different))
+    return np.asarray(np.isin(digests, texts[order[fits]]))
+
+
+def _largest_remainders(shares: NDArray[np.float64], total: int) -> NDArray[np.int64]:
+    """Whole numbers near `shares`, which add up to `total` if the shares nearly do."""
+    quotas = np.floor(shares).astype(np.int64)
+    left = max(0, min(total, round(float(shares.sum()))) - int(quotas.sum()))
+    largest = np.argsort(-(shares - quotas), kind="stable")[: left or (not quotas.any() and bool(shares.any()))]
+    quotas[largest] += 1
+    return quotas
 
 
 def _keep_labels(chosen: NDArray[np.bool_], digests: NDArray[np.int64], labels: Sequence[Sequence[str]]) -> None:

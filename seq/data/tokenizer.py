@@ -17,6 +17,8 @@ from seq.data.subwords import Subwords
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 """Ids of padding, begin, end, and characters that the vocabulary lacks. Tokens of text follow from RESERVED on."""
 RESERVED = 4
+UNKNOWN_SHARE = 0.01
+"""The largest share of the training text that `min_count` may make unknown."""
 
 
 Kind = Literal["bytes", "characters", "words", "subwords", "tokens"]
@@ -47,11 +49,13 @@ class Tokenizer:
             return cls(kind=kind, lowercase=lowercase, model=learn(texts, size=vocab_size, min_count=min_count).model)
         if kind == "tokens":
             counted = Counter(token for text in texts for token in (text.lower() if lowercase else text).split(" "))
-            known = [token for token, count in counted.most_common(vocab_size) if count >= min_count]
+            least = _least_count(np.array(list(counted.values())), min_count)
+            known = [token for token, count in counted.most_common(vocab_size) if count >= least]
             return cls(kind=kind, lowercase=lowercase, model=json.dumps(known))
         text = "".join(texts)
         points, counts = np.unique(_code_points(text.lower() if lowercase else text), return_counts=True)
-        return cls(kind=kind, characters="".join(map(chr, points[counts >= min_count])), lowercase=lowercase)
+        letters = points[counts >= _least_count(counts, min_count)]
+        return cls(kind=kind, characters="".join(map(chr, letters)), lowercase=lowercase)
 
     @property
     def vocab_size(self) -> int:
@@ -153,6 +157,12 @@ class Tokenizer:
         return "256 bytes" if self.subwords is None else f"{len(self.subwords)} {self.kind}"
 
 
+def _least_count(counts: Ints, min_count: int) -> int:
+    """`min_count`, or less where more than UNKNOWN_SHARE of the text would be unknown: a short text has many rare characters."""
+    most = UNKNOWN_SHARE * counts.sum()
+    return next((least for least in range(min_count, 1, -1) if counts[counts < least].sum() <= most), 1)
+
+
 def join_tokens(tokens: Iterable[str]) -> str:
     """Tokens as a text of the kind `tokens`. White space in a token becomes a no-break space, since a space ends it."""
     return " ".join("\u00a0".join(token.split()) or "\u00a0" for token in tokens)
@@ -161,6 +171,11 @@ def join_tokens(tokens: Iterable[str]) -> str:
 def split_tokens(text: str) -> list[str]:
     """The tokens of a text of the kind `tokens`, however many spaces, tabs or line feeds are between them."""
     return [token for token in re.split(r"[ \t\r\n]+", text) if token]
+
+
+def is_list_as_text(text: str) -> bool:
+    """Whether a cell of a table looks like a list that a program wrote as text, such as `['a', 'b']`."""
+    return re.fullmatch(r"\s*\[\s*(['\"]).*\1\s*\]\s*", text, re.DOTALL) is not None
 
 
 def _code_points(text: str) -> Ints:

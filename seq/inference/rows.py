@@ -8,15 +8,14 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 from seq.data.examples import SEPARATOR, join_columns
-from seq.data.lines import bounded_lines
-from seq.data.tokenizer import join_tokens
+from seq.data.tables import Form, codec, kind_of, open_text, read_table
+from seq.data.tokenizer import is_list_as_text, join_tokens
 from seq.errors import UserError, warn
 from seq.tasks import TrainedModel
 from seq.tasks.task import Answer, Answers
@@ -39,7 +38,11 @@ class Row:
 
 def add_row_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", nargs="*", help="texts; none: read --file, or stdin, one a line")
-    parser.add_argument("--file", type=Path, help="read a .csv, .tsv or .jsonl, or a text a line")
+    parser.add_argument("--file", type=Path, help="read a .csv, .tsv, .json, .jsonl or .parquet, or a text a line")
+    parser.add_argument(
+        "--delimiter", metavar="CHARACTER", help="between the columns of --file (default: as in training)"
+    )
+    parser.add_argument("--encoding", metavar="NAME", help="of --file (default: as in training)")
     parser.add_argument(
         "--column", action="append", metavar="NAME", help="column of the text in --file (default: as in training)"
     )
@@ -88,16 +91,32 @@ def _read(
     trained: TrainedModel, words: Sequence[str], options: argparse.Namespace, most_characters: int
 ) -> Iterator[Row]:
     for word in words:
-        if Path(word).suffix in (".csv", ".tsv", ".jsonl", ".txt") and Path(word).is_file():
+        if kind_of(Path(word)) and Path(word).is_file():
             raise UserError(f"{word} is a file, not a text; read it with --file {word}")
     if words and options.file:
         raise UserError("texts are given and --file too; give one of them")
-    if options.column and not (options.file and options.file.suffix in TABLES):
-        raise UserError("--column names columns of a --file that ends with .csv, .tsv or .jsonl")
+    if options.column and not (options.file and kind_of(options.file) in ("csv", "json", "parquet")):
+        raise UserError("--column names columns of a --file that ends with .csv, .tsv, .json, .jsonl or .parquet")
     if options.file:
-        return rows_of_file(trained, options.file, options.column or trained.config.data.text_columns, most_characters)
+        columns, form = options.column or trained.config.data.text_columns, _form(trained, options)
+        return rows_of_file(trained, options.file.expanduser(), columns, most_characters, form)
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     return _rows_of_lines(trained, words or read_lines(sys.stdin, most_characters))
+
+
+def _form(trained: TrainedModel, options: argparse.Namespace) -> Form:
+    form = Form.of(trained.config.data)
+    if options.delimiter is not None:
+        delimiter = "\t" if options.delimiter == "\\t" else options.delimiter
+        if len(delimiter) != 1:
+            raise UserError(f"--delimiter {options.delimiter!r}: must be one character (\\t: a tab)")
+        form = replace(form, delimiter=delimiter)
+    if options.encoding is not None:
+        try:
+            form = replace(form, encoding=codec(options.encoding))
+        except LookupError:
+            raise UserError(f"--encoding {options.encoding}: Python knows no such encoding") from None
+    return form
 
 
 def _rows_of_lines(trained: TrainedModel, lines: Iterable[str]) -> Iterator[Row]:
@@ -107,63 +126,48 @@ def _rows_of_lines(trained: TrainedModel, lines: Iterable[str]) -> Iterator[Row]
         yield Row(number, join_columns(line.split("\t")) if several else line, {"text": line})
 
 
-TABLES = (".csv", ".tsv", ".jsonl")
-
-
 def rows_of_file(
-    trained: TrainedModel, path: Path, columns: Sequence[str], most_characters: int = sys.maxsize - 1
+    trained: TrainedModel,
+    path: Path,
+    columns: Sequence[str],
+    most_characters: int = sys.maxsize - 1,
+    form: Form | None = None,
 ) -> Iterator[Row]:
-    """Yield the rows of a file, read with the encoding and the delimiter of the training data."""
-    data = trained.config.data
-    encoding = "utf-8-sig" if data.encoding == "utf-8" else data.encoding
+    """Read as the training data were, with their encoding and delimiter, or in the given `form`."""
+    kind, form, tokens = kind_of(path) or "text", form or Form.of(trained.config.data), trained.task.reads_tokens
     try:
-        with path.open(encoding=encoding, newline="") as file:
-            if path.suffix not in TABLES:
+        if kind == "text":
+            with open_text(path, form.encoding) as file:
                 yield from _rows_of_lines(trained, read_lines(file, most_characters))
-                return
-            table = (
-                _objects(file)
-                if path.suffix == ".jsonl"
-                else _cells(file, "\t" if path.suffix == ".tsv" else data.delimiter)
-            )
-            for number, cells in enumerate(table, 1):
-                if missing := [name for name in columns if cells.get(name) is None]:
-                    known = ", ".join(cells)
-                    raise UserError(f"{path} row {number}: no column {missing[0]!r}; it has {known}; see --column")
-                yield Row(number, join_columns([_text(cells[name]) for name in columns]), cells)
-    except (OSError, csv.Error) as error:
+            return
+        for batch in read_table(path, kind, form):
+            if missing := [name for name in columns if name not in batch.columns]:
+                known = ", ".join(batch.columns)
+                raise UserError(f"{path}: no column {missing[0]!r}; it has {known}; see --column")
+            for number, cells in batch.rows():
+                texts = [_text(f"{path} row {number}", cells[name], tokens) for name in columns]
+                yield Row(number, join_columns(texts), cells)
+    except OSError as error:
         raise UserError(f"--file {path}: {error}") from None
     except UnicodeDecodeError:
         raise UserError(
-            f"--file {path}: is not {data.encoding}, the encoding of the training data; convert it"
+            f"--file {path}: is not {trained.config.data.encoding}, the encoding of the training data; give --encoding"
         ) from None
 
 
-def _text(value: Any) -> str:
-    """A list is tokens, as a tagger reads them."""
-    return join_tokens(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _cells(file: TextIO, delimiter: str) -> Iterator[dict[str, Any]]:
-    """The rows of a CSV file. An empty line is a row of empty cells, so that answers stand beside their rows."""
-    table = csv.reader(bounded_lines(file), delimiter=delimiter)
-    header = next(table, [])
-    if len(set(header)) < len(header):
-        raise UserError(f"{file.name}: two columns of the same name; rename one")
-    for number, row in enumerate(table, 1):
-        if len(row) > len(header):
-            raise UserError(f"{file.name} row {number}: has more columns than the header")
-        yield dict(zip(header, row + [""] * (len(header) - len(row)), strict=True))
-
-
-def _objects(file: TextIO) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(bounded_lines(file), 1):
-        with suppress(ValueError, RecursionError):
-            cells = json.loads(line)
-            if isinstance(cells, dict):
-                yield cells
-                continue
-        raise UserError(f"{file.name} row {number}: is not a JSON object")
+def _text(where: str, value: Any, tokens: bool) -> str:
+    """A list is tokens, as a tagger reads them; null is an empty text."""
+    if tokens and isinstance(value, str) and is_list_as_text(value):
+        raise UserError(
+            f"{where}: holds {value[:60]!r}, a list written as text; use JSON lines, or blanks between the tokens"
+        )
+    if value is None:
+        return ""
+    if isinstance(value, list) and all(isinstance(token, str) for token in value):
+        return join_tokens(value)
+    if isinstance(value, list | dict | bytes):
+        raise UserError(f"{where}: holds {str(value)[:60]!r}, not text")
+    return str(value)
 
 
 def _most_characters(trained: TrainedModel, answers: Answers) -> int:
@@ -213,7 +217,10 @@ def _writer(options: argparse.Namespace, fields: Sequence[str], separator: str) 
 
     def write_json(row: Row, answer: Answer | None) -> None:
         values = answer.values if answer else [None] * len(fields)
-        print(printable(json.dumps(row.cells | dict(zip(fields, values, strict=True)), ensure_ascii=False)), flush=True)
+        print(
+            printable(json.dumps(row.cells | dict(zip(fields, values, strict=True)), ensure_ascii=False, default=str)),
+            flush=True,
+        )
 
     def write_text(row: Row, answer: Answer | None) -> None:
         print(printable(answer.shown if answer else row.text.replace(SEPARATOR, "\t")), flush=True)

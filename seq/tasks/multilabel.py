@@ -78,6 +78,8 @@ class Multilabel(SequenceTask):
         parts = value.split(config.label_separator) if isinstance(value, str) else [] if value is None else value
         if not isinstance(parts, list):
             raise ValueError(f"holds {value!r}, not a list of labels")
+        if wrong := [part for part in parts if not isinstance(part, str | int)]:
+            raise ValueError(f"holds {str(wrong[0])[:60]!r} in a list of labels")
         return tuple(sorted({str(part).strip() for part in parts} - {""}))
 
     def learn(self, targets: Sequence[tuple[str, ...]], config: DataConfig) -> Outputs:

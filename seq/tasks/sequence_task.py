@@ -1,5 +1,7 @@
 """What classification, multilabel and regression share: one target for a whole sequence, and a text that is read at once."""
 
+import datetime
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -102,9 +104,13 @@ def one_label_each(split: Examples, outputs: Outputs) -> Ints:
 
 
 def read_label(value: Any) -> str:
-    """A column's value as a label. ValueError if it is empty."""
+    """A column's value as a label: text, or a number or date of a file that has types. ValueError for anything else."""
     if value is None or value == "":
         raise ValueError("is empty")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"holds {value!r}, which is no label")
+    if not isinstance(value, str | int | float | datetime.date):
+        raise ValueError(f"holds {str(value)[:60]!r}, not a label but a {type(value).__name__}")
     return str(value)
 
 

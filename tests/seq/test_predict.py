@@ -88,8 +88,8 @@ def test_what_has_no_answer(names: Path, tmp_path: Path) -> None:
     for words, said in (
         ([""], "text 1: the text is empty"),
         ([table], f"{table} is a file, not a text; read it with --file {table}"),
-        (["--file", table], "row 1: no column 'text'; it has name, origin; see --column"),
-        (["--file", tmp_path / "long.csv"], "row 1: has more columns than the header"),
+        (["--file", table], "people.csv: no column 'text'; it has name, origin; see --column"),
+        (["--file", tmp_path / "long.csv"], "row 1: has 2 fields, and the table has 1"),
         (["--file", tmp_path / "none.csv"], "No such file"),
         (["Sloan", "--top", "0"], "--top must be at least 1"),
         (["Sloan", "--column", "a"], "--column names columns of a --file"),
@@ -134,9 +134,10 @@ def test_tables_as_they_are(names: Path, tmp_path: Path) -> None:
     lines = '{"text": "Sloan", "id": 1}\n{"id": 2, "text": "Harb"}\n{"text": "San"}\n'
     mixed = list(csv.reader(answers(lines, "a.jsonl", "--csv").splitlines()))
     assert [row[:2] for row in mixed] == [["text", "id"], ["Sloan", "1"], ["Harb", "2"], ["San", ""]]
-    assert "two columns of the same name" in answers("text,x,x\nSloan,1,2\n", "b.csv", "--csv")
-    assert "is not utf-8, the encoding of the training data" in answers(
-        "text\nM\u00fcller\n".encode("latin-1"), "c.csv"
+    assert "two columns are named 'x'" in answers("text,x,x\nSloan,1,2\n", "b.csv", "--csv")
+    assert (
+        "line 2 is not utf-8; set data.encoding, such as cp1252 (Windows) or latin-1 (in seq.predict, --encoding)"
+        in answers("text\nM\u00fcller\n".encode("latin-1"), "c.csv")
     )
     half = answers('{"text": "hi \\ud83d"}\n', "d.jsonl", "--json")
     assert json.loads(half)["prediction"]

@@ -37,9 +37,38 @@ def test_validation_rows_are_cut_by_hash_and_no_label_is_lost(tmp_path: Path) ->
 def test_training_keeps_a_row_with_each_label(labels: list[set[str]], fraction: float) -> None:
     """Of rows with any number of labels, or with tags."""
     whole = make_examples("train", [f"text {row}" for row in range(len(labels))], labels)
-    parts = split_validation(whole, data(validation_fraction=fraction), sorted)
-    assert sorted(parts["train"].rows + parts["validation"].rows) in (whole.rows, [*whole.rows, whole.rows[-1]])
-    assert set().union(*parts["train"].targets or ()) == set().union(*labels)
+    notes: list[str] = []
+    parts = split_validation(whole, data(validation_fraction=fraction), sorted, notes)
+    assert bool(parts) != bool(notes), "no validation split is said"
+    if parts:
+        assert sorted(parts["train"].rows + parts["validation"].rows) == whole.rows
+        assert set().union(*parts["train"].targets or ()) == set().union(*labels)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([f"t{n}" for n in range(30)]), st.sampled_from("abcd")), min_size=1, max_size=90
+    ),
+    st.floats(0.05, 0.6),
+)
+def test_honest_splits(rows: list[tuple[str, str]], fraction: float) -> None:
+    """No text is in both splits, and the whole share is about what was asked for, whatever the number of rows for each label."""
+    whole = make_examples("train", [text for text, _ in rows], [label for _, label in rows])
+    parts = split_validation(whole, data(validation_fraction=fraction), lambda label: [label], [])
+    if not parts:
+        return
+    train, validation = parts["train"], parts["validation"]
+    assert sorted(train.rows + validation.rows) == whole.rows
+    assert not set(train.texts) & set(validation.texts)
+    assert set(train.targets or ()) == {label for _, label in rows}
+
+
+def test_few_rows_for_each_label() -> None:
+    """Sixty labels of four rows each: a tenth is no row of any label, and yet 24 rows of all."""
+    whole = make_examples("train", [f"text {n}" for n in range(240)], [f"L{n // 4}" for n in range(240)])
+    parts = split_validation(whole, data(validation_fraction=0.1), lambda label: [label], [])
+    assert len(parts["validation"].rows) == 24
+    assert len(set(parts["validation"].targets or ())) == 24
 
 
 def test_row_numbers_are_those_of_the_source(tmp_path: Path) -> None:
@@ -64,12 +93,14 @@ def test_empty_rows(tmp_path: Path) -> None:
     assert corpus.notes[0] == "train: 2 rows without text dropped (data.empty=drop)"
 
 
-def test_a_single_row_trains_and_validates(tmp_path: Path) -> None:
+def test_a_single_row_is_not_validated_on(tmp_path: Path) -> None:
     path = write_rows(tmp_path, "csv", [("Sloan", "Irish")])
     corpus = prepare_corpus(
         data(source="csv", files={"train": str(path)}, text="name", label="origin"), task=TASKS["classification"]
     )
-    assert texts(corpus, "train") == texts(corpus, "validation") == ["Sloan"]
+    assert texts(corpus, "train") == ["Sloan"]
+    assert set(corpus.splits) == {"train"}
+    assert "validation: none" in corpus.notes[0]
 
 
 def test_validation_rows_are_the_same_share_of_each_label(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_text_files_and_folders(tmp_path: Path) -> None:
         # The text is so short that one piece validates, its end; each sequence has the token before it in front.
         assert texts(corpus, "train") == ["one\n\n", "\ntwo\n\n", "\nthree\n", "four\n\n"]
         assert texts(corpus, "validation") == ["\nfive"]
-        assert corpus.notes == ("validation: 1 piece(s) of the training text, 5 of 28 tokens",)
+        assert corpus.notes[-1:] == ("validation: 1 piece(s) of the training text, 5 of 28 tokens",)
 
 
 def test_keys_that_would_be_ignored_are_refused(tmp_path: Path) -> None:
@@ -75,8 +75,8 @@ def test_faults_of_files(tmp_path: Path) -> None:
     latin = _fault(tmp_path, "g.csv", "name,origin\nMüller,German\n".encode("latin1"))
     assert "line 2 is not utf-8; set data.encoding, such as cp1252" in latin
     assert "such as utf-16" in _fault(tmp_path, "n.csv", "name,origin\nA,b\n".encode("utf-16"))
-    assert "cannot be loaded" in _fault(tmp_path, "h.csv", b'name,origin\n"A,b\n1,2,3,4\n5,6\n')
-    assert "cannot be loaded" in _fault(tmp_path, "i.parquet", b"PAR1 no parquet at all")
+    assert "row 1: has 1 fields, and the table has 2" in _fault(tmp_path, "h.csv", b'name,origin\n"A,b\n1,2,3,4\n5,6\n')
+    assert "cannot be read" in _fault(tmp_path, "i.parquet", b"PAR1 no parquet at all")
     assert "no row with text" in _fault(tmp_path, "j.txt", b" \n ", text="text")
     assert "not a folder; for a file write data.source=csv" in _fault(
         tmp_path, "k.csv", b"x", source=str(tmp_path / "k.csv")
@@ -94,7 +94,8 @@ def test_several_text_columns(tmp_path: Path, tokenizer: str) -> None:
     (tmp_path / "a.csv").write_text("title,body,label\nOne,two,a\n,three,b\nFour\x1f,,a\nx,y,b\n")
     keys = {"source": "csv", "files": {name: str(tmp_path / "a.csv") for name in ("train", "test")}}
     corpus = prepare_corpus(
-        data(**keys, text=["title", "body"], tokenizer=tokenizer, min_count=1), task=TASKS["classification"]
+        data(**keys, text=["title", "body"], tokenizer=tokenizer, min_count=1, validation_fraction=0.0),
+        task=TASKS["classification"],
     )
     assert texts(corpus, "test") == ["One\x1ftwo", "\x1fthree", "Four \x1f", "x\x1fy"]
     separator = corpus.tokenizer.encode(["\x1f"]).values.tolist()

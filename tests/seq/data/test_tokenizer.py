@@ -19,11 +19,19 @@ def test_round_trip(texts: list[str], kind: str) -> None:
 
 
 def test_rare_and_new_characters_are_unknown() -> None:
-    tokenizer = Tokenizer.train("characters", ["aab", "ac"], lowercase=False, min_count=2)
+    tokenizer = Tokenizer.train("characters", ["a" * 400 + "b", "ac"], lowercase=False, min_count=2)
     assert tokenizer.characters == "a"
     assert tokenizer.encode(["abz"]).values.tolist() == [4, UNKNOWN, UNKNOWN]
     assert tokenizer.decode([4, UNKNOWN, BOS]) == "a\ufffd"
     assert tokenizer.unknown("bz a") == [" ", "b", "z"]
+
+
+def test_no_text_is_mostly_unknown() -> None:
+    """Characters that are rare in a short text are known: 1 % of it at most becomes unknown."""
+    once = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
+    assert len(Tokenizer.train("characters", [once], lowercase=False, min_count=3).characters) == 300
+    mixed = Tokenizer.train("characters", [once[:50] * 2 + "ab" * 4000 + "xyz"], lowercase=False, min_count=3)
+    assert len(mixed.characters) == 52
 
 
 def test_lower_case_that_changes_the_length() -> None:

@@ -1,0 +1,366 @@
+"""Local files of rows, read as the text that they have, a batch at a time: csv and tsv, JSON lines and arrays, Parquet, lines.
+
+Training and prediction read with the same functions. Types are not guessed, only the columns that are asked for are read, and a row
+that does not fit its table is an error.
+"""
+
+import codecs
+import io
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from seq.config import DataConfig
+from seq.errors import UserError
+
+LONGEST_LINE = 16 << 20
+"""Maximum number of characters in a JSON object, in a line, and of bytes in a row of a table."""
+ROWS = 8192
+"""Rows of a batch, where the file has no blocks of its own."""
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".parquet": "parquet",
+    ".txt": "text",
+    ".conll": "text",
+    ".conllu": "text",
+}
+"""Suffix of a file, in small letters -> its kind."""
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+"""Suffixes after another one: the file is unpacked as it is read."""
+ARCHIVES = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+"""First bytes -> format."""
+FILE = "file"
+"""A column that every file has: its own name, without the suffix."""
+
+
+class Batch(NamedTuple):
+    """Some rows of one file."""
+
+    first: int
+    """The number of the first row, from 1."""
+    columns: Mapping[str, Sequence[Any]]
+    """Cells by column: text; None for null; and from JSON and Parquet lists, objects and numbers."""
+
+    def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, cells in enumerate(zip(*self.columns.values(), strict=True), self.first):
+            yield number, dict(zip(self.columns, cells, strict=True))
+
+
+@dataclass(frozen=True)
+class Form:
+    """How files of rows are written."""
+
+    encoding: str
+    delimiter: str | None
+    """None: a tab in `.tsv`, else a comma."""
+    quoting: bool
+    header: tuple[str, ...] | None
+    """Names of the columns of files without a header."""
+
+    @classmethod
+    def of(cls, config: DataConfig) -> "Form":
+        return cls(codec(config.encoding), config.delimiter, config.quoting == "standard", config.columns)
+
+    def delimiter_of(self, path: Path) -> str:
+        return self.delimiter or ("\t" if _suffixes(path)[0] == ".tsv" else ",")
+
+
+def kind_of(path: Path) -> str | None:
+    """`csv`, `json`, `parquet` or `text`, by the suffix; None for another one."""
+    return SUFFIXES.get(_suffixes(path)[0])
+
+
+def stem_of(path: Path) -> str:
+    """The file's name without its suffixes of kind and compression."""
+    return path.name[: len(path.name) - sum(map(len, _suffixes(path)))]
+
+
+def _suffixes(path: Path) -> tuple[str, str]:
+    """Of kind and of compression, in small letters."""
+    last = path.suffix.lower()
+    return (Path(path.stem).suffix.lower(), last) if last in COMPRESSIONS else (last, "")
+
+
+def codec(encoding: str) -> str:
+    """The name of an encoding for `open`. Spreadsheets put a byte order mark before UTF-8; it must not become part of the first column's name."""
+    return "utf-8-sig" if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig") else encoding
+
+
+def refuse_archive(path: Path) -> None:
+    """UserError for a packed file that is not unpacked as it is read."""
+    with path.open("rb") as file:
+        begin = file.read(512)
+    kinds = [kind for first, kind in ARCHIVES.items() if begin.startswith(first)] or ["tar"] * (
+        begin[257:262] == b"ustar"
+    )
+    if kinds and COMPRESSIONS.get(_suffixes(path)[1]) != kinds[0]:
+        raise UserError(f"{path}: is a {kinds[0]} archive; unpack it first (.csv, .jsonl and .txt may be .gz or .zst)")
+
+
+@contextmanager
+def _faults(path: Path, encoding: str) -> Iterator[None]:
+    """UserError instead of what the readers raise."""
+    try:
+        yield
+    except UnicodeError:
+        raise UserError(_not_encoded(path, encoding)) from None
+    except (pa.ArrowException, ValueError, EOFError) as error:
+        text = " ".join(str(error).split())
+        if "invalid UTF8" in text or "can't decode" in text:
+            raise UserError(_not_encoded(path, encoding)) from None
+        if "straddling" in text:
+            text = f"a row has more than {LONGEST_LINE:,} bytes; a row is a line: is this the right file?"
+        raise UserError(f"{path}: cannot be read: {text[:300]}") from None
+
+
+def _not_encoded(path: Path, encoding: str) -> str:
+    """The line that cannot be decoded, and what the encoding may be."""
+    with path.open("rb") as file:
+        utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        file.seek(0)
+        lines = iter(lambda: file.readline(LONGEST_LINE), b"")
+        place = next((number for number, line in enumerate(lines, 1) if not _decodes(line, encoding)), 1)
+    likely = "utf-16" if utf16 else "cp1252 (Windows) or latin-1"
+    name = "utf-8" if encoding == "utf-8-sig" else encoding
+    return f"{path}: line {place} is not {name}; set data.encoding, such as {likely} (in seq.predict, --encoding)"
+
+
+def _decodes(line: bytes, encoding: str) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeError:
+        return False
+    return True
+
+
+def open_text(path: Path, encoding: str) -> TextIO:
+    """The file's text, unpacked if its suffix says so, with its line ends as they are."""
+    refuse_archive(path)
+    return io.TextIOWrapper(_open_bytes(path), encoding, newline="")
+
+
+def _open_bytes(path: Path) -> Any:
+    packed = COMPRESSIONS.get(_suffixes(path)[1])
+    return io.BufferedReader(pa.input_stream(str(path), compression=packed)) if packed else path.open("rb")
+
+
+def bounded_lines(file: TextIO) -> Iterator[str]:
+    """The lines. UserError for one of more than LONGEST_LINE characters, before it is in memory."""
+    for number in itertools.count(1):
+        line = file.readline(LONGEST_LINE + 1)
+        if len(line) > LONGEST_LINE:
+            raise UserError(
+                f"{getattr(file, 'name', 'the file')}: line {number} has more than {LONGEST_LINE:,} characters; a row is a line: is "
+                "this the right file?"
+            )
+        if not line:
+            return
+        yield line
+
+
+def read_table(path: Path, kind: str, form: Form, columns: Mapping[str, str] | None = None) -> Iterator[Batch]:
+    """The rows of a file. `columns`: the names to read, each with the key that asks for it; None: all. UserError for a file that cannot be
+    read, a column that it does not have, and a row that does not fit."""
+    refuse_archive(path)
+    with _faults(path, form.encoding):
+        yield from {"csv": _read_csv, "json": _read_json, "parquet": _read_parquet, "text": _read_lines}[kind](
+            path, form, columns
+        )
+
+
+def _chosen(path: Path, names: Sequence[str], columns: Mapping[str, str] | None, form: Form) -> list[str]:
+    """The columns to read. UserError for one that is not there, or is there twice."""
+    chosen = list(dict.fromkeys(names if columns is None else columns))
+    for name in chosen:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: two columns are named {name!r}; rename one")
+        if name not in names and name != FILE:
+            only, here = names[0] if len(names) == 1 else "", form.delimiter_of(path)
+            likely = next((mark for mark in ";\t|," if mark in only and mark != here), None)
+            advice = f"; is data.delimiter={likely!r} meant?" if likely else ""
+            key = f" ({columns[name]})" if columns else ""
+            raise UserError(f"{path}: no column {name!r}{key}; columns are {', '.join(names)}{advice}")
+    return chosen
+
+
+def _read_csv(path: Path, form: Form, columns: Mapping[str, str] | None) -> Iterator[Batch]:
+    names, wrong, first = list(form.header or _header(path, form)), list[Any](), 1
+    chosen = _chosen(path, names, columns, form)
+    own = [name for name in chosen if name in names]
+
+    def refuse(row: Any) -> str:
+        wrong.append(row)
+        return "error"
+
+    try:
+        with _open_bytes(path) as file:
+            as_text = {"column_types": dict.fromkeys(names, pa.string()), "include_columns": own}
+            blank = columns is None and len(names) == 1  # of one column, an empty line is an empty text
+            for block in _csv_reader(path, file, form, refuse, blank=blank, **as_text):
+                cells: dict[str, Sequence[Any]] = {name: block.column(name).to_pylist() for name in own}
+                if FILE in chosen and FILE not in own:
+                    cells[FILE] = [stem_of(path)] * len(block)
+                yield Batch(first, cells)
+                first += len(block)
+    except pa.ArrowInvalid:
+        if not wrong:
+            raise
+        row = wrong[0]
+        number = f" {row.number - (form.header is None)}" if row.number >= 0 else ""
+        raise UserError(
+            f"{path} row{number}: has {row.actual_columns} fields, and the table has {row.expected_columns}: {row.text[:80]!r}; put a "
+            f"field with {form.delimiter_of(path)!r} into quotation marks, or set data.delimiter, or data.quoting=none where quotation "
+            "marks are characters like others"
+        ) from None
+
+
+def _csv_reader(path: Path, file: Any, form: Form, wrong_width: Any, *, blank: bool = False, **convert: Any) -> Any:
+    return pa.csv.open_csv(
+        file,
+        pa.csv.ReadOptions(
+            use_threads=False, block_size=LONGEST_LINE, encoding=form.encoding, column_names=form.header
+        ),
+        pa.csv.ParseOptions(
+            delimiter=form.delimiter_of(path),
+            quote_char='"' if form.quoting else False,
+            newlines_in_values=form.quoting,
+            ignore_empty_lines=not blank,
+            invalid_row_handler=wrong_width,
+        ),
+        pa.csv.ConvertOptions(strings_can_be_null=False, **convert),
+    )
+
+
+def _header(path: Path, form: Form) -> Sequence[str]:
+    try:
+        with _open_bytes(path) as file:
+            names: Sequence[str] = _csv_reader(path, file, form, lambda row: "skip").schema.names
+    except pa.ArrowInvalid as error:
+        if "Empty CSV" not in str(error):
+            raise
+        raise UserError(f"{path}: the file is empty") from None
+    return names
+
+
+def _read_json(path: Path, form: Form, columns: Mapping[str, str] | None) -> Iterator[Batch]:
+    """Numbers stay as they are written."""
+    with open_text(path, form.encoding) as file:
+        rows, first = _objects(path, file), 1
+        known: dict[str, None] = {}
+        while batch := list(itertools.islice(rows, ROWS)):
+            known |= dict.fromkeys(name for row in batch for name in row)
+            chosen = _chosen(path, list(known), columns, form)
+            cells = {name: [row.get(name) for row in batch] for name in chosen}
+            if FILE in chosen and FILE not in known:
+                cells[FILE] = [stem_of(path)] * len(batch)
+            yield Batch(first, cells)
+            first += len(batch)
+
+
+_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
+
+
+def _objects(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
+    """The objects of an array, or of lines, which may be empty."""
+    start = file.read(1)
+    while start and start.isspace():
+        start = file.read(1)
+    texts = _array_elements(path, file) if start == "[" else _object_lines(start, file)
+    for number, text in enumerate(texts, 1):
+        try:
+            row = _DECODER.decode(text) if isinstance(text, str) else text
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path} row {number}: is not JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path} row {number}: is not a JSON object, {{...}}, but {str(row)[:60]!r}")
+        yield {str(name): _cell(value) for name, value in row.items()}
+
+
+def _object_lines(start: str, file: TextIO) -> Iterator[str]:
+    begun = start
+    for line in bounded_lines(file):
+        if text := (begun + line).strip():
+            yield text
+        begun = ""
+
+
+def _array_elements(path: Path, file: TextIO) -> Iterator[Any]:
+    """The elements of an array whose `[` was read."""
+    held = ""
+    while True:
+        held = held.lstrip(" \t\r\n,")
+        if held.startswith("]"):
+            return
+        try:
+            if not held:
+                raise ValueError
+            element, end = _DECODER.raw_decode(held)
+        except (ValueError, RecursionError):
+            more = file.read(1 << 20)
+            if not more or len(held) > LONGEST_LINE:
+                raise UserError(f"{path}: the JSON array is not complete, or has an element that is not JSON") from None
+            held += more
+            continue
+        yield element
+        held = held[end:]
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return [_cell(item) for item in value] if isinstance(value, list) else value
+
+
+def _read_parquet(path: Path, form: Form, columns: Mapping[str, str] | None) -> Iterator[Batch]:
+    with pa.parquet.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        chosen, first = _chosen(path, schema.names, columns, form), 1
+        own = [name for name in chosen if name in schema.names]
+        names = {name: labels for name in own if (labels := _class_names(schema, name))}
+        for block in file.iter_batches(ROWS, columns=own):
+            cells = {name: _named(block.column(name).to_pylist(), names.get(name)) for name in own}
+            if FILE in chosen and FILE not in own:
+                cells[FILE] = [stem_of(path)] * len(block)
+            yield Batch(first, cells)
+            first += len(block)
+
+
+def _class_names(schema: Any, column: str) -> list[str] | None:
+    """The names of a column that the library `datasets` wrote as numbers (`ClassLabel`)."""
+    about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    feature = about.get("info", {}).get("features", {}).get(column, {})
+    feature = feature.get("feature", feature) if isinstance(feature, dict) else {}
+    return feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
+
+
+def _named(values: list[Any], names: list[str] | None) -> list[Any]:
+    if names is None:
+        return values
+    inside = range(len(names))
+    return [
+        [names[one] for one in value] if isinstance(value, list) else names[value] if value in inside else None
+        for value in values
+    ]
+
+
+def _read_lines(path: Path, form: Form, columns: Mapping[str, str] | None) -> Iterator[Batch]:
+    """A row for each line that is not empty; its only columns are `text` and `file`."""
+    chosen = _chosen(path, ["text"], columns, form)
+    with open_text(path, form.encoding) as file:
+        lines, first = (line.rstrip("\r\n") for line in bounded_lines(file) if line.strip()), 1
+        while batch := list(itertools.islice(lines, ROWS)):
+            cells: dict[str, Sequence[Any]] = {"text": batch, FILE: [stem_of(path)] * len(batch)}
+            yield Batch(first, {name: cells[name] for name in chosen})
+            first += len(batch)
