@@ -18,6 +18,16 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return values
 
 
+def concatenate_over_ranks(values: Tensor) -> Tensor:
+    """`values` (n,) int64 of each rank, one after the other in the order of the ranks; n may differ."""
+    rank, sizes = dist.get_rank(), torch.zeros(dist.get_world_size(), dtype=torch.int64, device=values.device)
+    sizes[rank] = len(values)
+    ends = sum_over_ranks(sizes).cumsum(0).tolist()
+    whole = values.new_zeros(ends[-1])
+    whole[ends[rank] - len(values) : ends[rank]] = values
+    return sum_over_ranks(whole)
+
+
 def check_agreement(what: str, value: int, device: torch.device) -> None:
     """Raise RuntimeError unless every rank has the same `value`, which has at most 63 bits."""
     values = torch.zeros(dist.get_world_size(), dtype=torch.int64, device=device)

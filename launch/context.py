@@ -18,6 +18,10 @@ PROGRAM = next(path for path in (_ROOT / "train_ddp.py", _ROOT / "seq" / "entry"
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
+class LaunchError(Exception):
+    """The variables of the launcher are incomplete or wrong."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Launch:
     """This process among all processes of the run, as the launcher describes it. No group exists yet."""
@@ -39,21 +43,35 @@ def describe_launch() -> Launch:
     SLURM_STEP_NUM_TASKS is set by srun alone, so a bare `python` inside an sbatch script is one process.
     """
     env = os.environ
-    if "RANK" in env and "WORLD_SIZE" in env:
-        return Launch(
+    if env.get("RANK") and env.get("WORLD_SIZE"):
+        process = Launch(
             launcher="torchrun",
-            rank=int(env["RANK"]),
-            local_rank=int(env.get("LOCAL_RANK", "0")),
-            world_size=int(env["WORLD_SIZE"]),
+            rank=_number("RANK"),
+            local_rank=_number("LOCAL_RANK", "0"),
+            world_size=_number("WORLD_SIZE"),
         )
-    if int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        if "MASTER_ADDR" not in env and "LOCKSTEP_STORE" not in env:
+            raise LaunchError(
+                "RANK and WORLD_SIZE are set, but not MASTER_ADDR and MASTER_PORT; use torchrun, or unset them"
+            )
+        return process
+    if _number("SLURM_STEP_NUM_TASKS", "1") > 1:
         return Launch(
             launcher="srun",
-            rank=int(env["SLURM_PROCID"]),
-            local_rank=int(env["SLURM_LOCALID"]),
-            world_size=int(env["SLURM_STEP_NUM_TASKS"]),
+            rank=_number("SLURM_PROCID"),
+            local_rank=_number("SLURM_LOCALID"),
+            world_size=_number("SLURM_STEP_NUM_TASKS"),
         )
     return Launch(launcher="python", rank=0, local_rank=0, world_size=1)
+
+
+def _number(name: str, default: str = "") -> int:
+    value = os.environ.get(name, default)
+    if not value.isdigit():
+        raise LaunchError(
+            f"the variable {name}={value!r} is not a number; the launcher sets it: use torchrun or srun, or unset it"
+        )
+    return int(value)
 
 
 def restart_command(process: Launch, words: Sequence[str]) -> str:

@@ -1,13 +1,14 @@
 """The programs' command lines: parsers, config and overrides, and exit codes."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from launch.context import Launch, describe_launch, launch_warnings
+from launch.context import Launch, LaunchError, describe_launch, launch_warnings
 from launch.group import explain_lost_connection
 from launch.tree import wasted_share
 from seq.config import Config
@@ -19,6 +20,8 @@ from seq.terminal import printable
 
 class _TrainingParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        if "--local-rank" in message or "--local_rank" in message:
+            raise UserError("started by torch.distributed.launch, which is old; start it with torchrun instead")
         raise UserError(
             f"{message}; settings are written section.key=value, such as optimizer.lr=3e-3 (--help has all)"
         )
@@ -123,8 +126,15 @@ def check_launch(process: Launch, config: Config) -> None:
 def exit_code(program: Callable[[], int | None]) -> int:
     """The exit code of `program`. 0: it succeeded (or the code that it returns). 2: invalid config, data or command line; the
     message is printed once on each node. 1: a run cannot continue; the rank that failed prints why. Other errors pass."""
+    for stream in (sys.stdout, sys.stderr):  # what the terminal cannot show is replaced
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
+        describe_launch()
         return program() or 0
+    except LaunchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except UserError as error:
         if describe_launch().local_rank == 0:
             print(printable(f"error: {error}", sys.stderr), file=sys.stderr)

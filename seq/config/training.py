@@ -48,7 +48,7 @@ class TrainConfig(Section):
     class_weights: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Each row of a classifier's training data counts 1 / (rows of its label)^p: 0 is the plain loss, 1 counts all labels alike
     (balanced), 0.5 lies between. Scaled so that the mean weight of a row is 1."""
-    clip_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    clip_grad_norm: Annotated[float, Field(gt=0, le=1e30)] = 1.0
     """Gradients with a larger global norm are scaled down to this norm."""
     max_bad_steps: Count = 10
     """A step whose loss or gradient is not finite changes nothing; more than this many in a row end the run."""
@@ -57,14 +57,14 @@ class TrainConfig(Section):
 
 
 class OptimizerConfig(Section):
-    lr: Annotated[float, Field(gt=0)] = 2e-3
+    lr: Annotated[float, Field(gt=0, le=1e30)] = 2e-3
     """Peak learning rate of AdamW, reached after `warmup_steps`."""
     betas: tuple[Dropout, Dropout] = (0.9, 0.999)
     """Decay rates of AdamW's averages of the gradient and of its square. N-gram tables use the second only."""
-    ngram_lr_scale: Annotated[float, Field(gt=0)] = 1.0
+    ngram_lr_scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     """The rate of n-gram tables, as a multiple of `lr`. In a long text each of its many n-grams counts little, so it must be
     learned faster."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, le=1e6)] = 0.01
     """Decoupled weight decay of matrices; vectors (biases) have none."""
     warmup_steps: Count = 100
     """Steps of linear warm-up; at most half of the run."""

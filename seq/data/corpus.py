@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
+from launch.context import describe_launch
 from seq.config import DataConfig
 from seq.data.examples import Examples, drop_empty, split_validation
 from seq.data.order import LengthOrder
@@ -31,6 +33,8 @@ from seq.terminal import spinner
 
 FORMAT = 11
 """Increase this number when the same source and config would be prepared differently."""
+VERIFIED_AT_ONCE = 64 << 20
+"""Bytes of prepared data up to which every process compares them with their fingerprint before it trains."""
 Marks = Mapping[Path, tuple[int, int, int]]
 """The inode, size and time of the last write of each file."""
 
@@ -46,7 +50,16 @@ class Corpus:
     fingerprint: str
     """SHA-256 of the prepared files: the data's part of a run's identity."""
     marks: Marks
-    """Marks of the files that are mapped, for `check_unchanged`."""
+    """Marks of the files that are mapped, for `check`."""
+    verification: "Verification | None" = None
+    """The comparison of the files with their fingerprint, if it goes on in the background."""
+
+    def check(self) -> None:
+        """Raise RunError if the prepared files are damaged, or if somebody has written to them since they were opened. Waits for the
+        verification."""
+        _check_unchanged(self.marks)
+        if self.verification is not None:
+            self.verification.wait()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -68,7 +81,7 @@ def prepare_corpus(
     vocabulary = (tokenizer and tokenizer.to_dict(), outputs and outputs.to_dict())
     root = _cache_root(config)
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = (FORMAT, task.name, config.model_dump(mode="json", exclude={"cache_dir"}), vocabulary)
         content = (*about, identify(config, root))
         folder = root / hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
@@ -89,9 +102,13 @@ def prepare_corpus(
 
 
 def _cache_root(config: DataConfig) -> Path:
+    """Without a home directory, as in some containers, a folder of this user in that for temporary files."""
     if config.cache_dir is not None:
         return Path(config.cache_dir).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lockstep"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lockstep"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"lockstep-{os.getuid()}"
 
 
 def _note_new_labels(corpus: Corpus, like: Vocabulary) -> Corpus:
@@ -193,13 +210,16 @@ def _save_split(stem: Path, split: Split) -> None:
 
 
 def _open(folder: Path, task: Targets) -> Corpus | None:
-    """None if there is no corpus, or a damaged one, which is then prepared again. All bytes are compared with the
-    fingerprint: training would silently learn from a bit that flipped on the disk."""
+    """None if there is no corpus, or a damaged one, which is then prepared again. All bytes are compared with the fingerprint, because
+    training would silently learn from a bit that flipped on the disk; those of a large corpus in the background."""
     try:
         about = json.loads((folder / "corpus.json").read_text())
         fingerprint = about.pop("fingerprint")
-        marks = _mark(folder.glob("*.npy"))
-        if _digest(folder, about) != fingerprint:
+        marks, verification = _mark(folder.glob("*.npy")), None
+        if sum(size for _, size, _ in marks.values()) > VERIFIED_AT_ONCE:
+            # One process of a host verifies for all of them.
+            verification = Verification(folder, about, fingerprint) if describe_launch().local_rank == 0 else None
+        elif _digest(folder, about) != fingerprint:
             return None
         outputs, bits = Outputs.from_dict(about["outputs"]), about["unknown_bits"]
         splits = {
@@ -222,6 +242,7 @@ def _open(folder: Path, task: Targets) -> Corpus | None:
             notes=tuple(about["notes"]),
             fingerprint=fingerprint,
             marks=marks,
+            verification=verification,
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -251,7 +272,26 @@ def _mark(files: Iterable[Path]) -> Marks:
     return {path: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
 
 
-def check_unchanged(marks: Marks) -> None:
+class Verification:
+    """Compares the files of a corpus with its fingerprint, in a thread of its own."""
+
+    def __init__(self, folder: Path, about: dict[str, Any], fingerprint: str) -> None:
+        self._folder, self._executor = folder, ThreadPoolExecutor(1, "verification")
+        self._same = self._executor.submit(lambda: _digest(folder, about) == fingerprint)
+        self._executor.shutdown(wait=False)
+
+    def wait(self) -> None:
+        """RunError if the files are damaged; the next start then prepares them anew."""
+        if self._same.result():
+            return
+        (self._folder / "corpus.json").unlink(missing_ok=True)
+        raise RunError(
+            f"{self._folder}: the prepared data are damaged on the disk; started again, the run prepares them anew and goes on from its "
+            "newest checkpoint"
+        )
+
+
+def _check_unchanged(marks: Marks) -> None:
     """Raise RunError if a mapped file was written to. A file that was deleted or replaced stays mapped with its old content."""
     for path, now in _mark(marks).items():
         if now != marks[path] and now[0] == marks[path][0]:

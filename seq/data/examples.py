@@ -95,7 +95,7 @@ def split_validation(
         _keep_labels(chosen, digests, labels)
     if not chosen.any():
         notes.append(
-            "validation: none, because no label has two different texts; give data.files.validation, or more rows"
+            "validation: none, because there are too few different texts to keep each label in training; give data.files.validation"
         )
         return {}
     return {"train": train.take(np.flatnonzero(~chosen)), "validation": train.take(np.flatnonzero(chosen))}

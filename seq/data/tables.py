@@ -269,7 +269,7 @@ def _read_json(path: Path, form: Form, columns: Mapping[str, str] | None) -> Ite
             first += len(batch)
 
 
-_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
+_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=float)
 
 
 def _objects(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:

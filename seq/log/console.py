@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from launch.context import describe_launch, restart_command
 from seq.tasks import Evaluation, show
+from seq.tasks.confusion import Confusion
 from seq.terminal import printable
 
 MOST_CLASSES = 40
@@ -60,7 +60,7 @@ class ConsoleSink:
     def show_result(self, result: dict[str, Any]) -> None:
         """The final tables and figures."""
         if result["eval"]:
-            confusion = None if result["confusion"] is None else np.array(result["confusion"])
+            confusion = None if result["confusion"] is None else Confusion.of(np.array(result["confusion"]))
             evaluation = Evaluation(
                 figures=result["eval"], confusion=confusion, classes=result["classes"], parts=result["parts"]
             )
@@ -106,7 +106,7 @@ def _lines_of_result(folder: Path, result: dict[str, Any], already: bool) -> Ite
 
 
 def _class_table(
-    title: str, classes: list[dict[str, Any]], confusion: NDArray[np.int64] | None, labels: tuple[str, ...]
+    title: str, classes: list[dict[str, Any]], confusion: Confusion | None, labels: tuple[str, ...]
 ) -> Table:
     table = Table(title=escape(title), title_justify="left")
     table.add_column("class")
@@ -115,7 +115,7 @@ def _class_table(
     rows = sorted(enumerate(classes), key=lambda row: -row[1]["support"])
     for number, row in rows[:MOST_CLASSES]:
         scores = (f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
-        confused = [] if confusion is None else [escape(printable(_confused_with(confusion[number], number, labels)))]
+        confused = [] if confusion is None else [escape(printable(_confused_with(confusion, number, labels)))]
         table.add_row(escape(printable(labels[number])), *scores, str(row["support"]), *confused)
     return table
 
@@ -125,10 +125,9 @@ def _part(row: dict[str, Any]) -> str:
     return f"{row['part']}: {row['label'] or 'none'}"
 
 
-def _confused_with(row: NDArray[np.int64], own: int, labels: tuple[str, ...]) -> str:
-    others = row.copy()
-    others[own] = 0
-    return labels[others.argmax()] if others.any() else ""
+def _confused_with(confusion: Confusion, own: int, labels: tuple[str, ...]) -> str:
+    cells = np.flatnonzero((confusion.true == own) & (confusion.predicted != own))
+    return labels[confusion.predicted[cells[confusion.counts[cells].argmax()]]] if len(cells) else ""
 
 
 def _brief(values: dict[str, Any]) -> dict[str, Any]:

@@ -99,8 +99,9 @@ def open_logger(run: Run, start: int, total_steps: int) -> Logger:
     folder, logging = run.directory.path, run.config.logging
     console = ConsoleSink(folder, total_steps)
     sinks: list[Sink] = [MetricsFile(folder, run.ledger), console]
-    mode = logging.wandb or WANDB_MODES.get(os.environ.get("WANDB_MODE", "offline"), "offline")
+    mode = logging.wandb or WANDB_MODES.get(os.environ.get("WANDB_MODE", "offline").lower(), "offline")
     if mode != "disabled":
+        os.environ["WANDB_MODE"] = mode  # in the case and with the names that W&B knows
         from seq.log.wandb import WandbSink  # its import takes a while, and only rank 0 needs it
 
         sinks.append(WandbSink(run, mode, start))

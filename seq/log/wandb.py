@@ -82,7 +82,7 @@ class WandbSink:
 
     def evaluation(self, step: int, split: str, result: Evaluation) -> None:
         logged = _prefixed(split, result.figures)
-        if result.confusion is not None:
+        if result.confusion is not None and result.confusion.is_small:
             logged[f"{split}/confusion"] = confusion_chart(f"{split} confusion", result.confusion, self.labels)
         if result.scores is not None:
             logged[f"{split}/precision_recall"] = precision_recall_chart(

@@ -9,7 +9,7 @@ import wandb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from seq.tasks.confusion import precision_recall
+from seq.tasks.confusion import Confusion, precision_recall
 
 MOST_CURVES = 20
 """W&B's chart has colours for this many curves."""
@@ -28,12 +28,10 @@ def attention_picture(sample: dict[str, Any]) -> wandb.Image:
     return wandb.Image(PIL.Image.open(buffer), caption=f"{sample['prompt']}{sample['text']}")
 
 
-def confusion_chart(title: str, confusion: NDArray[np.int64], labels: tuple[str, ...]) -> Any:
+def confusion_chart(title: str, confusion: Confusion, labels: tuple[str, ...]) -> Any:
     """W&B's own chart. Only filled cells are passed, because a thousand classes have a million cells."""
-    rows, columns = confusion.nonzero()
-    cells = [
-        [labels[row], labels[column], int(confusion[row, column])] for row, column in zip(rows, columns, strict=True)
-    ]
+    filled = zip(confusion.true, confusion.predicted, confusion.counts, strict=True)
+    cells = [[labels[true], labels[predicted], int(count)] for true, predicted, count in filled]
     names: list[str | int] = ["Actual", "Predicted", "nPredictions"]
     return wandb.plot_table(
         data_table=wandb.Table(columns=names, data=cells),

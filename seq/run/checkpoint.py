@@ -17,7 +17,7 @@ from launch.seeding import derive_seed
 from seq.config import Config
 from seq.config.identity import differing_keys, identity
 from seq.config.read import parse_config
-from seq.data.corpus import Corpus, check_unchanged
+from seq.data.corpus import Corpus
 from seq.errors import UserError
 from seq.files import atomic_write, sync
 from seq.training.state import Progress
@@ -101,7 +101,7 @@ def params_sha256(model: nn.Module) -> str:
 def describe_run(config: Config, corpus: Corpus) -> dict[str, Any]:
     """The part of a checkpoint that says what its weights mean. RunError if somebody has written to the data that they were
     trained on."""
-    check_unchanged(corpus.marks)
+    corpus.check()
     return {
         "config": config.model_dump(mode="json"),
         "tokenizer": corpus.tokenizer.to_dict(),

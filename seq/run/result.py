@@ -26,7 +26,7 @@ def make_result(
 ) -> dict[str, Any]:
     """The figures of a run that is finished, or was `stopped_by` a signal; on rank 0 also its data and where it ran.
     `final`: the evaluation of `split`."""
-    model = state.selection.model
+    model, confusion = state.selection.model, final.confusion if final else None
     result = {
         "status": "preempted" if stopped_by else "finished",
         "stopped_by": stopped_by,
@@ -39,7 +39,7 @@ def make_result(
         "split": split,
         "eval": final.figures if final else {},
         "errors": run.task.standard_errors(final) if final else {},
-        "confusion": final.confusion.tolist() if final and final.confusion is not None else None,
+        "confusion": confusion.dense().tolist() if confusion is not None and confusion.is_small else None,
         "classes": final.classes if final else None,
         "parts": final.parts if final else None,
         "calibration": _calibration(final) if final else None,

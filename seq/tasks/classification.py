@@ -19,7 +19,7 @@ from seq.data.outputs import Coded, Outputs
 from seq.data.ragged import Ints
 from seq.data.split import Split
 from seq.models import Model
-from seq.tasks.confusion import ConfusionCounts, macro_f1, macro_f1_error, per_class
+from seq.tasks.confusion import Confusion, ConfusionCounts, macro_f1, macro_f1_error, per_class
 from seq.tasks.loaded import Text, join, one_or_many
 from seq.tasks.losses import cross_entropy
 from seq.tasks.metrics import Evaluation, Metric, compute, share_error
@@ -43,7 +43,7 @@ class Counts:
 
     loss: float
     """The sum."""
-    confusion: NDArray[np.int64]
+    confusion: Confusion
 
 
 class Classification(SequenceTask):
@@ -52,13 +52,13 @@ class Classification(SequenceTask):
     name = "classification"
     chosen_by = ("model.kind=classifier", "model.target=label")
     metrics = (
-        Metric("loss", "loss", ".4f", "lower", lambda found: found.loss / int(found.confusion.sum()), "nats"),
+        Metric("loss", "loss", ".4f", "lower", lambda found: found.loss / found.confusion.total, "nats"),
         Metric(
             "accuracy",
             "accuracy",
             ".4f",
             "higher",
-            lambda found: int(found.confusion.trace()) / int(found.confusion.sum()),
+            lambda found: found.confusion.right / found.confusion.total,
         ),
         Metric("macro_f1", "macro F1", ".4f", "higher", lambda found: macro_f1(per_class(found.confusion))),
     )
@@ -143,7 +143,11 @@ class ClassEvaluator:
     def __init__(self, metrics: Iterable[Metric], classes: int, device: torch.device) -> None:
         self.metrics, self.sums = metrics, 1 + ConfusionCounts.BINS
         self._found = ConfusionCounts(classes, device)
-        self.counts = [self._found.confusion, self._found.scores]
+        self.counts, self.lists = [self._found.scores], list[list[Tensor]]()
+        if self._found.confusion is None:
+            self.lists = [self._found.pairs]
+        else:
+            self.counts.append(self._found.confusion)
 
     def add(self, model: Model, batch: Batch) -> Tensor:
         return self.add_logits(model(**batch.arguments())[0], batch.targets)
@@ -152,11 +156,12 @@ class ClassEvaluator:
         return torch.cat([cross_entropy(logits, targets)[None].double(), self._found.add(logits, targets)])
 
     def result(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
-        confusion, scores = counts[:2]
+        scores, matrix = counts[0], counts[-1]  # of many classes, the last one are the pairs
+        confusion = Confusion.of(matrix) if matrix.ndim == 2 else Confusion.of_pairs(matrix, len(scores))
         figures = compute(self.metrics, Counts(sums[0], confusion))
         return Evaluation(
             figures=figures,
-            errors={"accuracy": share_error(figures["accuracy"], int(confusion.sum()))},
+            errors={"accuracy": share_error(figures["accuracy"], confusion.total)},
             confusion=confusion,
             scores=scores,
             claimed=sums[1:],

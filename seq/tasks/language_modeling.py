@@ -216,7 +216,7 @@ class TextEvaluator:
     The sequences are whole documents where training carries the state through them, else lines, paragraphs or windows as in
     training. With `window`, they are also read in windows of this many tokens, each from a fresh state."""
 
-    in_chunks = True
+    in_chunks, lists = True, ()
 
     def __init__(self, split: Split, window: int | None) -> None:
         self._window, self.sums, self.counts = window, 1 if window is None else 2, list[Tensor]()
@@ -297,7 +297,10 @@ class LoadedLanguageModel:
         """`num` texts that continue `prompt` and do not contain it. `settings`: keys of the config section `generation`,
         such as `length=200, temperature=0.7, top_p=0.9`; the others are as in the run. UserError for an unknown key or
         label."""
-        overrides = [f"generation.{key}={json.dumps(value)}" for key, value in settings.items()]
+        if num < 1 or not -(2**63) <= seed < 2**63:
+            raise UserError(f"generate: num={num} must be at least 1, and seed={seed} a number of 64 bits")
+        plain = {key: value.item() if hasattr(value, "item") else value for key, value in settings.items()}
+        overrides = [f"generation.{key}={json.dumps(value, default=str)}" for key, value in plain.items()]
         config = override_config(self.trained.config, overrides, where="generate").generation
         place = self.task.label_id(self.trained, label)
         return writer_of(self.trained).generate(prompt, config, seed=seed, num=num, label=place)

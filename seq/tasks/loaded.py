@@ -28,7 +28,7 @@ def one_or_many(method: Callable[..., list[Found]]) -> OneOrMany[Found]:
     def answer(self: Any, texts: str | Sequence[Text], **settings: Any) -> Found | list[Found]:
         if isinstance(texts, str):
             return method(self, [texts], **settings)[0]
-        return method(self, texts, **settings)
+        return method(self, list(texts), **settings)
 
     return cast(OneOrMany[Found], answer)
 
@@ -36,6 +36,10 @@ def one_or_many(method: Callable[..., list[Found]]) -> OneOrMany[Found]:
 def join(texts: Sequence[Text]) -> list[str]:
     """The columns of each text joined. UserError for an empty text."""
     for number, text in enumerate(texts, 1):
+        if not isinstance(text, str) and not (
+            isinstance(text, Sequence) and all(isinstance(part, str) for part in text)
+        ):
+            raise UserError(f"text {number} of {len(texts)} is not text: {str(text)[:60]!r}")
         if not "".join(text).strip():
             raise UserError(f"text {number} of {len(texts)} is empty")
     return [text if isinstance(text, str) else join_columns(text) for text in texts]

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from seq.tasks.confusion import Confusion
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -49,13 +51,13 @@ def compute(metrics: Iterable[Metric], counts: Any) -> dict[str, float]:
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The result of an evaluation. Where classes are predicted there are also the `scores` of `ConfusionCounts` and the figures of each
-    class, and where there is one class for each row, a (C, C) confusion matrix, true classes by row."""
+    class, and where there is one class for each row, a confusion matrix."""
 
     figures: dict[str, float]
     """The values of the metrics, by name."""
     errors: dict[str, float] = field(default_factory=dict)
     """Standard errors of metrics, by name."""
-    confusion: NDArray[np.int64] | None = None
+    confusion: Confusion | None = None
     scores: NDArray[np.int64] | None = None
     claimed: list[float] | None = None
     """The sums of probabilities in each of `ConfusionCounts`'s bins."""

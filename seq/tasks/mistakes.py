@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from seq.data.corpus import Corpus
 from seq.data.dataset import Batch, SequenceDataset, decode_rows
 from seq.data.plan import Shard, ShardSizes
 from seq.models import Model
+from seq.tasks.confusion import Confusion
 
 ROWS, TOKENS = 256, 32768
 """Most rows and time steps that are read at once."""
@@ -22,18 +22,17 @@ EXAMPLE_TOKENS = 200_000
 """Tokens that are searched for examples. The other ranks wait during the search."""
 
 
-def most_confused(confusion: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+def most_confused(confusion: Confusion) -> list[tuple[int, int, int]]:
     """(true, predicted, count) of the largest cells beside the diagonal, the largest first."""
-    wrong = confusion.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]
-    cells = (divmod(int(place), len(wrong)) for place in order)
-    return [(true, guess, int(wrong[true, guess])) for true, guess in cells if wrong[true, guess]]
+    wrong = np.flatnonzero(confusion.true != confusion.predicted)
+    largest = wrong[np.argsort(-confusion.counts[wrong], kind="stable")[:PAIRS]]
+    cells = (confusion.true, confusion.predicted, confusion.counts)
+    return list(zip(*(part[largest].tolist() for part in cells), strict=True))
 
 
 @torch.inference_mode()
 def confused_examples(
-    model: Model, corpus: Corpus, split: str, confusion: NDArray[np.int64], device: torch.device
+    model: Model, corpus: Corpus, split: str, confusion: Confusion, device: torch.device
 ) -> list[dict[str, Any]]:
     """For each of the most confused pairs of classes: `true`, `predicted`, `count`, and up to EXAMPLES `texts`, the first
     ones of the split. On one rank; leaves the model in eval mode."""

@@ -141,7 +141,7 @@ class Multilabel(SequenceTask):
 
 
 class LabelsEvaluator:
-    in_chunks = False
+    in_chunks, lists = False, ()
 
     def __init__(self, classes: int, device: torch.device) -> None:
         self.sums, self._found = 1 + ConfusionCounts.BINS, ConfusionCounts(classes, device)

@@ -24,6 +24,9 @@ from seq.tasks.metrics import Evaluation, Metric, compute
 from seq.tasks.sequence_task import SCRIPT, SequenceTask, row_batch
 from seq.tasks.task import Answer, Answers, Card, Evaluator, TrainedModel, beside
 
+LARGEST = 1e30
+"""Of larger numbers, the squares do not fit fp64, nor the numbers fp32."""
+
 
 @dataclass(frozen=True)
 class Sums:
@@ -70,6 +73,8 @@ class Regression(SequenceTask):
             number = math.nan
         if not math.isfinite(number):
             raise ValueError(f"holds {value!r}, not a number")
+        if abs(number) > LARGEST:
+            raise ValueError(f"holds {value!r}; numbers must be below {LARGEST:g}, so divide the column")
         return number
 
     def learn(self, targets: Sequence[float], config: DataConfig) -> Outputs:
@@ -109,7 +114,7 @@ class Regression(SequenceTask):
 
 
 class NumberEvaluator:
-    in_chunks = False
+    in_chunks, lists = False, ()
 
     def __init__(self, scale: float) -> None:
         self.sums, self.counts, self._scale = 5, list[Tensor](), scale

@@ -188,7 +188,7 @@ class OutputEvaluator:
     many are wrong, and by how many tokens. A source may come several times with different targets: each distinct source counts
     once, and the target that is nearest to the output counts."""
 
-    in_chunks = False
+    in_chunks, lists = False, ()
 
     def __init__(self, split: Split, config: Config, device: torch.device) -> None:
         self.sums, self._beam, self._targets = 1, config.evaluation.beam, int(split.by_length.lengths[:, 1].max())

@@ -25,7 +25,7 @@ from seq.data.tokenizer import is_list_as_text, join_tokens, split_tokens
 from seq.errors import UserError
 from seq.models import Model
 from seq.tasks.classification import ClassEvaluator, Classification
-from seq.tasks.confusion import macro_f1, per_class
+from seq.tasks.confusion import Confusion, macro_f1, per_class
 from seq.tasks.loaded import Text, one_or_many
 from seq.tasks.losses import cross_entropy
 from seq.tasks.metrics import Evaluation, Metric, clustered_error, compute
@@ -162,7 +162,7 @@ class TagEvaluator(ClassEvaluator):
         self._labels = labels
         self._sequences = torch.zeros(3, dtype=torch.int64, device=device)
         """Over the sequences, with r right ones among n tags: the sums of r^2, r n and n^2."""
-        self.counts.append(self._sequences)
+        self.counts.insert(1, self._sequences)
 
     def add(self, model: Model, batch: Batch) -> Tensor:
         logits, there = model(**batch.arguments())[0], batch.targets >= 0
@@ -171,8 +171,10 @@ class TagEvaluator(ClassEvaluator):
         return self.add_logits(logits.flatten(0, 1), batch.targets.flatten())
 
     def result(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
-        whole, parts = super().result(sums, counts), classes_of_parts(self._labels, counts[0])
-        error = clustered_error(counts[2], whole.figures["accuracy"], int(counts[0].sum()))
+        whole = super().result(sums, counts)
+        assert whole.confusion is not None
+        parts = classes_of_parts(self._labels, whole.confusion.dense()) if whole.confusion.is_small else []
+        error = clustered_error(counts[1], whole.figures["accuracy"], whole.confusion.total)
         figures = whole.figures | compute(PART_METRICS, parts)
         return replace(whole, figures=figures, errors={"accuracy": error}, parts=parts)
 
@@ -187,7 +189,7 @@ def classes_of_parts(labels: tuple[str, ...], confusion: NDArray[np.int64]) -> l
     for number, values in enumerate(zip(*parts, strict=True), 1):
         names = sorted(set(values))
         member = np.array([[value == name for name in names] for value in values], np.int64)
-        merged = per_class(member.T @ confusion @ member)
+        merged = per_class(Confusion.of(member.T @ confusion @ member))
         rows += [{"part": number, "label": name} | row for name, row in zip(names, merged, strict=True)]
     return rows
 
@@ -243,6 +245,8 @@ class LoadedTagger:
     @one_or_many
     def predict(self, texts: Sequence[Text]) -> list[list[tuple[str, str]]]:
         """For each text its tokens with their tags. A text is a sequence of tokens, or tokens with white space between them."""
+        if wrong := [text for text in texts if not isinstance(text, str | list | tuple)]:
+            raise UserError(f"{str(wrong[0])[:60]!r} is neither text nor a list of tokens")
         tokens = [split_tokens(text) if isinstance(text, str) else list(text) for text in texts]
         return [list(zip(own, tags, strict=True)) for own, tags in zip(tokens, tag(self.trained, tokens), strict=True)]
 

@@ -39,6 +39,12 @@ class Evaluator(Protocol):
     """Sums of floats that a shard has."""
     counts: list[Tensor]
     """Integers, added up over all shards."""
+
+    @property
+    def lists(self) -> Sequence[list[Tensor]]:
+        """Integers (n,) of each shard, which are put one after the other."""
+        ...
+
     in_chunks: bool
     """Whether a row of any length needs only the memory of one piece of it."""
 
@@ -47,7 +53,7 @@ class Evaluator(Protocol):
         ...
 
     def result(self, sums: list[float], counts: list[NDArray[np.int64]]) -> Evaluation:
-        """The metrics of the whole split."""
+        """The metrics of the whole split, from `sums`, and `counts` followed by `lists`."""
         ...
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from launch.collectives import sum_over_ranks
+from launch.collectives import concatenate_over_ranks, sum_over_ranks
 from seq.config import Config
 from seq.data.dataset import Batch
 from seq.data.loader import BatchLoader
@@ -44,5 +44,8 @@ def evaluate(
         with autocast(config.train.precision, device):
             table[:, batch.step, batch.shard] = evaluator.add(model, batch)
     model.train()
+    counts = [sum_over_ranks(count).cpu().numpy() for count in evaluator.counts]
+    empty = torch.zeros(0, dtype=torch.int64, device=device)
+    counts += [concatenate_over_ranks(torch.cat([empty, *each])).cpu().numpy() for each in evaluator.lists]
     sums = [float(np.sum(part)) for part in sum_over_ranks(table).cpu().numpy()]
-    return evaluator.result(sums, [sum_over_ranks(count).cpu().numpy() for count in evaluator.counts])
+    return evaluator.result(sums, counts)

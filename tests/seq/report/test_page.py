@@ -19,7 +19,7 @@ from seq.report import write_report
 from seq.report.page import number, render
 from seq.report.record import RunRecord, differing_values
 from seq.run.environment import describe_environment
-from seq.tasks.confusion import per_class
+from seq.tasks.confusion import Confusion, per_class
 
 NASTY = '<script>alert("x")</script> $\\frac & \u4e2d\u6587'
 
@@ -66,7 +66,7 @@ def a_result() -> dict[str, Any]:
         "num_parameters": 1234567, "split": "test", "eval": {"loss": 1.25, "accuracy": 0.75, "macro_f1": 0.7},
         "errors": {"accuracy": 0.125, "macro_f1": 0.13}, "tokens_seen": 1000, "examples_seen": 100, "padding_fraction": 0.0123, "imbalance": 0.02, "bad_steps": 0,
         "overflow_steps": 0, "wall_seconds": 20.0, "goodput": 0.5, "ledger": {"compute": 10.0, "other": 10.0},
-        "confusion": [[5, 2], [1, 4]], "classes": per_class(np.array([[5, 2], [1, 4]])), "labels": ["plain", NASTY],
+        "confusion": [[5, 2], [1, 4]], "classes": per_class(Confusion.of(np.array([[5, 2], [1, 4]]))), "labels": ["plain", NASTY],
         "confused": [{"true": "plain", "predicted": NASTY, "count": 2, "texts": [NASTY, "b"]}],
         "data": {"train": {"rows": 12, "tokens": 60, "edges": [4, 5, 6], "lengths": [7, 5]}},
         "vocab_size": 30, "notes": [NASTY],

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq.tasks.classification import Classification, Counts
-from seq.tasks.confusion import ConfusionCounts, calibration, per_class, precision_recall
+from seq.tasks.confusion import Confusion, ConfusionCounts, calibration, per_class, precision_recall
 from seq.tasks.language_modeling import Counts as TextCounts
 from seq.tasks.language_modeling import LanguageModeling
 from seq.tasks.metrics import compute
@@ -28,14 +28,14 @@ def test_classifier_figures_are_those_of_torchmetrics(rows: list[list[int]]) -> 
     confusion = np.array(rows)
     pairs = [(true, guess) for (true, guess), count in np.ndenumerate(confusion) for _ in range(count)]
     target, predicted = (torch.tensor(side) for side in zip(*pairs, strict=True))
-    figures = compute(Classification.metrics, Counts(3.0, confusion))
+    figures = compute(Classification.metrics, Counts(3.0, Confusion.of(confusion)))
     size = max(2, len(rows))
     f1 = multiclass_f1_score(predicted, target, num_classes=size, average="macro")
     accuracy = multiclass_accuracy(predicted, target, num_classes=size, average="micro")
     assert figures["macro_f1"] == pytest.approx(f1.item(), abs=1e-6)
     assert figures["accuracy"] == pytest.approx(accuracy.item(), abs=1e-6)
     assert figures["loss"] == 3.0 / confusion.sum()
-    assert sum(row["support"] for row in per_class(confusion)) == len(pairs)
+    assert sum(row["support"] for row in per_class(Confusion.of(confusion))) == len(pairs)
 
 
 def test_precision_and_recall_are_those_of_torchmetrics_at_each_threshold() -> None:
@@ -46,6 +46,7 @@ def test_precision_and_recall_are_those_of_torchmetrics_at_each_threshold() -> N
     logits, targets, tally = 2 * torch.randn(60, 4), torch.randint(0, 3, (60,)), ConfusionCounts(4, torch.device("cpu"))
     tally.add(logits[:40], targets[:40])
     tally.add(torch.cat([logits[40:], torch.randn(1, 4)]), torch.cat([targets[40:], torch.tensor([-100])]))
+    assert tally.confusion is not None
     assert tally.confusion.sum() == 60
     thresholds = torch.arange(ConfusionCounts.LEVELS) / ConfusionCounts.LEVELS
     precision, recall, _ = multiclass_precision_recall_curve(
@@ -62,6 +63,7 @@ def test_precision_and_recall_are_those_of_torchmetrics_at_each_threshold() -> N
 def test_logits_that_are_not_numbers_are_counted_too() -> None:
     tally = ConfusionCounts(3, torch.device("cpu"))
     tally.add(torch.tensor([[torch.nan, 0, 0], [torch.inf, torch.inf, 0]]), torch.tensor([1, 2]))
+    assert tally.confusion is not None
     assert int(tally.confusion.sum()) == 2
     assert int(tally.scores.sum()) == 6
 

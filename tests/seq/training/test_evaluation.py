@@ -41,7 +41,7 @@ def record(rank: int, kind: str, file: str, window: int = WINDOW, unit: str = "d
     result = evaluation.evaluate(task_of(config), model, make_split(kind), config, torch.device("cpu"))
     assert model.training
     if rank == 0:
-        torch.save((result.figures, result.confusion is not None and result.confusion.tolist()), file)
+        torch.save((result.figures, result.confusion is not None and result.confusion.dense().tolist()), file)
 
 
 @pytest.mark.slow
