@@ -9,9 +9,10 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from seq.config import DataConfig
 from seq.data.examples import Examples, drop_empty, split_validation
 from seq.data.order import LengthOrder
 from seq.data.outputs import Coded, NewVocabulary, Outputs, Vocabulary
-from seq.data.ragged import Ints, RaggedArray
+from seq.data.ragged import BLOCK, Ints, RaggedArray, large_arrays_in, release
 from seq.data.sources import identify, load_splits
 from seq.data.split import Split
+from seq.data.tables import blocks_of
 from seq.data.targets import Encoded, Targets
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import RunError, UserError
@@ -136,10 +138,13 @@ def _write(
     splits = _load(config, task, notes, need_train=need_train)
     if tokenizer is None:
         options: dict[str, Any] = {name: getattr(config, name) for name in ("lowercase", "min_count", "vocab_size")}
-        tokenizer = Tokenizer.train(config.tokenizer, splits["train"].texts, **options)
+        tokenizer = Tokenizer.train(
+            config.tokenizer, chain.from_iterable(map(blocks_of, splits["train"].texts)), **options
+        )
     if outputs is None:
         outputs = task.learn(splits["train"].targets or (), config)
-    encoded = task.encode(splits, NewVocabulary(tokenizer, outputs), config, notes)
+    with large_arrays_in(folder.parent):
+        encoded = task.encode(splits, NewVocabulary(tokenizer, outputs), config, notes)
     unknown = _count_unknown(encoded, tokenizer, notes)
     # A validation split of pieces of the training text has no texts of its own.
     texts = {name: splits.get(name, splits.get("train")) for name in unknown if task.predicts_text}
@@ -157,7 +162,7 @@ def _write(
             "notes": notes,
         }
         about["characters"] = {
-            name: tokenizer.count_characters(_without_first(own)) for name, (own, _) in encoded.items()
+            name: sum(map(tokenizer.count_characters, _targets_of(own))) for name, (own, _) in encoded.items()
         }
         for name, (sequences, targets) in encoded.items():
             _save_split(temporary / name, Split.of(sequences, targets, about["characters"][name], task))
@@ -179,14 +184,22 @@ def _load(config: DataConfig, task: Targets, notes: list[str], *, need_train: bo
     return splits
 
 
-def _without_first(sequences: RaggedArray) -> Ints:
-    """The tokens but the first of each sequence, which is a marker or the context of the next."""
-    return np.delete(sequences.values, sequences.offsets[:-1])
+def _targets_of(sequences: RaggedArray) -> Iterator[Ints]:
+    """The tokens but the first of each sequence, which is a marker or the context of the next; a part at a time."""
+    for first in range(0, len(sequences.values), BLOCK):
+        part = sequences.values[first : first + BLOCK]
+        inside = np.searchsorted(sequences.offsets, (first, first + len(part)))
+        firsts = sequences.offsets[inside[0] : inside[1]]
+        release(sequences.values)
+        yield np.delete(part, firsts[firsts < first + len(part)] - first)
 
 
 def _count_unknown(encoded: Mapping[str, Encoded], tokenizer: Tokenizer, notes: list[str]) -> dict[str, int]:
     """Return the number of tokens of each split that the vocabulary lacks; splits without such tokens are left out."""
-    found = {name: int((_without_first(sequences) == UNKNOWN).sum()) for name, (sequences, _) in encoded.items()}
+    found = {
+        name: sum(int((part == UNKNOWN).sum()) for part in _targets_of(sequences))
+        for name, (sequences, _) in encoded.items()
+    }
     for name, count in found.items():
         if count:
             of = len(encoded[name][0].values)
@@ -196,7 +209,8 @@ def _count_unknown(encoded: Mapping[str, Encoded], tokenizer: Tokenizer, notes: 
 
 def _bits_of_unknown(split: Examples, tokenizer: Tokenizer) -> float:
     """Bits that identify one unknown character among all unknown characters of the text."""
-    return math.log2(max(1, len(tokenizer.unknown("".join(split.texts)))))
+    blocks = (block for text in split.texts for block in blocks_of(text))
+    return math.log2(max(1, len(set[str]().union(*map(tokenizer.unknown, blocks)))))
 
 
 def _save_split(stem: Path, split: Split) -> None:

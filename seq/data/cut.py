@@ -6,18 +6,30 @@ once, and a sequence that begins in the middle of a text knows the token before 
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seq.config import DataConfig
-from seq.data.ragged import Ints, RaggedArray, slices, smallest_dtype
+from seq.data.ragged import (
+    BLOCK,
+    Ints,
+    RaggedArray,
+    map_file,
+    release,
+    scratch_file,
+    slices,
+    smallest_dtype,
+)
+from seq.data.tables import TextFile, blocks_of
 from seq.data.tokenizer import BOS, EOS, Tokenizer
 from seq.errors import UserError
 
 SMALL_PIECE = 1000
 """Minimum number of tokens in a validation piece, because it begins without context."""
+Text = str | TextFile
 Unit = Literal["line", "paragraph", "document", "chunk"]
 
 
@@ -34,11 +46,18 @@ def frame(texts: RaggedArray) -> RaggedArray:
 
 def cut_streams(streams: RaggedArray, unit: Unit, newline: int) -> RaggedArray:
     """Sequences of one token of context and the targets of one unit. `newline`: the token id of a line feed."""
-    ends = np.union1d(_unit_ends(streams.values, unit, newline), streams.offsets[1:])
-    starts = np.concatenate(([0], ends[:-1]))
+    if unit in ("document", "chunk"):
+        return streams
+    starts, ends = _units(streams, unit, newline)
     # The context is the token before; a document's first sequence begins with BOS, which is its own first token.
     context = np.where(np.isin(starts, streams.offsets), starts, starts - 1)
     return slices(streams.values, context, ends)
+
+
+def _units(streams: RaggedArray, unit: Unit, newline: int) -> tuple[Ints, Ints]:
+    """Where the units begin and end."""
+    ends = np.union1d(_unit_ends(streams.values, unit, newline), streams.offsets[1:])
+    return np.concatenate(([0], ends[:-1])), ends
 
 
 def split_long(sequences: RaggedArray, max_length: int) -> RaggedArray:
@@ -99,19 +118,37 @@ def unit_end(unit: Unit, newline: int) -> list[int]:
 def _unit_ends(stream: Ints, unit: Unit, newline: int) -> NDArray[np.int64]:
     """Positions just after each line or paragraph (a run of at least two line feeds belongs to the paragraph
     before), but not just before EOS, which belongs to the last one."""
-    if unit in ("document", "chunk"):
-        return np.empty(0, np.int64)
-    feed = stream == newline
-    if unit == "paragraph":
-        after_feed, before_feed = np.roll(feed, 1), np.roll(feed, -1)
-        feed = feed & after_feed & ~before_feed
-    ends: NDArray[np.int64] = np.flatnonzero(feed[:-1]) + 1  # the end of the stream is a cut anyway
-    return np.asarray(ends[stream[ends] != EOS])
+    blocks = range(0, len(stream), BLOCK)
+    found = [_ends_in_block(stream, start, newline, paragraph=unit == "paragraph") for start in blocks]
+    return np.concatenate(found or [np.empty(0, np.int64)])
 
 
-def encode_texts(texts: list[str], tokenizer: Tokenizer) -> RaggedArray:
+def _ends_in_block(stream: Ints, start: int, newline: int, *, paragraph: bool) -> NDArray[np.int64]:
+    before = min(1, start)
+    tokens = np.asarray(stream[start - before : start + BLOCK + 1])
+    following = np.append(tokens[1:], EOS)
+    ends = (tokens == newline) & (following != EOS)
+    if paragraph:
+        ends &= (following != newline) & np.concatenate(([False], tokens[:-1] == newline))
+    found: NDArray[np.int64] = np.flatnonzero(ends[before : before + BLOCK]) + start + 1
+    release(stream)
+    return found
+
+
+def encode_documents(texts: Sequence[Text], tokenizer: Tokenizer) -> RaggedArray:
+    """BOS, the token ids and EOS of each text. They go through a file, block by block, since they may not fit into memory."""
+    dtype, lengths = smallest_dtype(tokenizer.vocab_size), list[int]()
+    with scratch_file() as file:
+        for text in texts:
+            ids = (tokenizer.encode([block]).values.astype(dtype) for block in blocks_of(text))
+            parts = chain([np.array([BOS], dtype)], ids, [np.array([EOS], dtype)])
+            lengths.append(sum(file.write(part.tobytes()) for part in parts) // dtype.itemsize)
+        return RaggedArray(map_file(file, dtype), np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
+
+
+def encode_texts(texts: Sequence[Text], tokenizer: Tokenizer) -> RaggedArray:
     """The token ids of each text, without markers."""
-    encoded = tokenizer.encode(texts)
+    encoded = tokenizer.encode(["".join(blocks_of(text)) for text in texts])
     return RaggedArray(encoded.values.astype(smallest_dtype(tokenizer.vocab_size)), encoded.offsets)
 
 
@@ -157,7 +194,9 @@ def _at_units(bounds: Ints, documents: RaggedArray, config: DataConfig, newline:
     """Extend pieces (begin, end, begin, end, ...) to whole units (to paragraphs, if units are longer). Return them unchanged if a piece
     would become more than twice as long."""
     unit = config.unit if config.unit in ("line", "paragraph") else "paragraph"
-    ends = np.concatenate(([0], np.cumsum(cut_streams(documents, unit, newline).lengths - 1)))
+    starts, stops = _units(documents, unit, newline)
+    # Counted in targets: the first token of a document is none.
+    ends = np.concatenate(([0], stops - np.searchsorted(documents.offsets, starts, side="right")))
     whole = bounds.copy()
     whole[0::2] = ends[np.searchsorted(ends, bounds[0::2], side="right") - 1]
     whole[1::2] = ends[np.searchsorted(ends, bounds[1::2])]

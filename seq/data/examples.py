@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seq.config import DataConfig
+from seq.data.tables import TextFile, blocks_of
 from seq.errors import UserError
 
 FEW_ROWS = 5
@@ -25,6 +26,7 @@ def join_columns(parts: Sequence[str]) -> str:
     return SEPARATOR.join(part.replace(SEPARATOR, " ") for part in parts) if len(parts) > 1 else parts[0]
 
 
+Text = str | TextFile
 Target = Any
 """The target of a text: a label, several, a number, a tag for each token, as `seq.data.targets` reads them."""
 
@@ -35,7 +37,7 @@ class Examples:
 
     origin: str
     """The split of the source, for messages: a validation split may be taken from `train`."""
-    texts: list[str]
+    texts: Sequence[Text]
     targets: Sequence[Target] | None
     rows: list[int]
     """Row number of each text in the source, from 1."""
@@ -53,10 +55,10 @@ class Examples:
     def with_rows_of(self, other: "Examples") -> "Examples":
         """These, and then those of `other`."""
         targets = None if self.targets is None else [*self.targets, *(other.targets or ())]
-        return replace(self, texts=self.texts + other.texts, targets=targets, rows=self.rows + other.rows)
+        return replace(self, texts=[*self.texts, *other.texts], targets=targets, rows=self.rows + other.rows)
 
 
-def make_examples(origin: str, texts: list[str], targets: Sequence[Target] | None) -> Examples:
+def make_examples(origin: str, texts: Sequence[Text], targets: Sequence[Target] | None) -> Examples:
     """All rows of a split, numbered from 1."""
     return Examples(origin=origin, texts=texts, targets=targets, rows=list(range(1, len(texts) + 1)))
 
@@ -64,7 +66,7 @@ def make_examples(origin: str, texts: list[str], targets: Sequence[Target] | Non
 def drop_empty(split: Examples, config: DataConfig, notes: list[str]) -> Examples:
     """The rows that have text. UserError if there are rows without text and `data.empty=error`, or no row is left."""
     name = split.origin
-    empty = [row for row, text in zip(split.rows, split.texts, strict=True) if not text.strip()]
+    empty = [row for row, text in zip(split.rows, split.texts, strict=True) if not _has_text(text)]
     if len(empty) == len(split.texts):
         raise UserError(f"{name}: no row with text in data.source={config.source}")
     if empty and config.empty == "error":
@@ -74,7 +76,11 @@ def drop_empty(split: Examples, config: DataConfig, notes: list[str]) -> Example
     if not empty:
         return split
     notes.append(f"{name}: {len(empty)} rows without text dropped (data.empty=drop)")
-    return split.take(place for place, text in enumerate(split.texts) if text.strip())
+    return split.take(place for place, text in enumerate(split.texts) if _has_text(text))
+
+
+def _has_text(text: Text) -> bool:
+    return any(block.strip() for block in blocks_of(text))
 
 
 def split_validation(
@@ -83,7 +89,7 @@ def split_validation(
     """`train` and `validation`. If every target has one label, `validation` has the same share of each label's rows, by largest
     remainders. `train` keeps at least one row with each label, and no text is in both. Empty if no split is to be cut, or if there
     are too few different texts, which a note says."""
-    if config.validation_fraction == 0:
+    if config.validation_fraction == 0 or (train.targets is None and len(train.texts) < FEW_ROWS):
         return {}
     digests = np.array([_digest(text) for text in train.texts])
     whole, labels = train.targets is None, [sorted(set(labels_of(target))) for target in train.targets or ()]
@@ -101,8 +107,11 @@ def split_validation(
     return {"train": train.take(np.flatnonzero(~chosen)), "validation": train.take(np.flatnonzero(chosen))}
 
 
-def _digest(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=7).digest(), "big")
+def _digest(text: Text) -> int:
+    digest = hashlib.blake2b(digest_size=7)
+    for block in blocks_of(text):
+        digest.update(block.encode("utf-8", "surrogatepass"))
+    return int.from_bytes(digest.digest(), "big")
 
 
 def _by_stratum(digests: NDArray[np.int64], strata: Sequence[str], config: DataConfig) -> NDArray[np.bool_]:
@@ -143,7 +152,7 @@ def _keep_labels(chosen: NDArray[np.bool_], digests: NDArray[np.int64], labels: 
 
 def _by_size(digests: NDArray[np.int64], train: Examples, config: DataConfig) -> NDArray[np.bool_]:
     """The documents with the smallest digests, up to the size that a validation split may have."""
-    lengths = np.array([len(text) for text in train.texts])
+    lengths = np.array([sum(map(len, blocks_of(text))) for text in train.texts])
     most = min(config.validation_fraction * lengths.sum(), config.validation_tokens)
     order = digests.argsort(kind="stable")
     return np.asarray(np.isin(digests, digests[order[np.cumsum(lengths[order]) <= most]]))

@@ -1,6 +1,10 @@
 """Sequences of uneven length as two flat arrays, `values` and `offsets`; batches are gathered without a loop."""
 
-from collections.abc import Sequence
+import mmap
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.integer[Any]]
+BLOCK = 1 << 20
+"""Values that are copied at once."""
+LARGE = 64 << 20
+"""Bytes of an array that does not stay in memory while data are prepared."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,8 @@ class RaggedArray:
 
     def save(self, stem: Path) -> None:
         """Write `<stem>.values.npy` and `<stem>.offsets.npy`."""
-        np.save(f"{stem}.values.npy", self.values)
-        np.save(f"{stem}.offsets.npy", self.offsets)
+        _save(Path(f"{stem}.values.npy"), self.values)
+        _save(Path(f"{stem}.offsets.npy"), self.offsets)
 
     @classmethod
     def open(cls, stem: Path) -> "RaggedArray":
@@ -69,9 +77,74 @@ def at_least(padded: Ints, width: int) -> Ints:
 
 def slices(values: Ints, starts: Ints, stops: Ints) -> RaggedArray:
     """`values[starts[i]:stops[i]]` for all i; the slices may overlap."""
-    offsets = np.concatenate(([0], np.cumsum(stops - starts)))
-    positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], stops - starts)
-    return RaggedArray(values[positions], offsets)
+    offsets = np.concatenate(([0], np.cumsum(stops - starts, dtype=np.int64)))
+    found, first = new_array(int(offsets[-1]), values.dtype), 0
+    while first < len(starts):
+        # A part at a time: positions take eight times the memory of most values.
+        last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + BLOCK, side="right")) - 1)
+        if last == first + 1:
+            for place in range(0, int(stops[first] - starts[first]), BLOCK):
+                part = values[starts[first] + place : min(starts[first] + place + BLOCK, stops[first])]
+                found[offsets[first] + place : offsets[first] + place + len(part)] = part
+                release(values)
+                release(found)
+        else:
+            own, shifts = offsets[first : last + 1], starts[first:last] - offsets[first:last]
+            positions = np.arange(own[0], own[-1]) + np.repeat(shifts, np.diff(own))
+            found[own[0] : own[-1]] = values[positions]
+        release(values)
+        release(found)
+        first = last
+    return RaggedArray(found, offsets)
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    """What `np.save` writes, a part at a time."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        for first in range(0, len(array), BLOCK):
+            file.write(np.ascontiguousarray(array[first : first + BLOCK]).tobytes())
+            release(array)
+
+
+_scratch: ContextVar[Path | None] = ContextVar("_scratch", default=None)
+
+
+@contextmanager
+def large_arrays_in(folder: Path) -> Iterator[None]:
+    """While this lasts, large arrays lie in files of this folder, which are deleted with the arrays."""
+    token = _scratch.set(folder)
+    try:
+        yield
+    finally:
+        _scratch.reset(token)
+
+
+def scratch_file() -> Any:
+    """A file without a name. Its arrays stay mapped when it is closed."""
+    return tempfile.TemporaryFile(dir=_scratch.get())
+
+
+def map_file(file: Any, dtype: np.dtype[Any]) -> Ints:
+    """The content of a scratch file as an array."""
+    file.flush()
+    return np.asarray(np.memmap(file, dtype)) if file.tell() else np.empty(0, dtype)
+
+
+def new_array(size: int, dtype: np.dtype[Any]) -> Ints:
+    """An array to be filled; a large one lies in a scratch file."""
+    if _scratch.get() is None or size * dtype.itemsize < LARGE:
+        return np.empty(size, dtype)
+    with scratch_file() as file:
+        return np.asarray(np.memmap(file, dtype, "w+", shape=(size,)))
+
+
+def release(array: Any) -> None:
+    """Let the memory of a mapped array go; the file keeps its content."""
+    while array is not None and not hasattr(array, "madvise"):
+        array = getattr(array, "base", None)
+    if array is not None:
+        array.madvise(mmap.MADV_DONTNEED)
 
 
 def smallest_dtype(largest: int) -> np.dtype[Any]:

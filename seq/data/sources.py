@@ -15,7 +15,7 @@ from seq.config import DataConfig
 from seq.data import names, pronunciation, punctuation, speeches
 from seq.data.conll import read_conll
 from seq.data.examples import Examples, Target, join_columns, make_examples
-from seq.data.tables import FILE, Form, codec, kind_of, open_text, read_table
+from seq.data.tables import FILE, Form, TextFile, codec, kind_of, read_table
 from seq.data.targets import Targets
 from seq.data.tokenizer import join_tokens, split_tokens
 from seq.errors import UserError
@@ -147,21 +147,10 @@ def _reader_of(config: DataConfig, task: Targets, notes: list[str]) -> Callable[
         if kind(paths) == "text" and task.reads_tokens:
             return _with_targets(read_conll(split, paths, config), config, task)
         if kind(paths) == "text" and not task.labelled:
-            return make_examples(split, [_document(path, config) for path in paths], None)
+            return make_examples(split, [TextFile(path, codec(config.encoding)) for path in paths], None)
         return _table(split, paths, kind(paths), config, task, notes)
 
     return read
-
-
-def _document(path: Path, config: DataConfig) -> str:
-    """A file of text, whole: lockstep cuts it itself, at `data.unit`."""
-    try:
-        with open_text(path, codec(config.encoding)) as file:
-            return file.read().replace("\r\n", "\n")
-    except UnicodeError:
-        for _ in read_table(path, "text", Form.of(config)):  # finds the line
-            pass
-        raise
 
 
 def _columns(config: DataConfig, task: Targets) -> dict[str, str]:

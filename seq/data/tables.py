@@ -19,6 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from seq.config import DataConfig
+from seq.data.ragged import BLOCK
 from seq.errors import UserError
 
 LONGEST_LINE = 16 << 20
@@ -154,6 +155,25 @@ def open_text(path: Path, encoding: str) -> TextIO:
 def _open_bytes(path: Path) -> Any:
     packed = COMPRESSIONS.get(_suffixes(path)[1])
     return io.BufferedReader(pa.input_stream(str(path), compression=packed)) if packed else path.open("rb")
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A text that stays in its file, since it may be larger than the memory."""
+
+    path: Path
+    encoding: str
+
+    def blocks(self) -> Iterator[str]:
+        """The text in blocks that end after a line, unless a line is very long. UserError for another encoding."""
+        with _faults(self.path, self.encoding), open_text(self.path, self.encoding) as file:
+            while block := file.read(BLOCK):
+                yield (block + file.readline(LONGEST_LINE)).replace("\r\n", "\n")
+
+
+def blocks_of(text: "str | TextFile") -> Iterator[str]:
+    """The text, in one block or several."""
+    return iter([text]) if isinstance(text, str) else text.blocks()
 
 
 def bounded_lines(file: TextIO) -> Iterator[str]:

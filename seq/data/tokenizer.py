@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seq.data.ragged import Ints, RaggedArray, smallest_dtype
+from seq.data.ragged import BLOCK, Ints, RaggedArray, smallest_dtype
 from seq.data.subwords import Subwords
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
@@ -52,8 +52,7 @@ class Tokenizer:
             least = _least_count(np.array(list(counted.values())), min_count)
             known = [token for token, count in counted.most_common(vocab_size) if count >= least]
             return cls(kind=kind, lowercase=lowercase, model=json.dumps(known))
-        text = "".join(texts)
-        points, counts = np.unique(_code_points(text.lower() if lowercase else text), return_counts=True)
+        points, counts = _count_code_points(texts, lowercase)
         letters = points[counts >= _least_count(counts, min_count)]
         return cls(kind=kind, characters="".join(map(chr, letters)), lowercase=lowercase)
 
@@ -94,7 +93,8 @@ class Tokenizer:
             lengths = [len(text) for text in encoded]
             values: Ints = np.frombuffer(b"".join(encoded), np.uint8).astype(np.uint16) + RESERVED
         else:
-            lengths, values = [len(text) for text in texts], self._ids[_code_points("".join(texts))]
+            lengths = [len(text) for text in texts]
+            values = np.concatenate([self._ids[_code_points(block)] for block in _blocks(texts)])
         return RaggedArray(values, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -155,6 +155,29 @@ class Tokenizer:
         if self.kind == "tokens":
             return f"{len(self.tokens)} tokens"
         return "256 bytes" if self.subwords is None else f"{len(self.subwords)} {self.kind}"
+
+
+def _count_code_points(texts: Iterable[str], lowercase: bool) -> tuple[Ints, Ints]:
+    """The code points of the texts, in their order, and how often each occurs."""
+    total = np.zeros(0x110000, np.int64)
+    for block in _blocks(texts):
+        points, counts = np.unique(_code_points(block.lower() if lowercase else block), return_counts=True)
+        total[points] += counts
+    found = np.flatnonzero(total)
+    return found, total[found]
+
+
+def _blocks(texts: Iterable[str]) -> Iterator[str]:
+    """The texts, joined or cut to about BLOCK characters."""
+    held, size = list[str](), 0
+    for text in texts:
+        for first in range(0, len(text), BLOCK):
+            held.append(text[first : first + BLOCK])
+            size += len(held[-1])
+            if size >= BLOCK:
+                yield "".join(held)
+                held, size = [], 0
+    yield "".join(held)
 
 
 def _least_count(counts: Ints, min_count: int) -> int:

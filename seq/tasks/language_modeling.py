@@ -17,7 +17,7 @@ from launch.seeding import derive_seed
 from seq.config import MAX_NGRAM, Config, DataConfig
 from seq.config.read import override_config
 from seq.data.corpus import Corpus
-from seq.data.cut import cut_documents, encode_texts, frame, limit_length
+from seq.data.cut import cut_documents, encode_documents, encode_texts, frame, limit_length
 from seq.data.dataset import Batch
 from seq.data.examples import Examples
 from seq.data.outputs import IGNORE_INDEX, Coded, Outputs, Vocabulary
@@ -111,7 +111,7 @@ class LanguageModeling(Task):
     def encode(
         self, splits: Mapping[str, Examples], vocabulary: Vocabulary, config: DataConfig, notes: list[str]
     ) -> dict[str, Encoded]:
-        documents = {name: frame(encode_texts(split.texts, vocabulary.tokenizer)) for name, split in splits.items()}
+        documents = {name: encode_documents(split.texts, vocabulary.tokenizer) for name, split in splits.items()}
         return {
             name: (own, None) for name, own in cut_documents(documents, config, vocabulary.tokenizer, notes).items()
         }

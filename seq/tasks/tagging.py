@@ -94,7 +94,7 @@ for token, tag in zip(tokens, logits.argmax(-1)):
     def encode_rows(self, split: Examples, vocabulary: Vocabulary, config: DataConfig, notes: list[str]) -> Encoded:
         """A long text is cut into pieces, each with its tags. Without markers: there is nothing to predict for them."""
         for row, text, tags in zip(split.rows, split.texts, split.targets or (), strict=True):
-            if (count := text.count(" ") + 1) != len(tags):
+            if (count := str(text).count(" ") + 1) != len(tags):
                 raise UserError(f"{split.origin} row {row}: {count} tokens, but {len(tags)} tags; each token needs one")
         ids = label_ids(split, split.targets or (), vocabulary.outputs)
         tokens = encode_texts(split.texts, vocabulary.tokenizer)
