@@ -80,7 +80,13 @@ def split_evenly(sequences: RaggedArray, max_length: int) -> RaggedArray:
 
 
 def limit_length(
-    sequences: RaggedArray, origin: str, rows: Sequence[int], config: DataConfig, notes: list[str], *, markers: int
+    sequences: RaggedArray,
+    origin: str,
+    rows: Sequence[int] | NDArray[np.int64],
+    config: DataConfig,
+    notes: list[str],
+    *,
+    markers: int,
 ) -> tuple[RaggedArray, Ints]:
     """Apply `data.too_long`, for all its values but `split`. `markers` tokens of each sequence are not text; `rows` are the
     row numbers for messages. Returns the sequences, and the places of those that were kept."""
@@ -148,7 +154,7 @@ def encode_documents(texts: Sequence[Text], tokenizer: Tokenizer) -> RaggedArray
 
 def encode_texts(texts: Sequence[Text], tokenizer: Tokenizer) -> RaggedArray:
     """The token ids of each text, without markers."""
-    encoded = tokenizer.encode(["".join(blocks_of(text)) for text in texts])
+    encoded = tokenizer.encode([text if isinstance(text, str) else "".join(text.blocks()) for text in texts])
     return RaggedArray(encoded.values.astype(smallest_dtype(tokenizer.vocab_size)), encoded.offsets)
 
 

@@ -39,48 +39,51 @@ class Examples:
     """The split of the source, for messages: a validation split may be taken from `train`."""
     texts: Sequence[Text]
     targets: Sequence[Target] | None
-    rows: list[int]
+    rows: NDArray[np.int64]
     """Row number of each text in the source, from 1."""
 
-    def take(self, places: Iterable[int]) -> "Examples":
+    def take(self, places: NDArray[np.integer[Any]]) -> "Examples":
         """The chosen examples, in the given order."""
-        chosen = [int(place) for place in places]
+        chosen = places.tolist()
         return Examples(
             origin=self.origin,
             texts=[self.texts[place] for place in chosen],
             targets=None if self.targets is None else [self.targets[place] for place in chosen],
-            rows=[self.rows[place] for place in chosen],
+            rows=self.rows[chosen],
         )
 
     def with_rows_of(self, other: "Examples") -> "Examples":
         """These, and then those of `other`."""
         targets = None if self.targets is None else [*self.targets, *(other.targets or ())]
-        return replace(self, texts=[*self.texts, *other.texts], targets=targets, rows=self.rows + other.rows)
+        return replace(
+            self, texts=[*self.texts, *other.texts], targets=targets, rows=np.concatenate((self.rows, other.rows))
+        )
 
 
 def make_examples(origin: str, texts: Sequence[Text], targets: Sequence[Target] | None) -> Examples:
     """All rows of a split, numbered from 1."""
-    return Examples(origin=origin, texts=texts, targets=targets, rows=list(range(1, len(texts) + 1)))
+    return Examples(origin=origin, texts=texts, targets=targets, rows=np.arange(1, len(texts) + 1))
 
 
 def drop_empty(split: Examples, config: DataConfig, notes: list[str]) -> Examples:
     """The rows that have text. UserError if there are rows without text and `data.empty=error`, or no row is left."""
     name = split.origin
-    empty = [row for row, text in zip(split.rows, split.texts, strict=True) if not _has_text(text)]
-    if len(empty) == len(split.texts):
+    filled = np.fromiter(map(_has_text, split.texts), bool, len(split.texts))
+    empty = split.rows[~filled]
+    if not filled.any():
         raise UserError(f"{name}: no row with text in data.source={config.source}")
-    if empty and config.empty == "error":
+    if len(empty) and config.empty == "error":
         raise UserError(
             f"{name} row {empty[0]}: the text is empty ({len(empty)} such rows); data.empty=drop leaves them out"
         )
-    if not empty:
+    if not len(empty):
         return split
     notes.append(f"{name}: {len(empty)} rows without text dropped (data.empty=drop)")
-    return split.take(place for place, text in enumerate(split.texts) if _has_text(text))
+    return split.take(np.flatnonzero(filled))
 
 
 def _has_text(text: Text) -> bool:
-    return any(block.strip() for block in blocks_of(text))
+    return bool(text.strip()) if isinstance(text, str) else any(block.strip() for block in text.blocks())
 
 
 def split_validation(
@@ -92,8 +95,10 @@ def split_validation(
     if config.validation_fraction == 0 or (train.targets is None and len(train.texts) < FEW_ROWS):
         return {}
     digests = np.array([_digest(text) for text in train.texts])
-    whole, labels = train.targets is None, [sorted(set(labels_of(target))) for target in train.targets or ()]
-    strata = [own[0] if own else "" for own in labels] if all(len(own) == 1 for own in labels) else [""] * len(labels)
+    whole, known = train.targets is None, dict[Target, list[str]]()  # equal targets share one list
+    labels = [known.get(one) or known.setdefault(one, sorted(set(labels_of(one)))) for one in train.targets or ()]
+    one_each = all(len(own) == 1 for own in known.values())
+    strata = [own[0] for own in labels] if one_each else [""] * len(labels)
     chosen = _by_size(digests, train, config) if whole else _by_stratum(digests, strata, config)
     if whole and (chosen.sum() < FEW_ROWS or chosen.all()):
         return {}
@@ -109,7 +114,7 @@ def split_validation(
 
 def _digest(text: Text) -> int:
     digest = hashlib.blake2b(digest_size=7)
-    for block in blocks_of(text):
+    for block in (text,) if isinstance(text, str) else text.blocks():
         digest.update(block.encode("utf-8", "surrogatepass"))
     return int.from_bytes(digest.digest(), "big")
 

@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -168,7 +169,7 @@ def _table(
         for batch in read_table(path, kind, Form.of(config), columns):
             where = f"{path}: {split} row"
             parts = [_texts(where, batch.first, name, batch.columns[name], task) for name in config.text_columns]
-            texts += [join_columns(part) for part in zip(*parts, strict=True)]
+            texts += parts[0] if len(parts) == 1 else [join_columns(part) for part in zip(*parts, strict=True)]
             if task.labelled:
                 targets += _targets(where, batch.first, batch.columns[config.label], config, task)
             if kind == "csv" and config.quoting == "standard":
@@ -208,10 +209,11 @@ def _text(where: str, row: int, column: str, value: Any, task: Targets) -> str:
 
 
 def _targets(where: str, first: int, values: Sequence[Any], config: DataConfig, task: Targets) -> Iterator[Target]:
-    """The targets as the task has them."""
+    """The targets as the task has them. Equal texts are one object."""
     for row, value in enumerate(values, first):
         try:
-            yield task.read(value, config)
+            target = task.read(value, config)
+            yield sys.intern(target) if isinstance(target, str) else target
         except ValueError as error:
             raise UserError(f"{where} {row}: column {config.label!r} (data.label) {str(error)[:200]}") from None
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby, islice
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,8 @@ from seq.data.subwords import Subwords
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 """Ids of padding, begin, end, and characters that the vocabulary lacks. Tokens of text follow from RESERVED on."""
 RESERVED = 4
+LONG = 256
+"""Characters of a text that is not joined with others."""
 UNKNOWN_SHARE = 0.01
 """The largest share of the training text that `min_count` may make unknown."""
 
@@ -94,7 +97,8 @@ class Tokenizer:
             values: Ints = np.frombuffer(b"".join(encoded), np.uint8).astype(np.uint16) + RESERVED
         else:
             lengths = [len(text) for text in texts]
-            values = np.concatenate([self._ids[_code_points(block)] for block in _blocks(texts)])
+            blocks = [self._ids[_code_points(block)] for block in _blocks(texts)]
+            values = np.concatenate(blocks or [np.empty(0, np.int64)])
         return RaggedArray(values, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -168,16 +172,13 @@ def _count_code_points(texts: Iterable[str], lowercase: bool) -> tuple[Ints, Int
 
 
 def _blocks(texts: Iterable[str]) -> Iterator[str]:
-    """The texts, joined or cut to about BLOCK characters."""
-    held, size = list[str](), 0
-    for text in texts:
-        for first in range(0, len(text), BLOCK):
-            held.append(text[first : first + BLOCK])
-            size += len(held[-1])
-            if size >= BLOCK:
-                yield "".join(held)
-                held, size = [], 0
-    yield "".join(held)
+    """The texts, some thousands of them together, or one of them in parts."""
+    for short, group in groupby(texts, key=lambda text: len(text) < LONG):
+        if short:
+            while joined := list(islice(group, BLOCK // LONG)):
+                yield "".join(joined)
+        else:
+            yield from (text[first : first + BLOCK] for text in group for first in range(0, len(text), BLOCK))
 
 
 def _least_count(counts: Ints, min_count: int) -> int:

@@ -100,7 +100,11 @@ def label_ids(split: Examples, targets: Sequence[Sequence[str]], outputs: Output
 
 def one_label_each(split: Examples, outputs: Outputs) -> Ints:
     """(N,) the place of each row's label."""
-    return np.array(label_ids(split, [[label] for label in split.targets or ()], outputs), np.int32)[:, 0]
+    ids, targets = {label: place for place, label in enumerate(outputs.labels)}, split.targets or ()
+    coded = np.fromiter((ids.get(label, -1) for label in targets), np.int32, len(targets))
+    if (coded < 0).any():
+        label_ids(split, [[label] for label in targets], outputs)  # names the first one
+    return coded
 
 
 def read_label(value: Any) -> str:

@@ -60,3 +60,36 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"tokens": ["a"], "tags": ["O"]}\n{"tokens": ["a", "b"], "tags": ["O"]}\n')
     with pytest.raises(UserError, match=r"train row 2: 2 tokens, but 1 tags"):
         prepared(tmp_path / "a.jsonl", "json")
+
+
+UD = """\
+# sent_id = 1
+1-2\tdu\t_\t_\t_\t_\t_\t_\t_\t_
+1\tde\tde\tADP\tP\t_\t3\tcase\t_\t_
+2\tle\tle\tDET\tD\t_\t3\tdet\t_\t_
+2.1\tvide\t_\t_\t_\t_\t_\t_\t_\t_
+3\tchat\tchat\tNOUN\tN\t_\t0\troot\t_\t_
+"""
+
+
+def test_universal_dependencies_comments_and_white_space_in_tokens(tmp_path: Path) -> None:
+    path = tmp_path / "a.conllu"
+    path.write_text(UD)
+    assert (texts(prepared(path, "text"), "train"), tagged(prepared(path, "text"))) == (
+        ["de le chat"],
+        [["ADP", "DET", "NOUN"]],
+    )
+    assert tagged(prepared(path, "text", tag_column=5)) == [["P", "D", "N"]]
+    path.write_text("# global.columns = FORM NER\n10\u00a0000\tNUM\n\n# 2\n#\tSYM\n1\tNUM\n")
+    assert texts(prepared(path, "text"), "train") == ["10\u00a0000", "# 1"]
+    path.write_text("# SYM\n1 NUM\n")
+    assert tagged(prepared(path, "text")) == [["SYM", "NUM"]], "a token, since it has a tag"
+    path.write_text("a X\nb c Y\n")
+    with pytest.raises(UserError, match="line 2 has 3 columns, others have 2"):
+        prepared(path, "text")
+
+
+def test_lists_that_were_written_as_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("tokens,tags\n\"['a', 'b']\",\"['A', 'B']\"\n")
+    with pytest.raises(UserError, match="a list written as text"):
+        prepared(tmp_path / "a.csv", "csv")
