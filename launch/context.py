@@ -44,17 +44,12 @@ def describe_launch() -> Launch:
     """
     env = os.environ
     if env.get("RANK") and env.get("WORLD_SIZE"):
-        process = Launch(
+        return Launch(
             launcher="torchrun",
             rank=_number("RANK"),
             local_rank=_number("LOCAL_RANK", "0"),
             world_size=_number("WORLD_SIZE"),
         )
-        if "MASTER_ADDR" not in env and "LOCKSTEP_STORE" not in env:
-            raise LaunchError(
-                "RANK and WORLD_SIZE are set, but not MASTER_ADDR and MASTER_PORT; use torchrun, or unset them"
-            )
-        return process
     if _number("SLURM_STEP_NUM_TASKS", "1") > 1:
         return Launch(
             launcher="srun",

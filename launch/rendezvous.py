@@ -15,7 +15,7 @@ from torch.distributed import (  # type: ignore[attr-defined]
     rendezvous,
 )
 
-from launch.context import Launch
+from launch.context import Launch, LaunchError
 
 POLL_SECONDS = 0.02
 
@@ -63,6 +63,10 @@ def _launcher_store(process: Launch, timeout: timedelta) -> Store:
         return FileStore(file, process.world_size)
     if process.launcher == "srun":
         _set_srun_rendezvous()
+    elif "MASTER_ADDR" not in os.environ:
+        raise LaunchError(
+            "RANK and WORLD_SIZE are set, but not MASTER_ADDR and MASTER_PORT; use torchrun, or unset them"
+        )
     store: Store
     store, _, _ = next(rendezvous("env://", process.rank, process.world_size, timeout=timeout))
     return store

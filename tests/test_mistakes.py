@@ -15,7 +15,8 @@ import torch
 
 import train_ddp
 from launch import context
-from launch.context import Launch, launch_warnings
+from launch.context import Launch, describe_launch, launch_warnings
+from launch.group import process_group
 from seq.command_line import check_world_size, exit_code
 from seq.errors import RunError, UserError
 from seq.training.memory import out_of_memory_as_run_error
@@ -90,7 +91,7 @@ MISTAKES = [
     Mistake("empty label", f"train {CSV}", "row 2: column 'origin' (data.label) is empty", csv("name,origin\nA,b\nA,\n")),
     Mistake("too long", f"train {CSV} data.max_length=4", "raise data.max_length, or set data.too_long=truncate or drop", csv(ROWS)),
     Mistake("label only in the test file", f"train {CSV} data.files.test=test.csv", "test row 1: label 'Elvish' does not occur in the training data", csv(ROWS) | {"test.csv": "name,origin\nA,Elvish\n"}),
-    Mistake("broken quotes", f"train {CSV}", "cannot be loaded", csv('name,origin\n"A,b\n1,2,3,4\n5,6\n')),
+    Mistake("broken quotes", f"train {CSV}", "row 1: has 1 fields, and the table has 2", csv('name,origin\n"A,b\n1,2,3,4\n5,6\n')),
     Mistake("two formats in a folder", "train data.source=mixed", "error: data.source=mixed: the folder must hold files of one format, it has csv and text", {"mixed/a.csv": ROWS, "mixed/b.txt": "x"}),
     Mistake("speeches for a classifier", "train data.source=speeches", "has no labels; use model.kind=language_model"),
     Mistake("unknown subset", "train configs/speeches.yaml data.subset=since-2020", "has the subsets since-1790 to since-2014"),
@@ -204,6 +205,32 @@ def test_gpus_that_are_not_used(case: str, tmp_path: Path, monkeypatch: pytest.M
     driver.write_text("NVRM version 470")
     (warning,) = launch_warnings(process)
     assert says in warning
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"RANK": "0", "WORLD_SIZE": "1"}, "but not MASTER_ADDR"),
+        ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK='x' is not a number"),
+    ],
+)
+def test_variables_of_a_launcher_that_are_wrong(
+    variables: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    def join() -> None:
+        with process_group(describe_launch(), timeout_seconds=5):
+            pass
+
+    assert exit_code(join) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_an_old_launcher_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(lambda: train_ddp.main(["names", "--local-rank=0"])) == 2
+    assert "start it with torchrun instead" in capsys.readouterr().err
 
 
 @pytest.mark.slow

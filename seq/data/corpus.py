@@ -33,7 +33,7 @@ from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import RunError, UserError
 from seq.terminal import spinner
 
-FORMAT = 11
+FORMAT = 12
 """Increase this number when the same source and config would be prepared differently."""
 VERIFIED_AT_ONCE = 64 << 20
 """Bytes of prepared data up to which every process compares them with their fingerprint before it trains."""

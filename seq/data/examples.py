@@ -17,6 +17,8 @@ FEW_ROWS = 5
 """A validation split of a language model needs at least this many rows; otherwise pieces of the text are used."""
 
 
+OFF = 0.05
+"""How far the rounded shares of all labels may be from the share that was asked for."""
 SEPARATOR = "\x1f"
 """Unicode's unit separator, between the columns of a text. It is a character like others, so every tokenizer has a token for it."""
 
@@ -121,28 +123,32 @@ def _digest(text: Text) -> int:
 
 def _by_stratum(digests: NDArray[np.int64], strata: Sequence[str], config: DataConfig) -> NDArray[np.bool_]:
     """The rows of each stratum whose texts have the smallest digests. Equal texts stay in one split, so added rows move few others."""
-    texts, first, sizes = np.unique(digests, return_index=True, return_counts=True)
-    label = np.unique(np.array(strata), return_inverse=True)[1][
-        first
-    ]  # of equal texts with several labels, the first one's
-    rows, different = np.bincount(label, sizes), np.bincount(label)
-    total = max(1, min(round(config.validation_fraction * len(digests)), config.validation_rows))
-    quotas = _largest_remainders(np.where(different > 1, rows, 0) * total / len(digests), total)
-    order = np.argsort(label, kind="stable")  # in a label, by digest
-    before = np.cumsum(different) - different
-    taken = np.cumsum(sizes[order]) - np.repeat(np.cumsum(rows) - rows, different)
-    rank = np.arange(len(order)) - np.repeat(before, different)
-    fits = (taken <= np.repeat(quotas, different)) & (rank < np.repeat(different - 1, different))
-    return np.asarray(np.isin(digests, texts[order[fits]]))
+    label = np.unique(np.array(strata), return_inverse=True)[1]
+    order = np.lexsort((digests, label))
+    # The different texts of each label, by digest, with the number of their rows.
+    first = np.flatnonzero(np.diff(label[order], prepend=-1) | np.diff(digests[order], prepend=-1))
+    own, sizes = label[order][first], np.diff(first, append=len(order))
+    rows, different = np.bincount(label), np.bincount(own)
+    quotas = _quotas(np.where(different > 1, rows, 0), len(digests), config)
+    taken = np.cumsum(sizes) - (np.cumsum(rows) - rows)[own]
+    rank = np.arange(len(own)) - (np.cumsum(different) - different)[own]
+    fits = (taken <= quotas[own]) & (rank < different[own] - 1)
+    return np.isin(digests, digests[order][first[fits]])
 
 
-def _largest_remainders(shares: NDArray[np.float64], total: int) -> NDArray[np.int64]:
-    """Whole numbers near `shares`, which add up to `total` if the shares nearly do."""
+def _quotas(rows: NDArray[np.int64], total: int, config: DataConfig) -> NDArray[np.int64]:
+    """Rows of each label that validate: its share, rounded. Where these add up to another share of all `total` rows, as of many labels
+    with few rows each, it is rounded by largest remainders instead."""
+    wanted = max(1, min(round(config.validation_fraction * total), config.validation_rows))
+    shares = rows * min(config.validation_fraction, config.validation_rows / total)
+    quotas = np.rint(shares).astype(np.int64)
+    if abs(quotas.sum() - wanted) <= OFF * wanted:
+        return np.asarray(quotas)
     quotas = np.floor(shares).astype(np.int64)
-    left = max(0, min(total, round(float(shares.sum()))) - int(quotas.sum()))
-    largest = np.argsort(-(shares - quotas), kind="stable")[: left or (not quotas.any() and bool(shares.any()))]
-    quotas[largest] += 1
-    return quotas
+    left = max(int(not quotas.any()), round(float(shares.sum())) - int(quotas.sum()))
+    largest = np.argsort(-(shares - quotas), kind="stable")[:left]
+    quotas[largest] += rows[largest] > 0
+    return np.asarray(quotas)
 
 
 def _keep_labels(chosen: NDArray[np.bool_], digests: NDArray[np.int64], labels: Sequence[Sequence[str]]) -> None:
