@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.extended]
 TINY = "data.source=csv data.files.train=rows.csv model.hidden_size=8 model.ngram_buckets=64".split()
 PROGRAMS = {
     "sync": ["benchmarks.sync", *TINY, "batch.rows=2"],
+    "prepare": ["benchmarks.prepare", "--text", "3e5", "--rows", "2000"],
     "plan": ["benchmarks.plan", "--sequences", "1e6", "--ranks", "8"],
 }
 

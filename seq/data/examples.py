@@ -100,7 +100,8 @@ def split_validation(
     whole, known = train.targets is None, dict[Target, list[str]]()  # equal targets share one list
     labels = [known.get(one) or known.setdefault(one, sorted(set(labels_of(one)))) for one in train.targets or ()]
     one_each = all(len(own) == 1 for own in known.values())
-    strata = [own[0] for own in labels] if one_each else [""] * len(labels)
+    numbers = {label: number for number, label in enumerate(sorted({own[0] for own in known.values() if one_each}))}
+    strata = np.fromiter((numbers[own[0]] if one_each else 0 for own in labels), np.int64, len(labels))
     chosen = _by_size(digests, train, config) if whole else _by_stratum(digests, strata, config)
     if whole and (chosen.sum() < FEW_ROWS or chosen.all()):
         return {}
@@ -121,9 +122,8 @@ def _digest(text: Text) -> int:
     return int.from_bytes(digest.digest(), "big")
 
 
-def _by_stratum(digests: NDArray[np.int64], strata: Sequence[str], config: DataConfig) -> NDArray[np.bool_]:
-    """The rows of each stratum whose texts have the smallest digests. Equal texts stay in one split, so added rows move few others."""
-    label = np.unique(np.array(strata), return_inverse=True)[1]
+def _by_stratum(digests: NDArray[np.int64], label: NDArray[np.int64], config: DataConfig) -> NDArray[np.bool_]:
+    """The rows of each `label` (n,) whose texts have the smallest digests. Equal texts stay in one split, so added rows move few others."""
     order = np.lexsort((digests, label))
     # The different texts of each label, by digest, with the number of their rows.
     first = np.flatnonzero(np.diff(label[order], prepend=-1) | np.diff(digests[order], prepend=-1))
