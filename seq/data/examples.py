@@ -96,7 +96,7 @@ def split_validation(
     are too few different texts, which a note says."""
     if config.validation_fraction == 0 or (train.targets is None and len(train.texts) < FEW_ROWS):
         return {}
-    digests = np.array([_digest(text) for text in train.texts])
+    digests = np.fromiter(map(_digest, train.texts), np.int64, len(train.texts))
     whole, known = train.targets is None, dict[Target, list[str]]()  # equal targets share one list
     labels = [known.get(one) or known.setdefault(one, sorted(set(labels_of(one)))) for one in train.targets or ()]
     one_each = all(len(own) == 1 for own in known.values())
