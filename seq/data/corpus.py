@@ -25,7 +25,7 @@ from seq.data.examples import Examples, drop_empty, split_validation
 from seq.data.order import LengthOrder
 from seq.data.outputs import Coded, NewVocabulary, Outputs, Vocabulary
 from seq.data.ragged import BLOCK, Ints, RaggedArray, large_arrays_in, release
-from seq.data.sources import identify, load_splits
+from seq.data.sources import identify, load_splits, local_files
 from seq.data.split import Split
 from seq.data.tables import blocks_of
 from seq.data.targets import Encoded, Targets
@@ -35,6 +35,8 @@ from seq.terminal import spinner
 
 FORMAT = 12
 """Increase this number when the same source and config would be prepared differently."""
+SPACE = 3
+"""Bytes on the disk for each byte of local files, while they are prepared."""
 VERIFIED_AT_ONCE = 64 << 20
 """Bytes of prepared data up to which every process compares them with their fingerprint before it trains."""
 Marks = Mapping[Path, tuple[int, int, int]]
@@ -97,6 +99,10 @@ def prepare_corpus(
             corpus = _open(folder, task)
     except OSError as error:
         raise UserError(f"data: cannot be read, or not be kept in {root}: {error}") from None
+    except MemoryError:
+        raise UserError(
+            "data: the rows do not fit into the memory while they are prepared; use fewer, or a larger machine"
+        ) from None
     finally:
         lock.release()
     assert corpus is not None
@@ -134,6 +140,7 @@ def _write(
 ) -> None:
     """Write flat files from the source, beside `folder`, and rename them at the end, so that a killed process leaves nothing that looks
     complete."""
+    _check_space(folder.parent, config)
     notes: list[str] = []
     splits = _load(config, task, notes, need_train=need_train)
     if tokenizer is None:
@@ -171,6 +178,17 @@ def _write(
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_space(root: Path, config: DataConfig) -> None:
+    """UserError if the disk has no room for the prepared data and what they are made of meanwhile."""
+    size = sum(path.stat().st_size for paths in local_files(config).values() for path in paths)
+    needed, free = SPACE * size, shutil.disk_usage(root).free
+    if needed > free:
+        raise UserError(
+            f"data.cache_dir: preparing {size / 1e6:,.0f} MB needs about {needed / 1e6:,.0f} MB in {root}, which has {free / 1e6:,.0f} MB; "
+            "make room, or choose another folder"
+        )
 
 
 def _load(config: DataConfig, task: Targets, notes: list[str], *, need_train: bool) -> dict[str, Examples]:

@@ -69,7 +69,9 @@ def identify(config: DataConfig, digests: Path | None = None) -> list[str]:
 
 
 def local_files(config: DataConfig) -> dict[str, list[Path]]:
-    """The files of each split, for local sources; empty for a hub id. UserError if a pattern matches none."""
+    """The files of each split, for local sources; empty for a built-in set and a hub id. UserError if a pattern matches none."""
+    if config.source in BUILT_IN:
+        return {}
     if config.source in FORMATS:
         patterns = {split: pattern for split in SPLITS if (pattern := getattr(config.files, split)) is not None}
         if not patterns:

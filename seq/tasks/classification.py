@@ -20,7 +20,7 @@ from seq.data.ragged import Ints
 from seq.data.split import Split
 from seq.models import Model
 from seq.tasks.confusion import Confusion, ConfusionCounts, macro_f1, macro_f1_error, per_class
-from seq.tasks.loaded import Text, join, one_or_many
+from seq.tasks.loaded import LoadedModel, Text, join, one_or_many
 from seq.tasks.losses import cross_entropy
 from seq.tasks.metrics import Evaluation, Metric, compute, share_error
 from seq.tasks.mistakes import confused_examples
@@ -170,15 +170,10 @@ class ClassEvaluator:
 
 
 @dataclass(frozen=True)
-class LoadedClassifier:
+class LoadedClassifier(LoadedModel):
     """A model that gives each text a label."""
 
-    trained: TrainedModel
     task: Classification
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return self.trained.labels
 
     @one_or_many
     def predict(self, texts: Sequence[Text]) -> list[str]:

@@ -28,6 +28,7 @@ from seq.data.targets import Encoded
 from seq.errors import UserError
 from seq.models import LanguageModel, Model
 from seq.tasks.generation import Writer
+from seq.tasks.loaded import LoadedModel
 from seq.tasks.losses import cross_entropy
 from seq.tasks.metrics import Evaluation, Metric, compute
 from seq.tasks.next_token import next_token_batch
@@ -280,16 +281,10 @@ def writer_of(trained: TrainedModel) -> Writer:
 
 
 @dataclass(frozen=True)
-class LoadedLanguageModel:
+class LoadedLanguageModel(LoadedModel):
     """A model that writes."""
 
-    trained: TrainedModel
     task: LanguageModeling
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Empty unless the model writes by label."""
-        return self.trained.labels
 
     def generate(
         self, prompt: str = "", *, num: int = 1, seed: int = 1, label: str | None = None, **settings: Any

@@ -1,11 +1,26 @@
 """What the models that `seq.load` gives have in common: methods that take one text or many."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Protocol, TypeVar, cast, overload
 
 from seq.data.examples import join_columns
 from seq.errors import UserError
+from seq.tasks.task import TrainedModel
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What `seq.load` gives; each task adds its methods."""
+
+    trained: TrainedModel
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All labels or tags; empty for a model without any."""
+        return self.trained.labels
+
 
 Text = str | Sequence[str]
 """With several text columns, a text is a sequence of their texts; for a tagger it may be a sequence of tokens."""

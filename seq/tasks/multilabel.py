@@ -20,7 +20,7 @@ from seq.data.split import Split
 from seq.errors import UserError
 from seq.models import Model
 from seq.tasks.confusion import ConfusionCounts, per_label
-from seq.tasks.loaded import Text, join, one_or_many
+from seq.tasks.loaded import LoadedModel, Text, join, one_or_many
 from seq.tasks.losses import binary_cross_entropy
 from seq.tasks.metrics import Evaluation, Metric, compute, share_error
 from seq.tasks.sequence_task import LARGEST_FIRST, SCRIPT, SequenceTask, label_ids, row_batch, shown_labels
@@ -166,15 +166,10 @@ class LabelsEvaluator:
 
 
 @dataclass(frozen=True)
-class LoadedMultilabel:
+class LoadedMultilabel(LoadedModel):
     """A classifier that gives each text any number of labels."""
 
-    trained: TrainedModel
     task: Multilabel
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return self.trained.labels
 
     @one_or_many
     def predict(self, texts: Sequence[Text]) -> list[list[str]]:

@@ -18,7 +18,7 @@ from seq.data.outputs import Coded, Outputs
 from seq.data.ragged import Ints
 from seq.data.split import Split
 from seq.models import Model
-from seq.tasks.loaded import Text, join, one_or_many
+from seq.tasks.loaded import LoadedModel, Text, join, one_or_many
 from seq.tasks.losses import squared_error
 from seq.tasks.metrics import Evaluation, Metric, compute
 from seq.tasks.sequence_task import SCRIPT, SequenceTask, row_batch
@@ -134,10 +134,9 @@ class NumberEvaluator:
 
 
 @dataclass(frozen=True)
-class LoadedRegressor:
+class LoadedRegressor(LoadedModel):
     """A model that gives each text a number."""
 
-    trained: TrainedModel
     task: SequenceTask
 
     @one_or_many

@@ -26,7 +26,7 @@ from seq.data.tokenizer import BOS, EOS, Tokenizer, join_tokens, split_tokens
 from seq.errors import UserError
 from seq.models import Model, Seq2Seq
 from seq.models.search import Found, search
-from seq.tasks.loaded import join, one_or_many
+from seq.tasks.loaded import LoadedModel, join, one_or_many
 from seq.tasks.losses import cross_entropy
 from seq.tasks.metrics import Evaluation, Metric, compute, share_error
 from seq.tasks.next_token import next_token_batch
@@ -280,10 +280,8 @@ def attention(trained: TrainedModel, inputs: Tensor, ids: Sequence[int]) -> dict
 
 
 @dataclass(frozen=True)
-class LoadedSeq2Seq:
+class LoadedSeq2Seq(LoadedModel):
     """A model that writes another sequence for each text."""
-
-    trained: TrainedModel
 
     @one_or_many
     def predict(self, texts: Sequence[str], *, beam: int = 5) -> list[str]:

@@ -26,7 +26,7 @@ from seq.errors import UserError
 from seq.models import Model
 from seq.tasks.classification import ClassEvaluator, Classification
 from seq.tasks.confusion import Confusion, macro_f1, per_class
-from seq.tasks.loaded import Text, one_or_many
+from seq.tasks.loaded import LoadedModel, Text, one_or_many
 from seq.tasks.losses import cross_entropy
 from seq.tasks.metrics import Evaluation, Metric, clustered_error, compute
 from seq.tasks.sequence_task import label_ids
@@ -232,15 +232,8 @@ def show(trained: TrainedModel, tokens: Sequence[str], tags: Sequence[str]) -> s
 
 
 @dataclass(frozen=True)
-class LoadedTagger:
+class LoadedTagger(LoadedModel):
     """A model that gives each token of a text a tag."""
-
-    trained: TrainedModel
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """All tags."""
-        return self.trained.labels
 
     @one_or_many
     def predict(self, texts: Sequence[Text]) -> list[list[tuple[str, str]]]:

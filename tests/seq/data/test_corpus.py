@@ -1,7 +1,9 @@
 """Prepared once, mapped, and checked to the last bit."""
 
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,3 +92,10 @@ def test_a_source_is_read_once_for_its_digest_and_never_trusted_by_its_time(tmp_
         rows[label] = prepare_corpus(config, task=TASKS["classification"]).labels
     assert rows == {"aa": ("aa",), "bb": ("bb",)}
     assert len(list(cache.glob("*.digest"))) == 1
+
+
+def test_a_full_disk_is_said_before_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    config = data(source="csv", files={"train": str(write_rows(tmp_path, "csv"))}, text="name", label="origin")
+    with pytest.raises(UserError, match=r"data\.cache_dir: preparing 0 MB needs about .* which has 0 MB; make room"):
+        prepare_corpus(config, task=TASKS["classification"])
