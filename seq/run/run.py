@@ -39,6 +39,11 @@ class Run:
         process, task = describe_launch(), task_of(config)
         initial = InitialModel.load(config, directory)
         corpus = prepare_corpus(config.data, task, like=initial.trained)
+        if config.checkpoint.monitor and "validation" not in corpus.splits:
+            raise UserError(
+                f"checkpoint.monitor={config.checkpoint.monitor}: there are no validation rows ({'; '.join(corpus.notes)}); give "
+                "data.files.validation, or set checkpoint.monitor=null"
+            )
         return cls(
             config=with_hyperparameters(config, corpus),
             task=task,
