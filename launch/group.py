@@ -60,6 +60,9 @@ def barrier(device: torch.device) -> None:
 def explain_lost_connection(error: RuntimeError) -> str | None:
     """A message if a collective failed because another rank has gone; otherwise None."""
     text = " ".join(str(error).split())
+    if re.search("EADDRINUSE|[Aa]ddress already in use", text):
+        port = os.environ.get("MASTER_PORT", "")
+        return f"port {port} is in use by another program; set MASTER_PORT to another one, or start torchrun with --standalone"
     if not isinstance(error, dist.DistError) and not re.search("gloo|[Cc]onnection (closed|reset)|Broken pipe", text):
         return None
     return f"lost the connection to the other ranks: one of them failed (see its message) or was killed ({text[:160]})"

@@ -74,9 +74,10 @@ def _launcher_store(process: Launch, timeout: timedelta) -> Store:
 
 def _set_srun_rendezvous() -> None:
     """srun gives no address. Rank 0 runs on the step's first node, which may not be the one where srun was typed. The
-    port depends on the job id, so that jobs on one node differ; it is below the ports that Linux assigns by itself."""
+    port depends on the job and the step, so that those on one node differ; it is below the ports that Linux assigns by itself."""
+    step = int(os.environ.get("SLURM_STEP_ID", "0"))
     os.environ.setdefault("MASTER_ADDR", first_host(os.environ.get("SLURM_STEP_NODELIST", "127.0.0.1")))
-    os.environ.setdefault("MASTER_PORT", str(20000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 12000))
+    os.environ.setdefault("MASTER_PORT", str(20000 + (int(os.environ.get("SLURM_JOB_ID", "0")) + 101 * step) % 12000))
 
 
 def first_host(nodelist: str) -> str:
