@@ -228,7 +228,8 @@ def _read_csv(path: Path, form: Form, columns: Mapping[str, str] | None) -> Iter
         with _open_bytes(path) as file:
             as_text = {"column_types": dict.fromkeys(names, pa.string()), "include_columns": own}
             blank = columns is None and len(names) == 1  # of one column, an empty line is an empty text
-            for block in _csv_reader(path, file, form, refuse, blank=blank, **as_text):
+            reader = _csv_reader(path, file, form, refuse, blank=blank, **as_text)
+            for block in (large.slice(place, ROWS) for large in reader for place in range(0, len(large), ROWS)):
                 cells: dict[str, Sequence[Any]] = {name: block.column(name).to_pylist() for name in own}
                 if FILE in chosen and FILE not in own:
                     cells[FILE] = [stem_of(path)] * len(block)
