@@ -76,7 +76,7 @@ def test_every_command_works(tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(ROOT / name)
     rows = (f"Sloan{end},Irish,a;b,1.5\nAdylov{end},Russian,,2\n" for end in "abcdefghijklmnopqrst")
     (tmp_path / "rows.csv").write_text("name,origin,topics,price\n" + "".join(rows))
-    (tmp_path / "tagged.txt").write_text("EU B\nrejects O\n\nPeter B\n\n" * 20)
+    (tmp_path / "tagged.txt").write_text("".join(f"EU B\nrejects O\n{n} O\n\nPeter B\n\n" for n in range(20)))
     (tmp_path / "books").mkdir()
     for name in ("a", "b"):
         (tmp_path / "books" / f"{name}.txt").write_text("It was a dark and stormy night.\n\n" * 30)
