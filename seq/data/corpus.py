@@ -95,7 +95,8 @@ def prepare_corpus(
         raise UserError(f"data.cache_dir: prepared data cannot be kept in {root}: {error}") from None
     try:
         if (corpus := _open(folder, task)) is None:
-            _write(folder, config, task, tokenizer, outputs, need_train=not fixed_outputs)
+            with large_arrays_in(root):
+                _write(folder, config, task, tokenizer, outputs, need_train=not fixed_outputs)
             corpus = _open(folder, task)
     except OSError as error:
         raise UserError(f"data: cannot be read, or not be kept in {root}: {error}") from None
@@ -150,8 +151,7 @@ def _write(
         )
     if outputs is None:
         outputs = task.learn(splits["train"].targets or (), config)
-    with large_arrays_in(folder.parent):
-        encoded = task.encode(splits, NewVocabulary(tokenizer, outputs), config, notes)
+    encoded = task.encode(splits, NewVocabulary(tokenizer, outputs), config, notes)
     unknown = _count_unknown(encoded, tokenizer, notes)
     # A validation split of pieces of the training text has no texts of its own.
     texts = {name: splits.get(name, splits.get("train")) for name in unknown if task.predicts_text}

@@ -140,7 +140,9 @@ def new_array(size: int, dtype: np.dtype[Any]) -> Ints:
 
 
 def release(array: Any) -> None:
-    """Let the memory of a mapped array go; the file keeps its content."""
+    """Let the memory of a mapped array go while data are prepared; the file keeps its content. A run that trains keeps it."""
+    if _scratch.get() is None:
+        return
     while array is not None and not hasattr(array, "madvise"):
         array = getattr(array, "base", None)
     if array is not None:
