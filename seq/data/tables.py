@@ -89,7 +89,7 @@ def stem_of(path: Path) -> str:
 
 
 def _suffixes(path: Path) -> tuple[str, str]:
-    """Of kind and of compression, in small letters."""
+    """Return the suffix of the kind and that of the compression, in small letters; either may be empty."""
     last = path.suffix.lower()
     return (Path(path.stem).suffix.lower(), last) if last in COMPRESSIONS else (last, "")
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seq.config import Config, DataConfig
+from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.dataset import Batch
 from seq.data.examples import Examples
@@ -27,10 +27,10 @@ from seq.tasks.mistakes import confused_examples
 from seq.tasks.sequence_task import (
     LARGEST_FIRST,
     SCRIPT,
+    OneLabel,
     SequenceTask,
     ids_or_none,
     one_label_each,
-    read_label,
     row_batch,
     shown_labels,
 )
@@ -46,7 +46,7 @@ class Counts:
     confusion: Confusion
 
 
-class Classification(SequenceTask):
+class Classification(OneLabel, SequenceTask):
     """Targets are coded (N,) by their places in `Outputs.labels`."""
 
     name = "classification"
@@ -71,15 +71,6 @@ class Classification(SequenceTask):
     )
     weighs_classes = True
     options = frozenset({"top"})
-
-    def read(self, value: Any, config: DataConfig) -> str:
-        return read_label(value)
-
-    def labels(self, target: str) -> Sequence[str]:
-        return (target,)
-
-    def learn(self, targets: Sequence[str], config: DataConfig) -> Outputs:
-        return Outputs(labels=tuple(sorted(set(targets))))
 
     def code(self, split: Examples, outputs: Outputs) -> Coded:
         return one_label_each(split, outputs)

@@ -32,7 +32,7 @@ from seq.tasks.loaded import LoadedModel
 from seq.tasks.losses import cross_entropy
 from seq.tasks.metrics import Evaluation, Metric, compute
 from seq.tasks.next_token import next_token_batch
-from seq.tasks.sequence_task import ids_or_none, one_label_each, read_label
+from seq.tasks.sequence_task import OneLabel, ids_or_none, one_label_each
 from seq.tasks.task import TOKENS, Card, Task, TrainedModel
 
 CHUNK = 256
@@ -159,7 +159,7 @@ class LanguageModeling(Task):
         return LoadedLanguageModel(trained, self)
 
 
-class ConditionalLanguageModeling(LanguageModeling):
+class ConditionalLanguageModeling(OneLabel, LanguageModeling):
     """The next token of a text whose label is given. The label is coded as that of classification."""
 
     name = "conditional_language_modeling"
@@ -179,15 +179,6 @@ class ConditionalLanguageModeling(LanguageModeling):
 
     def reads_windows(self, config: Config) -> bool:
         return True
-
-    def read(self, value: Any, config: DataConfig) -> str:
-        return read_label(value)
-
-    def labels(self, target: str) -> Sequence[str]:
-        return (target,)
-
-    def learn(self, targets: Sequence[str], config: DataConfig) -> Outputs:
-        return Outputs(labels=tuple(sorted(set(targets))))
 
     def encode(
         self, splits: Mapping[str, Examples], vocabulary: Vocabulary, config: DataConfig, notes: list[str]

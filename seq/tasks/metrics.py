@@ -63,7 +63,7 @@ class Evaluation:
     """The sums of probabilities in each of `ConfusionCounts`'s bins."""
     classes: list[dict[str, Any]] | None = None
     parts: list[dict[str, Any]] | None = None
-    """The same of the parts of tags, each with its `part` (from 1) and `label`."""
+    """The figures of each class of each part of the tags, each with its `part` (from 1) and `label`."""
 
 
 def share_error(share: float, number: int) -> float:

@@ -25,7 +25,7 @@ from seq.tasks.sequence_task import SCRIPT, SequenceTask, row_batch
 from seq.tasks.task import Answer, Answers, Card, Evaluator, TrainedModel, beside
 
 LARGEST = 1e30
-"""Of larger numbers, the squares do not fit fp64, nor the numbers fp32."""
+"""The largest number that a target may be. The squares of much larger ones do not fit fp64, and the numbers themselves do not fit fp32."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Sums:
 
     rows: float
     squares: float
-    """Of prediction - truth."""
+    """The sum of (prediction - truth)^2."""
     distances: float
     truth: float
     truth_squares: float

@@ -48,9 +48,9 @@ class Counts:
     tokens: NDArray[np.int64]
     """(right, all), each after the true tokens before it."""
     errors: NDArray[np.int64]
-    """Of whole outputs, as `References.errors` counts them."""
+    """The errors of whole outputs, as `References.errors` counts them."""
     plain: NDArray[np.int64] | None
-    """The same without ignored characters; None if there are none."""
+    """The errors of the outputs without ignored characters; None if no characters are ignored."""
 
 
 def _sequence_error(errors: NDArray[np.int64]) -> float:

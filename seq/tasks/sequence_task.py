@@ -79,6 +79,19 @@ class SequenceTask(PredictiveTask):
         return found * trained.outputs.scale + trained.outputs.mean
 
 
+class OneLabel:
+    """How the targets of a task are read and learned where each text has one label."""
+
+    def read(self, value: Any, config: DataConfig) -> str:
+        return read_label(value)
+
+    def labels(self, target: str) -> Sequence[str]:
+        return (target,)
+
+    def learn(self, targets: Sequence[str], config: DataConfig) -> Outputs:
+        return Outputs(labels=tuple(sorted(set(targets))))
+
+
 def row_batch(padded: Ints, stored: Ints, targets: Tensor) -> dict[str, Tensor]:
     """A batch of rows with their `targets`; an empty shard's row of padding has one time step."""
     inputs = torch.from_numpy(at_least(padded, 1))
