@@ -25,6 +25,8 @@ class DataConfig(Section):
     two to four times per epoch."""
     revision: str | None = None
     """Git revision of a hub data set. Pin it, because prepared data are cached under this name."""
+    streaming: bool = False
+    """Prepare a hub data set while it is downloaded, without a copy of the original on this disk."""
     files: FilesConfig = FilesConfig()
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """Column separator of csv files (`\\t`: a tab). Null: a tab in files that end with `.tsv`, else a comma."""

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,8 @@ from seq.data.outputs import Coded, NewVocabulary, Outputs, Vocabulary
 from seq.data.ragged import BLOCK, Ints, RaggedArray, large_arrays_in, release
 from seq.data.sources import identify, load_splits, local_files
 from seq.data.split import Split
-from seq.data.tables import blocks_of
 from seq.data.targets import Encoded, Targets
+from seq.data.texts import blocks_of
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import RunError, UserError
 from seq.terminal import spinner
@@ -146,9 +145,7 @@ def _write(
     splits = _load(config, task, notes, need_train=need_train)
     if tokenizer is None:
         options: dict[str, Any] = {name: getattr(config, name) for name in ("lowercase", "min_count", "vocab_size")}
-        tokenizer = Tokenizer.train(
-            config.tokenizer, chain.from_iterable(map(blocks_of, splits["train"].texts)), **options
-        )
+        tokenizer = Tokenizer.train(config.tokenizer, blocks_of(splits["train"].texts), **options)
     if outputs is None:
         outputs = task.learn(splits["train"].targets or (), config)
     encoded = task.encode(splits, NewVocabulary(tokenizer, outputs), config, notes)
@@ -227,8 +224,7 @@ def _count_unknown(encoded: Mapping[str, Encoded], tokenizer: Tokenizer, notes: 
 
 def _bits_of_unknown(split: Examples, tokenizer: Tokenizer) -> float:
     """Bits that identify one unknown character among all unknown characters of the text."""
-    blocks = (block for text in split.texts for block in blocks_of(text))
-    return math.log2(max(1, len(set[str]().union(*map(tokenizer.unknown, blocks)))))
+    return math.log2(max(1, len(set[str]().union(*map(tokenizer.unknown, blocks_of(split.texts))))))
 
 
 def _save_split(stem: Path, split: Split) -> None:

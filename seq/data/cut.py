@@ -5,7 +5,7 @@ A document is the stream BOS, tokens, EOS. It is cut after lines or paragraphs, 
 once, and a sequence that begins in the middle of a text knows the token before it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Literal
 
@@ -17,30 +17,35 @@ from seq.data.ragged import (
     BLOCK,
     Ints,
     RaggedArray,
-    map_file,
+    RaggedWriter,
+    new_array,
     release,
-    scratch_file,
     slices,
     smallest_dtype,
 )
-from seq.data.tables import TextFile, blocks_of
+from seq.data.texts import Text, batches_of, blocks_of
 from seq.data.tokenizer import BOS, EOS, Tokenizer
 from seq.errors import UserError
 
 SMALL_PIECE = 1000
 """Minimum number of tokens in a validation piece, because it begins without context."""
-Text = str | TextFile
 Unit = Literal["line", "paragraph", "document", "chunk"]
 
 
 def frame(texts: RaggedArray) -> RaggedArray:
     """BOS and EOS around each text."""
     offsets = texts.offsets + 2 * np.arange(len(texts) + 1)
-    values = np.empty(offsets[-1], texts.values.dtype)
-    inside = np.ones(len(values), bool)
-    inside[offsets[:-1]] = inside[offsets[1:] - 1] = False
-    values[inside] = texts.values
-    values[offsets[:-1]], values[offsets[1:] - 1] = BOS, EOS
+    values = new_array(int(offsets[-1]), texts.values.dtype)
+    for first in range(0, len(texts), BLOCK):
+        own, framed = texts.offsets[first : first + BLOCK + 1], offsets[first : first + BLOCK + 1]
+        part = values[framed[0] : framed[-1]]
+        edges = np.concatenate((framed[:-1], framed[1:] - 1)) - framed[0]
+        inside = np.ones(len(part), bool)
+        inside[edges] = False
+        part[inside] = texts.values[own[0] : own[-1]]
+        part[edges] = np.repeat((BOS, EOS), len(own) - 1)
+        release(values)
+        release(texts.values)
     return RaggedArray(values, offsets)
 
 
@@ -82,7 +87,7 @@ def split_evenly(sequences: RaggedArray, max_length: int) -> RaggedArray:
 def limit_length(
     sequences: RaggedArray,
     origin: str,
-    rows: Sequence[int] | NDArray[np.int64],
+    rows: Sequence[int] | Ints,
     config: DataConfig,
     notes: list[str],
     *,
@@ -141,21 +146,23 @@ def _ends_in_block(stream: Ints, start: int, newline: int, *, paragraph: bool) -
     return found
 
 
-def encode_documents(texts: Sequence[Text], tokenizer: Tokenizer) -> RaggedArray:
-    """BOS, the token ids and EOS of each text. They go through a file, block by block, since they may not fit into memory."""
-    dtype, lengths = smallest_dtype(tokenizer.vocab_size), list[int]()
-    with scratch_file() as file:
-        for text in texts:
-            ids = (tokenizer.encode([block]).values.astype(dtype) for block in blocks_of(text))
-            parts = chain([np.array([BOS], dtype)], ids, [np.array([EOS], dtype)])
-            lengths.append(sum(file.write(part.tobytes()) for part in parts) // dtype.itemsize)
-        return RaggedArray(map_file(file, dtype), np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
+def encode_documents(texts: Iterable[Text], tokenizer: Tokenizer) -> RaggedArray:
+    """BOS, the token ids and EOS of each text."""
+    writer = RaggedWriter(smallest_dtype(tokenizer.vocab_size))
+    for text in texts:
+        ids = (tokenizer.encode([block]).values for block in blocks_of([text]))
+        size = sum(writer.write(part) for part in chain([np.array([BOS])], ids, [np.array([EOS])]))
+        writer.extend(np.empty(0, np.int64), np.array([size]))
+    return writer.close()
 
 
 def encode_texts(texts: Sequence[Text], tokenizer: Tokenizer) -> RaggedArray:
     """The token ids of each text, without markers."""
-    encoded = tokenizer.encode([text if isinstance(text, str) else "".join(text.blocks()) for text in texts])
-    return RaggedArray(encoded.values.astype(smallest_dtype(tokenizer.vocab_size)), encoded.offsets)
+    writer = RaggedWriter(smallest_dtype(tokenizer.vocab_size))
+    for batch in batches_of(texts):
+        encoded = tokenizer.encode(batch)
+        writer.extend(encoded.values, encoded.lengths)
+    return writer.close()
 
 
 def cut_documents(

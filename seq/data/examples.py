@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seq.config import DataConfig
-from seq.data.tables import TextFile, blocks_of
+from seq.data.ragged import BLOCK, Ints, smallest_dtype
+from seq.data.texts import Text, Texts, blocks_of
 from seq.errors import UserError
 
 FEW_ROWS = 5
 """A validation split of a language model needs at least this many rows; otherwise pieces of the text are used."""
-
-
 OFF = 0.05
 """How far the rounded shares of all labels may be from the share that was asked for."""
 SEPARATOR = "\x1f"
@@ -28,7 +27,6 @@ def join_columns(parts: Sequence[str]) -> str:
     return SEPARATOR.join(part.replace(SEPARATOR, " ") for part in parts) if len(parts) > 1 else parts[0]
 
 
-Text = str | TextFile
 Target = Any
 """The target of a text: a label, several, a number, a tag for each token, as `seq.data.targets` reads them."""
 
@@ -41,30 +39,38 @@ class Examples:
     """The split of the source, for messages: a validation split may be taken from `train`."""
     texts: Sequence[Text]
     targets: Sequence[Target] | None
-    rows: NDArray[np.int64]
+    rows: Ints
     """Row number of each text in the source, from 1."""
 
     def take(self, places: NDArray[np.integer[Any]]) -> "Examples":
-        """The chosen examples, in the given order."""
-        chosen = places.tolist()
-        return Examples(
-            origin=self.origin,
-            texts=[self.texts[place] for place in chosen],
-            targets=None if self.targets is None else [self.targets[place] for place in chosen],
-            rows=self.rows[chosen],
-        )
+        """The examples at `places`, each at most once and in rising order."""
+        if len(places) == len(self.texts):
+            return self
+        targets = None if self.targets is None else _take(self.targets, places)
+        return replace(self, texts=_take(self.texts, places), targets=targets, rows=self.rows[places])
 
     def with_rows_of(self, other: "Examples") -> "Examples":
         """These, and then those of `other`."""
         targets = None if self.targets is None else [*self.targets, *(other.targets or ())]
-        return replace(
-            self, texts=[*self.texts, *other.texts], targets=targets, rows=np.concatenate((self.rows, other.rows))
-        )
+        rows = np.concatenate((self.rows, other.rows))
+        return replace(self, texts=[*self.texts, *other.texts], targets=targets, rows=rows)
+
+
+def _take(values: Sequence[Any], places: NDArray[np.integer[Any]]) -> Sequence[Any]:
+    if isinstance(values, Texts):
+        return values.take(places)
+    parts = (places[first : first + BLOCK].tolist() for first in range(0, len(places), BLOCK))
+    return [values[place] for part in parts for place in part]
 
 
 def make_examples(origin: str, texts: Sequence[Text], targets: Sequence[Target] | None) -> Examples:
     """All rows of a split, numbered from 1."""
-    return Examples(origin=origin, texts=texts, targets=targets, rows=np.arange(1, len(texts) + 1))
+    return Examples(
+        origin=origin,
+        texts=texts,
+        targets=targets,
+        rows=np.arange(1, len(texts) + 1, dtype=smallest_dtype(len(texts) + 1)),
+    )
 
 
 def drop_empty(split: Examples, config: DataConfig, notes: list[str]) -> Examples:
@@ -96,17 +102,9 @@ def split_validation(
     are too few different texts, which a note says."""
     if config.validation_fraction == 0 or (train.targets is None and len(train.texts) < FEW_ROWS):
         return {}
-    digests = np.fromiter(map(_digest, train.texts), np.int64, len(train.texts))
-    whole, known = train.targets is None, dict[Target, list[str]]()  # equal targets share one list
-    labels = [known.get(one) or known.setdefault(one, sorted(set(labels_of(one)))) for one in train.targets or ()]
-    one_each = all(len(own) == 1 for own in known.values())
-    numbers = {label: number for number, label in enumerate(sorted({own[0] for own in known.values() if one_each}))}
-    strata = np.fromiter((numbers[own[0]] if one_each else 0 for own in labels), np.int64, len(labels))
-    chosen = _by_size(digests, train, config) if whole else _by_stratum(digests, strata, config)
-    if whole and (chosen.sum() < FEW_ROWS or chosen.all()):
+    chosen = _validation_rows(train, config, labels_of)
+    if train.targets is None and (chosen.sum() < FEW_ROWS or chosen.all()):
         return {}
-    if not whole:
-        _keep_labels(chosen, digests, labels)
     if not chosen.any():
         notes.append(
             "validation: none, because there are too few different texts to keep each label in training; give data.files.validation"
@@ -115,25 +113,60 @@ def split_validation(
     return {"train": train.take(np.flatnonzero(~chosen)), "validation": train.take(np.flatnonzero(chosen))}
 
 
-def _digest(text: Text) -> int:
+def _validation_rows(
+    train: Examples, config: DataConfig, labels_of: Callable[[Target], Iterable[str]]
+) -> NDArray[np.bool_]:
+    digests, numbers = _digests(train.texts), dict[tuple[str, ...], int]()
+    if train.targets is None:
+        return _by_size(digests, train, config)
+    # (n,) the place of each row's labels in a list of all that are different.
+    own = np.fromiter((numbers.setdefault(tuple(labels_of(one)), len(numbers)) for one in train.targets), np.int32)
+    labels = [sorted(set(each)) for each in numbers]
+    chosen = _by_stratum(digests, _strata(own, labels), config)
+    _keep_labels(chosen, digests, own, labels)
+    return chosen
+
+
+def _digests(texts: Sequence[Text]) -> NDArray[np.int64]:
+    parts = texts.batches() if isinstance(texts, Texts) else [texts]
+    return np.concatenate([np.frombuffer(b"".join(map(_digest, part)), ">i8").astype(np.int64) for part in parts])
+
+
+def _digest(text: Text) -> bytes:
+    """A hash of 7 bytes, after a zero."""
+    if isinstance(text, str):
+        return b"\0" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=7).digest()
     digest = hashlib.blake2b(digest_size=7)
-    for block in (text,) if isinstance(text, str) else text.blocks():
+    for block in text.blocks():
         digest.update(block.encode("utf-8", "surrogatepass"))
-    return int.from_bytes(digest.digest(), "big")
+    return b"\0" + digest.digest()
 
 
-def _by_stratum(digests: NDArray[np.int64], label: NDArray[np.int64], config: DataConfig) -> NDArray[np.bool_]:
+def _strata(own: NDArray[np.int32], labels: Sequence[Sequence[str]]) -> NDArray[np.int32]:
+    """(n,) the place of each row's label among all labels; zeros if there is a target that has not one label."""
+    if any(len(target) != 1 for target in labels):
+        return np.zeros_like(own)
+    places = {label: place for place, label in enumerate(sorted({target[0] for target in labels}))}
+    return np.array([places[target[0]] for target in labels], np.int32)[own]
+
+
+def _by_stratum(digests: NDArray[np.int64], label: NDArray[np.int32], config: DataConfig) -> NDArray[np.bool_]:
     """The rows of each `label` (n,) whose texts have the smallest digests. Equal texts stay in one split, so added rows move few others."""
     order = np.lexsort((digests, label))
-    # The different texts of each label, by digest, with the number of their rows.
-    first = np.flatnonzero(np.diff(label[order], prepend=-1) | np.diff(digests[order], prepend=-1))
-    own, sizes = label[order][first], np.diff(first, append=len(order))
+    label, digest = label[order], digests[order]
+    del order  # the arrays are as large as the data
+    changes = np.ones(len(label), bool)
+    changes[1:] = (label[1:] != label[:-1]) | (digest[1:] != digest[:-1])
+    # The different texts of each label, by digest: where their rows begin and end.
+    first = np.flatnonzero(changes).astype(smallest_dtype(len(label)))
+    own, ends = label[first], np.append(first[1:], first.dtype.type(len(label)))
     rows, different = np.bincount(label), np.bincount(own)
     quotas = _quotas(np.where(different > 1, rows, 0), len(digests), config)
-    taken = np.cumsum(sizes) - (np.cumsum(rows) - rows)[own]
-    rank = np.arange(len(own)) - (np.cumsum(different) - different)[own]
-    fits = (taken <= quotas[own]) & (rank < different[own] - 1)
-    return np.isin(digests, digests[order][first[fits]])
+    fits = np.flatnonzero(ends <= (np.cumsum(rows) - rows + quotas).astype(ends.dtype)[own])
+    fits = fits[fits < np.cumsum(different)[own[fits]] - 1]
+    chosen = np.unique(digest[first[fits]])
+    parts = range(0, len(digests), BLOCK)
+    return np.concatenate([np.isin(digests[start : start + BLOCK], chosen) for start in parts])
 
 
 def _quotas(rows: NDArray[np.int64], total: int, config: DataConfig) -> NDArray[np.int64]:
@@ -151,19 +184,24 @@ def _quotas(rows: NDArray[np.int64], total: int, config: DataConfig) -> NDArray[
     return np.asarray(quotas)
 
 
-def _keep_labels(chosen: NDArray[np.bool_], digests: NDArray[np.int64], labels: Sequence[Sequence[str]]) -> None:
-    """Take rows out of `chosen` until each label has a row that is not chosen. Equal texts stay together."""
-    kept = Counter(label for place in np.flatnonzero(~chosen).tolist() for label in labels[place])
+def _keep_labels(
+    chosen: NDArray[np.bool_], digests: NDArray[np.int64], own: NDArray[np.int32], labels: Sequence[Sequence[str]]
+) -> None:
+    """Take rows out of `chosen` until each label has a row that is not chosen. Equal texts stay together. `labels`: those of the targets
+    that `own` (n,) numbers."""
+    rows, kept = np.bincount(own[~chosen], minlength=len(labels)), Counter[str]()
+    for target, count in enumerate(rows.tolist()):
+        kept.update(dict.fromkeys(labels[target], count))
     for place in np.flatnonzero(chosen).tolist():
-        if chosen[place] and any(not kept[label] for label in labels[place]):
+        if chosen[place] and any(not kept[label] for label in labels[own[place]]):
             equal = np.flatnonzero(digests == digests[place]).tolist()
             chosen[equal] = False
-            kept.update(label for row in equal for label in labels[row])
+            kept.update(label for row in equal for label in labels[own[row]])
 
 
 def _by_size(digests: NDArray[np.int64], train: Examples, config: DataConfig) -> NDArray[np.bool_]:
     """The documents with the smallest digests, up to the size that a validation split may have."""
-    lengths = np.array([sum(map(len, blocks_of(text))) for text in train.texts])
+    lengths = np.array([sum(map(len, blocks_of([text]))) for text in train.texts])
     most = min(config.validation_fraction * lengths.sum(), config.validation_tokens)
     order = digests.argsort(kind="stable")
     return np.asarray(np.isin(digests, digests[order[np.cumsum(lengths[order]) <= most]]))

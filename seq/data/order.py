@@ -36,13 +36,18 @@ class LengthOrder:
     @classmethod
     def of(cls, lengths: Ints) -> Self:
         """`lengths` (n,) or (n, 2): time steps of each sequence, n >= 1."""
-        table = lengths.astype(np.int64).reshape(len(lengths), -1)
-        first, last = table[:, 0], table[:, -1]
-        turn = np.unique(first, return_inverse=True)[1] % 2  # whether the target's length falls or rises
-        order = np.lexsort((np.where(turn, last, -last), -first))
-        ordered = table[order]
-        start = np.flatnonzero(np.concatenate(([True], (ordered[1:] != ordered[:-1]).any(1), [True])))
-        return cls(ordered[start[:-1]], start, order.astype(smallest_dtype(len(order))))
+        first, last = (lengths, None) if lengths.ndim == 1 else lengths.astype(np.int64).T
+        # A number for each pair of lengths, which rises in the order wanted; a stable sort of small numbers counts them.
+        keys = int(first.max()) - first
+        if last is not None:
+            highest = int(last.max())
+            falls = np.bincount(first).astype(bool).cumsum() % 2 == 1  # by the source's length
+            keys = keys * (highest + 1) + np.where(falls[first], highest - last, last)
+        keys = keys.astype(smallest_dtype(int(keys.max())))
+        order = np.argsort(keys, kind="stable").astype(smallest_dtype(len(keys)))
+        keys = keys[order]
+        start = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1], [True])))
+        return cls(lengths[order[start[:-1]]].astype(np.int64).reshape(len(start) - 1, -1), start, order)
 
     def __len__(self) -> int:
         return int(self.start[-1])

@@ -2,6 +2,7 @@
 
 import mmap
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -120,22 +121,49 @@ def large_arrays_in(folder: Path) -> Iterator[None]:
         _scratch.reset(token)
 
 
-def scratch_file() -> Any:
+def _scratch_file() -> Any:
     """A file without a name. Its arrays stay mapped when it is closed."""
     return tempfile.TemporaryFile(dir=_scratch.get())
 
 
-def map_file(file: Any, dtype: np.dtype[Any]) -> Ints:
+class RaggedWriter:
+    """Makes a RaggedArray, part by part, in scratch files."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self._dtype, self._values, self._lengths = dtype, _scratch_file(), _scratch_file()
+        for file in (self._values, self._lengths):
+            weakref.finalize(self, file.close)
+
+    def write(self, values: Ints) -> int:
+        """Add a part of a sequence, and return how many values it has."""
+        self._values.write(values.astype(self._dtype, copy=False).tobytes())
+        return len(values)
+
+    def extend(self, values: Ints, lengths: Ints) -> None:
+        """Add whole sequences; without any values, those that were written with `write`."""
+        self.write(values)
+        self._lengths.write(lengths.astype(np.int64, copy=False).tobytes())
+
+    def close(self) -> RaggedArray:
+        lengths = _mapped(self._lengths, np.dtype(np.int64))
+        offsets = new_array(len(lengths) + 1, lengths.dtype)
+        offsets[0] = 0
+        np.cumsum(lengths, out=offsets[1:])
+        return RaggedArray(_mapped(self._values, self._dtype), offsets)
+
+
+def _mapped(file: Any, dtype: np.dtype[Any]) -> Ints:
     """The content of a scratch file as an array."""
-    file.flush()
-    return np.asarray(np.memmap(file, dtype)) if file.tell() else np.empty(0, dtype)
+    with file:
+        file.flush()
+        return np.asarray(np.memmap(file, dtype)) if file.tell() else np.empty(0, dtype)
 
 
 def new_array(size: int, dtype: np.dtype[Any]) -> Ints:
     """An array to be filled; a large one lies in a scratch file."""
     if _scratch.get() is None or size * dtype.itemsize < LARGE:
         return np.empty(size, dtype)
-    with scratch_file() as file:
+    with _scratch_file() as file:
         return np.asarray(np.memmap(file, dtype, "w+", shape=(size,)))
 
 

@@ -1,24 +1,23 @@
-"""Where text comes from: the built-in sets, local files, or what `datasets.load_dataset` reads from the hub."""
+"""Where text comes from: the built-in sets, local files, or the hub."""
 
 import glob
 import hashlib
 import importlib.metadata
 import json
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from seq.config import DataConfig
 from seq.data import names, pronunciation, punctuation, speeches
+from seq.data.columns import columns_of, make_rows, read_targets, rows_with_lines
 from seq.data.conll import read_conll
-from seq.data.examples import Examples, Target, join_columns, make_examples
-from seq.data.tables import FILE, Form, TextFile, codec, kind_of, read_table
+from seq.data.examples import Examples, make_examples
+from seq.data.hub import load_from_hub, read_hub
+from seq.data.tables import FILE, Batch, Form, TextFile, codec, kind_of, read_table
 from seq.data.targets import Targets
-from seq.data.tokenizer import join_tokens, split_tokens
 from seq.errors import UserError
 from seq.files import write_atomically
 
@@ -43,7 +42,7 @@ def load_splits(config: DataConfig, task: Targets, notes: list[str], *, need_tra
         built_in: dict[str, Examples] = BUILT_IN[config.source].load(config.subset, task.labelled)
         return {name: _with_targets(split, config, task) for name, split in built_in.items()}
     files = local_files(config)
-    tables = {} if files else _load_from_hub(config)
+    tables = {} if files else load_from_hub(config)
     splits: Sequence[str] = [name for name in SPLITS if name in (files or tables)]
     if need_train and "train" not in splits:
         raise UserError(
@@ -51,10 +50,10 @@ def load_splits(config: DataConfig, task: Targets, notes: list[str], *, need_tra
         )
     if config.source not in FORMATS and files:
         notes.extend(f"{name}: {_named(files[name])}" for name in splits)
-    read = _reader_of(config, task, notes)
-    return {
-        name: read(name, files[name]) if files else _examples_of(name, tables[name], config, task) for name in splits
-    }
+    if files:
+        return {name: _read_files(name, files[name], config, task, notes) for name in splits}
+    columns = columns_of(config, task)
+    return {name: make_rows(name, read_hub(name, tables[name], config, columns), config, task) for name in splits}
 
 
 def identify(config: DataConfig, digests: Path | None = None) -> list[str]:
@@ -96,6 +95,7 @@ def _refuse_ignored(config: DataConfig) -> None:
     ignored += ["subset"] * (config.subset is not None and local)
     ignored += ["revision"] * (config.revision is not None and (local or config.source in BUILT_IN))
     ignored += ["columns"] * (config.columns is not None and not local)
+    ignored += ["streaming"] * (config.streaming and (local or config.source in BUILT_IN))
     if ignored:
         raise UserError(
             f"data.{ignored[0]} is not read with data.source={config.source}; leave it out, or change data.source"
@@ -140,134 +140,40 @@ def _named(paths: Sequence[Path]) -> str:
     return f"{len(paths)} file(s): {shown}{', ...' * (len(paths) > SHOWN_FILES)}"
 
 
-def _reader_of(config: DataConfig, task: Targets, notes: list[str]) -> Callable[[str, Sequence[Path]], Examples]:
-    """How the files of a split are read: as tables, as documents, or as tokens with tags."""
-
-    def kind(paths: Sequence[Path]) -> str:
-        return config.source if config.source in FORMATS else str(kind_of(paths[0]))
-
-    def read(split: str, paths: Sequence[Path]) -> Examples:
-        if kind(paths) == "text" and task.reads_tokens:
-            return _with_targets(read_conll(split, paths, config), config, task)
-        if kind(paths) == "text" and not task.labelled:
-            return make_examples(split, [TextFile(path, codec(config.encoding)) for path in paths], None)
-        return _table(split, paths, kind(paths), config, task, notes)
-
-    return read
-
-
-def _columns(config: DataConfig, task: Targets) -> dict[str, str]:
-    """Column -> the key that asks for it."""
-    found = dict.fromkeys(config.text_columns, "data.text")
-    return found | {config.label: "data.label"} if task.labelled else found
-
-
-def _table(
-    split: str, paths: Sequence[Path], kind: str, config: DataConfig, task: Targets, notes: list[str]
-) -> Examples:
-    texts, targets, columns = list[str](), list[Target](), _columns(config, task)
-    broken: list[str] = []
-    for path in paths:
-        for batch in read_table(path, kind, Form.of(config), columns):
-            where = f"{path}: {split} row"
-            parts = [_texts(where, batch.first, name, batch.columns[name], task) for name in config.text_columns]
-            texts += parts[0] if len(parts) == 1 else [join_columns(part) for part in zip(*parts, strict=True)]
-            if task.labelled:
-                targets += _targets(where, batch.first, batch.columns[config.label], config, task)
-            if kind == "csv" and config.quoting == "standard":
-                broken += _rows_with_lines(path, batch.first, parts, Form.of(config).delimiter_of(path))
+def _read_files(split: str, paths: Sequence[Path], config: DataConfig, task: Targets, notes: list[str]) -> Examples:
+    """The files of a split: documents, tokens with tags, or tables."""
+    kind = config.source if config.source in FORMATS else str(kind_of(paths[0]))
+    if kind == "text" and task.reads_tokens:
+        return _with_targets(read_conll(split, paths, config), config, task)
+    if kind == "text" and not task.labelled:
+        return make_examples(split, [TextFile(path, codec(config.encoding)) for path in paths], None)
+    broken = list[str]()
+    found = make_rows(split, _read_tables(split, paths, kind, config, columns_of(config, task), broken), config, task)
     if broken:
         notes.append(
             f"{split}: {len(broken)} row(s) have a text with a line feed and the delimiter in it, such as {broken[0]}: if a quotation mark "
             "there is a letter like others, set data.quoting=none"
         )
-    if config.tokenizer == "tokens":
-        texts = [" ".join(split_tokens(text)) for text in texts]
-    if not task.labelled:
-        texts = [text.replace("\r\n", "\n") for text in texts]
-    return make_examples(split, texts, targets if task.labelled else None)
+    return found
 
 
-def _rows_with_lines(path: Path, first: int, parts: Iterable[Sequence[str]], delimiter: str) -> Iterator[str]:
-    for part in parts:
-        for row, text in enumerate(part, first):
-            if "\n" in text and delimiter in text:
-                yield f"{path.name} row {row}"
-
-
-def _texts(where: str, first: int, column: str, values: Sequence[Any], task: Targets) -> list[str]:
-    return [_text(where, row, column, value, task) for row, value in enumerate(values, first)]
-
-
-def _text(where: str, row: int, column: str, value: Any, task: Targets) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if task.reads_tokens and isinstance(value, list) and all(isinstance(token, str) for token in value):
-        return join_tokens(value)
-    advice = "; a row is an object for each line, or an element of an array" if isinstance(value, list) else ""
-    raise UserError(f"{where} {row}: column {column!r} (data.text) holds {str(value)[:60]!r}, not text{advice}")
-
-
-def _targets(where: str, first: int, values: Sequence[Any], config: DataConfig, task: Targets) -> Iterator[Target]:
-    """The targets as the task has them. Equal texts are one object."""
-    for row, value in enumerate(values, first):
-        try:
-            target = task.read(value, config)
-            yield sys.intern(target) if isinstance(target, str) else target
-        except ValueError as error:
-            raise UserError(f"{where} {row}: column {config.label!r} (data.label) {str(error)[:200]}") from None
+def _read_tables(
+    split: str, paths: Sequence[Path], kind: str, config: DataConfig, columns: Mapping[str, str], broken: list[str]
+) -> Iterator[tuple[str, Batch]]:
+    """The rows with their origin. Those that may be `broken` are added to the list."""
+    form = Form.of(config)
+    for path in paths:
+        for batch in read_table(path, kind, form, columns):
+            if kind == "csv" and form.quoting:
+                rows = rows_with_lines(batch, config.text_columns, form.delimiter_of(path))
+                broken.extend(f"{path.name} row {row}" for row in rows)
+            yield f"{path}: {split} row", batch
 
 
 def _with_targets(split: Examples, config: DataConfig, task: Targets) -> Examples:
     if split.targets is None:
         return split
-    return replace(split, targets=list(_targets(f"{split.origin} row", 1, split.targets, config, task)))
-
-
-def _load_from_hub(config: DataConfig) -> Mapping[str, Any]:
-    """`datasets` is imported only here: it takes a second or two, and only a first start needs it."""
-    import datasets
-
-    datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # faults are reported below, in one line
-    try:
-        loaded = datasets.load_dataset(path=config.source, name=config.subset, revision=config.revision)
-    except Exception as error:
-        # The library wraps the error; the innermost cause is the useful one.
-        while error.__cause__ is not None:
-            error = error.__cause__  # type: ignore[assignment]
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"data.source={config.source}: cannot be loaded: {reason[:300]}") from None
-    return loaded  # type: ignore[no-any-return]
-
-
-def _examples_of(split: str, table: Any, config: DataConfig, task: Targets) -> Examples:
-    """A split of the hub."""
-    for column, key in _columns(config, task).items():
-        if column not in table.column_names:
-            known = ", ".join(table.column_names)
-            raise UserError(f"{split}: no column {column!r} ({key}); columns are {known}")
-    where = f"{split} row"
-    parts = [_texts(where, 1, column, table[column], task) for column in config.text_columns]
-    texts = [join_columns(part) for part in zip(*parts, strict=True)]
-    if config.tokenizer == "tokens":
-        texts = [" ".join(split_tokens(text)) for text in texts]
-    if not task.labelled:
-        return make_examples(split, [text.replace("\r\n", "\n") for text in texts], None)
-    values = _with_class_names(table.features[config.label], table[config.label])
-    return make_examples(split, texts, list(_targets(where, 1, values, config, task)))
-
-
-def _with_class_names(feature: Any, values: Any) -> Any:
-    """Labels by name, where the data set has them by number (`ClassLabel`)."""
-    inner: Any = getattr(feature, "feature", None)
-    if hasattr(inner, "int2str"):
-        return [None if row is None else [inner.int2str(value) for value in row] for row in values]
-    if hasattr(feature, "int2str"):
-        return [None if value is None or value < 0 else feature.int2str(value) for value in values]
-    return values
+    return replace(split, targets=list(read_targets(f"{split.origin} row", 1, split.targets, config, task)))
 
 
 def _sha256(path: Path, digests: Path | None) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.csv
@@ -23,7 +23,9 @@ from seq.data.ragged import BLOCK
 from seq.errors import UserError
 
 LONGEST_LINE = 16 << 20
-"""Maximum number of characters in a JSON object, in a line, and of bytes in a row of a table."""
+"""Maximum number of characters in a JSON object, and in a line."""
+LONGEST_ROW = 4 << 20
+"""Maximum number of bytes in a row of a csv file; some twenty times as many are in memory at once."""
 ROWS = 8192
 """Rows of a batch, where the file has no blocks of its own."""
 SUFFIXES = {
@@ -46,13 +48,17 @@ FILE = "file"
 """A column that every file has: its own name, without the suffix."""
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class Batch:
     """Some rows of one file."""
 
     first: int
     """The number of the first row, from 1."""
     columns: Mapping[str, Sequence[Any]]
     """Cells by column: text; None for null; and from JSON and Parquet lists, objects and numbers."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, cells in enumerate(zip(*self.columns.values(), strict=True), self.first):
@@ -122,7 +128,7 @@ def _faults(path: Path, encoding: str) -> Iterator[None]:
         if "invalid UTF8" in text or "can't decode" in text:
             raise UserError(_not_encoded(path, encoding)) from None
         if "straddling" in text:
-            text = f"a row has more than {LONGEST_LINE:,} bytes; a row is a line: is this the right file?"
+            text = f"a row has more than {LONGEST_ROW:,} bytes; a row is a line: is this the right file?"
         raise UserError(f"{path}: cannot be read: {text[:300]}") from None
 
 
@@ -171,11 +177,6 @@ class TextFile:
                 yield (block + file.readline(LONGEST_LINE)).replace("\r\n", "\n")
 
 
-def blocks_of(text: "str | TextFile") -> Iterator[str]:
-    """The text, in one block or several."""
-    return iter([text]) if isinstance(text, str) else text.blocks()
-
-
 def bounded_lines(file: TextIO) -> Iterator[str]:
     """The lines. UserError for one of more than LONGEST_LINE characters, before it is in memory."""
     for number in itertools.count(1):
@@ -215,6 +216,11 @@ def _chosen(path: Path, names: Sequence[str], columns: Mapping[str, str] | None,
     return chosen
 
 
+def _batch(path: Path, first: int, rows: int, cells: Mapping[str, Sequence[Any]], chosen: Sequence[str]) -> Batch:
+    """The chosen columns; `file` is filled in where the file itself has no such column."""
+    return Batch(first, {name: cells[name] if name in cells else [stem_of(path)] * rows for name in chosen})
+
+
 def _read_csv(path: Path, form: Form, columns: Mapping[str, str] | None) -> Iterator[Batch]:
     names, wrong, first = list(form.header or _header(path, form)), list[Any](), 1
     chosen = _chosen(path, names, columns, form)
@@ -230,10 +236,8 @@ def _read_csv(path: Path, form: Form, columns: Mapping[str, str] | None) -> Iter
             blank = columns is None and len(names) == 1  # of one column, an empty line is an empty text
             reader = _csv_reader(path, file, form, refuse, blank=blank, **as_text)
             for block in (large.slice(place, ROWS) for large in reader for place in range(0, len(large), ROWS)):
-                cells: dict[str, Sequence[Any]] = {name: block.column(name).to_pylist() for name in own}
-                if FILE in chosen and FILE not in own:
-                    cells[FILE] = [stem_of(path)] * len(block)
-                yield Batch(first, cells)
+                cells = {name: block.column(name).to_pylist() for name in own}
+                yield _batch(path, first, len(block), cells, chosen)
                 first += len(block)
     except pa.ArrowInvalid:
         if not wrong:
@@ -250,9 +254,7 @@ def _read_csv(path: Path, form: Form, columns: Mapping[str, str] | None) -> Iter
 def _csv_reader(path: Path, file: Any, form: Form, wrong_width: Any, *, blank: bool = False, **convert: Any) -> Any:
     return pa.csv.open_csv(
         file,
-        pa.csv.ReadOptions(
-            use_threads=False, block_size=LONGEST_LINE, encoding=form.encoding, column_names=form.header
-        ),
+        pa.csv.ReadOptions(use_threads=False, block_size=LONGEST_ROW, encoding=form.encoding, column_names=form.header),
         pa.csv.ParseOptions(
             delimiter=form.delimiter_of(path),
             quote_char='"' if form.quoting else False,
@@ -283,10 +285,8 @@ def _read_json(path: Path, form: Form, columns: Mapping[str, str] | None) -> Ite
         while batch := list(itertools.islice(rows, ROWS)):
             known |= dict.fromkeys(name for row in batch for name in row)
             chosen = _chosen(path, list(known), columns, form)
-            cells = {name: [row.get(name) for row in batch] for name in chosen}
-            if FILE in chosen and FILE not in known:
-                cells[FILE] = [stem_of(path)] * len(batch)
-            yield Batch(first, cells)
+            cells = {name: [row.get(name) for row in batch] for name in chosen if name in known}
+            yield _batch(path, first, len(batch), cells, chosen)
             first += len(batch)
 
 
@@ -351,10 +351,8 @@ def _read_parquet(path: Path, form: Form, columns: Mapping[str, str] | None) -> 
         own = [name for name in chosen if name in schema.names]
         names = {name: labels for name in own if (labels := _class_names(schema, name))}
         for block in file.iter_batches(ROWS, columns=own):
-            cells = {name: _named(block.column(name).to_pylist(), names.get(name)) for name in own}
-            if FILE in chosen and FILE not in own:
-                cells[FILE] = [stem_of(path)] * len(block)
-            yield Batch(first, cells)
+            cells = {name: named(block.column(name).to_pylist(), names.get(name)) for name in own}
+            yield _batch(path, first, len(block), cells, chosen)
             first += len(block)
 
 
@@ -366,7 +364,8 @@ def _class_names(schema: Any, column: str) -> list[str] | None:
     return feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
 
 
-def _named(values: list[Any], names: list[str] | None) -> list[Any]:
+def named(values: list[Any], names: list[str] | None) -> list[Any]:
+    """Values by name, where a column has them by number."""
     if names is None:
         return values
     inside = range(len(names))
@@ -382,6 +381,5 @@ def _read_lines(path: Path, form: Form, columns: Mapping[str, str] | None) -> It
     with open_text(path, form.encoding) as file:
         lines, first = (line.rstrip("\r\n") for line in bounded_lines(file) if line.strip()), 1
         while batch := list(itertools.islice(lines, ROWS)):
-            cells: dict[str, Sequence[Any]] = {"text": batch, FILE: [stem_of(path)] * len(batch)}
-            yield Batch(first, {name: cells[name] for name in chosen})
+            yield _batch(path, first, len(batch), {"text": batch}, chosen)
             first += len(batch)

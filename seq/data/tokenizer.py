@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby, islice
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +18,7 @@ PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 """Ids of padding, begin, end, and characters that the vocabulary lacks. Tokens of text follow from RESERVED on."""
 RESERVED = 4
 LONG = 256
-"""Characters of a text that is not joined with others."""
+"""Characters of a text to which no further ones are joined."""
 UNKNOWN_SHARE = 0.01
 """The largest share of the training text that `min_count` may make unknown."""
 
@@ -165,20 +164,22 @@ def _count_code_points(texts: Iterable[str], lowercase: bool) -> tuple[Ints, Int
     """The code points of the texts, in their order, and how often each occurs."""
     total = np.zeros(0x110000, np.int64)
     for block in _blocks(texts):
-        points, counts = np.unique(_code_points(block.lower() if lowercase else block), return_counts=True)
-        total[points] += counts
+        counts = np.bincount(_code_points(block.lower() if lowercase else block))
+        total[: len(counts)] += counts
     found = np.flatnonzero(total)
     return found, total[found]
 
 
 def _blocks(texts: Iterable[str]) -> Iterator[str]:
     """The texts, some thousands of them together, or one of them in parts."""
-    for short, group in groupby(texts, key=lambda text: len(text) < LONG):
-        if short:
-            while joined := list(islice(group, BLOCK // LONG)):
-                yield "".join(joined)
-        else:
-            yield from (text[first : first + BLOCK] for text in group for first in range(0, len(text), BLOCK))
+    held = list[str]()
+    for text in texts:
+        held.append(text)
+        if len(held) == BLOCK // LONG or len(text) > LONG:
+            joined = "".join(held)
+            yield from (joined[first : first + BLOCK] for first in range(0, len(joined), BLOCK))
+            held = []
+    yield "".join(held)
 
 
 def _least_count(counts: Ints, min_count: int) -> int:

@@ -95,6 +95,7 @@ class SequenceToSequence(PredictiveTask):
         pipeline="text2text-generation",
         files="`model.encoder.onnx` and `model.decoder.onnx`, which have",
     )
+    writes_text = True
     has_hyperparameters = False
     options = frozenset({"beam", "nbest"})
 
@@ -121,7 +122,8 @@ class SequenceToSequence(PredictiveTask):
         tokens = encode_texts(split.texts, vocabulary.tokenizer)
         tokens, kept = limit_length(tokens, split.origin, split.rows, config, notes, markers=0)
         split = split.take(kept)
-        origin, targets = f"{split.origin} ({config.label})", vocabulary.outputs.tokenizer.encode(split.targets or ())
+        origin = f"{split.origin} ({config.label})"
+        targets = encode_texts(split.targets or (), vocabulary.outputs.tokenizer)
         targets, kept = limit_length(targets, origin, split.rows, config, notes, markers=0)
         return frame(tokens.take(kept)), frame(targets)
 

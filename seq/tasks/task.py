@@ -148,6 +148,8 @@ class Task(ABC):
     """Whether the tokens of the text itself are predicted, so that bits per character are counted."""
     reads_tokens: ClassVar[bool] = False
     """Whether the data give whole tokens (`data.tokenizer=tokens`), also as CoNLL's files."""
+    writes_text: ClassVar[bool] = False
+    """Whether targets are texts of their own."""
     can_be_stateful: ClassVar[bool] = False
     """Whether documents may be read in stateful order (`batch.order=stateful`)."""
     splits_long: ClassVar[bool] = False

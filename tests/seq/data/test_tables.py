@@ -176,7 +176,7 @@ def test_a_byte_order_mark_and_long_fields(tmp_path: Path) -> None:
 
 
 def test_a_row_longer_than_a_block_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(tables, "LONGEST_ROW", 1000)
     message = refused(write(tmp_path / "a.csv", "name,origin\n" + "A" * 3000 + ",x\n"))
     assert "a row has more than 1,000 bytes" in message
 
