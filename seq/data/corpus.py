@@ -1,6 +1,6 @@
 """A prepared corpus: tokenised, cut, and kept in flat files. One process of a machine prepares it, all processes map it.
 
-The files are written once, compared with their fingerprint when they are opened, and watched while they are used.
+The files themselves are those of `seq.data.stored`.
 """
 
 import hashlib
@@ -9,37 +9,36 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from launch.context import describe_launch
 from seq.config import DataConfig
 from seq.data.examples import Examples, drop_empty, split_validation
 from seq.data.order import LengthOrder
 from seq.data.outputs import Coded, NewVocabulary, Outputs, Vocabulary
+from seq.data.progress import stage
 from seq.data.ragged import BLOCK, Ints, RaggedArray, large_arrays_in, release
 from seq.data.sources import identify, load_splits, local_files
 from seq.data.split import Split
+from seq.data.stored import Marks, Verification, check_unchanged, digest, mark, write
 from seq.data.targets import Encoded, Targets
-from seq.data.texts import blocks_of
+from seq.data.texts import blocks_of, size_of
 from seq.data.tokenizer import UNKNOWN, Tokenizer
-from seq.errors import RunError, UserError
-from seq.terminal import spinner
+from seq.errors import UserError
 
-FORMAT = 12
+FORMAT = 13
 """Increase this number when the same source and config would be prepared differently."""
 SPACE = 3
 """Bytes on the disk for each byte of local files, while they are prepared."""
 VERIFIED_AT_ONCE = 64 << 20
 """Bytes of prepared data up to which every process compares them with their fingerprint before it trains."""
-Marks = Mapping[Path, tuple[int, int, int]]
-"""The inode, size and time of the last write of each file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +53,13 @@ class Corpus:
     """SHA-256 of the prepared files: the data's part of a run's identity."""
     marks: Marks
     """Marks of the files that are mapped, for `check`."""
-    verification: "Verification | None" = None
+    verification: Verification | None = None
     """The comparison of the files with their fingerprint, if it goes on in the background."""
 
     def check(self) -> None:
         """Raise RunError if the prepared files are damaged, or if somebody has written to them since they were opened. Waits for the
         verification."""
-        _check_unchanged(self.marks)
+        check_unchanged(self.marks)
         if self.verification is not None:
             self.verification.wait()
 
@@ -128,7 +127,6 @@ def _note_new_labels(corpus: Corpus, like: Vocabulary) -> Corpus:
     return replace(corpus, notes=(*corpus.notes, note))
 
 
-@spinner("preparing the data, once")
 def _write(
     folder: Path,
     config: DataConfig,
@@ -145,10 +143,12 @@ def _write(
     splits = _load(config, task, notes, need_train=need_train)
     if tokenizer is None:
         options: dict[str, Any] = {name: getattr(config, name) for name in ("lowercase", "min_count", "vocab_size")}
-        tokenizer = Tokenizer.train(config.tokenizer, blocks_of(splits["train"].texts), **options)
+        with stage("learning the vocabulary", size_of(splits["train"].texts)):
+            tokenizer = Tokenizer.train(config.tokenizer, blocks_of(splits["train"].texts), **options)
     if outputs is None:
         outputs = task.learn(splits["train"].targets or (), config)
-    encoded = task.encode(splits, NewVocabulary(tokenizer, outputs), config, notes)
+    with stage("encoding the data", sum(size_of(split.texts) for split in splits.values())):
+        encoded = task.encode(splits, NewVocabulary(tokenizer, outputs), config, notes)
     unknown = _count_unknown(encoded, tokenizer, notes)
     # A validation split of pieces of the training text has no texts of its own.
     texts = {name: splits.get(name, splits.get("train")) for name in unknown if task.predicts_text}
@@ -168,9 +168,12 @@ def _write(
         about["characters"] = {
             name: sum(map(tokenizer.count_characters, _targets_of(own))) for name, (own, _) in encoded.items()
         }
+        arrays: dict[str, NDArray[Any]] = {}
         for name, (sequences, targets) in encoded.items():
-            _save_split(temporary / name, Split.of(sequences, targets, about["characters"][name], task))
-        (temporary / "corpus.json").write_text(json.dumps(about | {"fingerprint": _digest(temporary, about)}))
+            split = Split.of(sequences, targets, about["characters"][name], task)
+            arrays |= {f"{name}.{part}": array for part, array in split.arrays().items()}
+        fingerprint = write(temporary, about, arrays)
+        (temporary / "corpus.json").write_text(json.dumps(about | {"fingerprint": fingerprint}))
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     finally:
@@ -179,7 +182,7 @@ def _write(
 
 def _check_space(root: Path, config: DataConfig) -> None:
     """UserError if the disk has no room for the prepared data and what they are made of meanwhile."""
-    size = sum(path.stat().st_size for paths in local_files(config).values() for path in paths)
+    size = _size_of_files(config)
     needed, free = SPACE * size, shutil.disk_usage(root).free
     if needed > free:
         raise UserError(
@@ -188,9 +191,15 @@ def _check_space(root: Path, config: DataConfig) -> None:
         )
 
 
+def _size_of_files(config: DataConfig) -> int:
+    """Bytes of the local files; 0 for other sources."""
+    return sum(path.stat().st_size for paths in local_files(config).values() for path in paths)
+
+
 def _load(config: DataConfig, task: Targets, notes: list[str], *, need_train: bool) -> dict[str, Examples]:
     """The rows of each split that have text."""
-    loaded = load_splits(config, task, notes, need_train=need_train)
+    with stage("reading the data", _size_of_files(config)):
+        loaded = load_splits(config, task, notes, need_train=need_train)
     splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
     if "validation" not in splits and "train" in splits:
         splits |= split_validation(splits["train"], config, task.labels, notes)
@@ -227,27 +236,17 @@ def _bits_of_unknown(split: Examples, tokenizer: Tokenizer) -> float:
     return math.log2(max(1, len(set[str]().union(*map(tokenizer.unknown, blocks_of(split.texts))))))
 
 
-def _save_split(stem: Path, split: Split) -> None:
-    split.sequences.save(stem)
-    split.by_length.save(stem)
-    targets = stem.with_name(f"{stem.name}.targets")
-    if isinstance(split.targets, RaggedArray):
-        split.targets.save(targets)
-    elif split.targets is not None:
-        np.save(f"{targets}.npy", split.targets)
-
-
 def _open(folder: Path, task: Targets) -> Corpus | None:
     """None if there is no corpus, or a damaged one, which is then prepared again. All bytes are compared with the fingerprint, because
     training would silently learn from a bit that flipped on the disk; those of a large corpus in the background."""
     try:
         about = json.loads((folder / "corpus.json").read_text())
         fingerprint = about.pop("fingerprint")
-        marks, verification = _mark(folder.glob("*.npy")), None
+        marks, verification = mark(folder.glob("*.npy")), None
         if sum(size for _, size, _ in marks.values()) > VERIFIED_AT_ONCE:
             # One process of a host verifies for all of them.
             verification = Verification(folder, about, fingerprint) if describe_launch().local_rank == 0 else None
-        elif _digest(folder, about) != fingerprint:
+        elif digest(folder, about) != fingerprint:
             return None
         outputs, bits = Outputs.from_dict(about["outputs"]), about["unknown_bits"]
         splits = {
@@ -281,49 +280,3 @@ def _open_targets(stem: Path) -> Coded:
         return RaggedArray.open(stem)
     single = Path(f"{stem}.npy")
     return np.asarray(np.load(single, mmap_mode="r")) if single.exists() else None
-
-
-def _digest(folder: Path, about: dict[str, Any]) -> str:
-    """SHA-256 of all files and of `about`."""
-    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for path in sorted(folder.glob("*.npy")):
-        found.update(path.name.encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                found.update(block)
-    return found.hexdigest()
-
-
-def _mark(files: Iterable[Path]) -> Marks:
-    """Return marks that change when somebody writes to the files; a file that is gone has no mark."""
-    stats = {path: path.stat() for path in files if path.exists()}
-    return {path: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
-
-
-class Verification:
-    """Compares the files of a corpus with its fingerprint, in a thread of its own."""
-
-    def __init__(self, folder: Path, about: dict[str, Any], fingerprint: str) -> None:
-        self._folder, self._executor = folder, ThreadPoolExecutor(1, "verification")
-        self._same = self._executor.submit(lambda: _digest(folder, about) == fingerprint)
-        self._executor.shutdown(wait=False)
-
-    def wait(self) -> None:
-        """RunError if the files are damaged; the next start then prepares them anew."""
-        if self._same.result():
-            return
-        (self._folder / "corpus.json").unlink(missing_ok=True)
-        raise RunError(
-            f"{self._folder}: the prepared data are damaged on the disk; started again, the run prepares them anew and goes on from its "
-            "newest checkpoint"
-        )
-
-
-def _check_unchanged(marks: Marks) -> None:
-    """Raise RunError if a mapped file was written to. A file that was deleted or replaced stays mapped with its old content."""
-    for path, now in _mark(marks).items():
-        if now != marks[path] and now[0] == marks[path][0]:
-            raise RunError(
-                f"{path}: the prepared data have changed while the run used them, so its steps since the newest checkpoint may be "
-                "wrong; started again, the run prepares the data anew and goes on from that checkpoint"
-            )

@@ -82,14 +82,9 @@ class LengthOrder:
             levels.append(np.maximum(levels[-1], shifted))
         return np.stack(levels)
 
-    def save(self, stem: Path) -> None:
-        """Write `<stem>.lengths.npy`, `<stem>.start.npy` and `<stem>.order.npy`."""
-        for part in ("lengths", "start", "order"):
-            np.save(f"{stem}.{part}.npy", getattr(self, part))
-
     @classmethod
     def open(cls, stem: Path) -> Self:
-        """Read the histogram and map the order: ranks share its pages, and a step reads only its own rows."""
+        """Read the histogram, `<stem>.lengths.npy` and `<stem>.start.npy`, and map `<stem>.order.npy`: ranks share its pages, and a step reads only its own rows."""
         lengths, start = (np.load(f"{stem}.{part}.npy") for part in ("lengths", "start"))
         return cls(lengths, start, np.asarray(np.load(f"{stem}.order.npy", mmap_mode="r")))
 

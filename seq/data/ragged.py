@@ -48,14 +48,9 @@ class RaggedArray:
         """The chosen rows, in the given order."""
         return slices(self.values, self.offsets[rows], self.offsets[rows + 1])
 
-    def save(self, stem: Path) -> None:
-        """Write `<stem>.values.npy` and `<stem>.offsets.npy`."""
-        _save(Path(f"{stem}.values.npy"), self.values)
-        _save(Path(f"{stem}.offsets.npy"), self.offsets)
-
     @classmethod
     def open(cls, stem: Path) -> "RaggedArray":
-        """Map the two files read-only: data are read when they are used, and ranks share the pages."""
+        """Map `<stem>.values.npy` and `<stem>.offsets.npy` read-only: data are read when they are used, and ranks share the pages."""
         # Plain arrays over the mapped files: indexing the subclass np.memmap takes several times as long.
         mapped = (np.load(f"{stem}.{part}.npy", mmap_mode="r") for part in ("values", "offsets"))
         return cls(*(np.asarray(array) for array in mapped))
@@ -97,15 +92,6 @@ def slices(values: Ints, starts: Ints, stops: Ints) -> RaggedArray:
         release(found)
         first = last
     return RaggedArray(found, offsets)
-
-
-def _save(path: Path, array: NDArray[Any]) -> None:
-    """What `np.save` writes, a part at a time."""
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        for first in range(0, len(array), BLOCK):
-            file.write(np.ascontiguousarray(array[first : first + BLOCK]).tobytes())
-            release(array)
 
 
 _scratch: ContextVar[Path | None] = ContextVar("_scratch", default=None)

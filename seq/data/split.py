@@ -1,8 +1,10 @@
 """One split of a corpus: its sequences with their targets, sorted by length."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seq.data.order import LengthOrder
 from seq.data.outputs import Coded, Outputs
@@ -40,6 +42,14 @@ class Split:
             task=task,
             outputs=outputs,
         )
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What is kept of it, by the end of the file's name."""
+        found: dict[str, NDArray[Any]] = {"values": self.sequences.values, "offsets": self.sequences.offsets}
+        found |= {part: getattr(self.by_length, part) for part in ("lengths", "start", "order")}
+        if isinstance(self.targets, RaggedArray):
+            return found | {"targets.values": self.targets.values, "targets.offsets": self.targets.offsets}
+        return found if self.targets is None else found | {"targets": self.targets}
 
     def __len__(self) -> int:
         return len(self.sequences)

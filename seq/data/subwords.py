@@ -5,22 +5,21 @@ merging the most frequent neighbours (Sennrich, Haddow and Birch, 2016); `words`
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
 from tokenizers import Regex
 from tokenizers import Tokenizer as Library
-from tokenizers.models import BPE
+from tokenizers.models import BPE, WordLevel
 from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as InTurn
-from tokenizers.trainers import BpeTrainer
+from tokenizers.trainers import BpeTrainer, WordLevelTrainer
 
 from seq.data.ragged import Ints, RaggedArray
 
-BLOCK = 1 << 20
-"""Characters of a long text that are given to the library at once; cut after a line feed, which is always a token of its own."""
+PART = 1 << 16
+"""Characters of a long text that one thread of the library reads; cut after a line feed, which is always a token of its own."""
 
 
 class Subwords:
@@ -36,19 +35,20 @@ class Subwords:
         trainer = BpeTrainer(
             vocab_size=max(size, 256), min_frequency=min_count, initial_alphabet=sorted(_BYTES), show_progress=False
         )
-        library.train_from_iterator((part for text in texts for part in _blocks(text)), trainer)
+        library.train_from_iterator((part for text in texts for part in _parts(text)), trainer)
         return cls(library.to_str())
 
     @classmethod
     def train_words(cls, texts: Iterable[str], *, size: int, min_count: int) -> "Subwords":
-        split, counts = _splitter(), Counter[str]()
-        for text in texts:
-            for part in _blocks(text):
-                counts.update(piece for piece, _ in split.pre_tokenize_str(part))
+        library = Library(WordLevel())
+        library.pre_tokenizer = _splitter()
+        trainer = WordLevelTrainer(vocab_size=size, min_frequency=min_count, show_progress=False)
+        library.train_from_iterator((part for text in texts for part in _parts(text)), trainer)
+        # By number of occurrences, and words with as many by the alphabet.
+        words = sorted(library.get_vocab(with_added_tokens=False).items(), key=lambda item: item[1])
         alphabet = sorted(_BYTES)
-        known = [word for word, count in counts.most_common() if count >= min_count and len(word) > 1]
-        words = [*alphabet, *known[: max(0, size - len(alphabet))]]
-        vocabulary = {word: place for place, word in enumerate(words)}
+        known = [word for word, _ in words if len(word) > 1]
+        vocabulary = {word: place for place, word in enumerate([*alphabet, *known[: max(0, size - len(alphabet))]])}
         return cls(_new(BPE(vocab=vocabulary, merges=[], ignore_merges=True)).to_str())
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class Subwords:
 
     def encode(self, texts: Sequence[str]) -> RaggedArray:
         """The ids of each text."""
-        parts = [list(_blocks(text)) for text in texts]
+        parts = [list(_parts(text)) for text in texts]
         encoded = self._library.encode_batch([part for own in parts for part in own])
         ids = [np.array(part.ids, np.int64) for part in encoded]
         lengths = np.array([len(part) for part in ids], np.int64)
@@ -105,12 +105,13 @@ def _splitter() -> InTurn:
     return InTurn([Split(Regex("[\n\x1f]"), "isolated"), ByteLevel(add_prefix_space=False, use_regex=True)])
 
 
-def _blocks(text: str) -> Iterable[str]:
+def _parts(text: str) -> Iterable[str]:
     text = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    while len(text) > BLOCK and (cut := text.rfind("\n", 0, BLOCK) + 1):
-        yield text[:cut]
-        text = text[cut:]
-    yield text
+    begin = 0
+    while len(text) - begin > PART and (end := text.rfind("\n", begin, begin + PART) + 1):
+        yield text[begin:end]
+        begin = end
+    yield text[begin:]
 
 
 def _byte_letters() -> dict[str, int]:

@@ -19,6 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from seq.config import DataConfig
+from seq.data.progress import advance
 from seq.data.ragged import BLOCK
 from seq.errors import UserError
 
@@ -159,8 +160,17 @@ def open_text(path: Path, encoding: str) -> TextIO:
 
 
 def _open_bytes(path: Path) -> Any:
-    packed = COMPRESSIONS.get(_suffixes(path)[1])
-    return io.BufferedReader(pa.input_stream(str(path), compression=packed)) if packed else path.open("rb")
+    packed, file = COMPRESSIONS.get(_suffixes(path)[1]), io.BufferedReader(_Watched(path))
+    return io.BufferedReader(pa.CompressedInputStream(file, packed)) if packed else file
+
+
+class _Watched(io.FileIO):
+    """A file that says how much of it has been read."""
+
+    def readinto(self, buffer: Any) -> int | None:
+        size = super().readinto(buffer)
+        advance(size or 0)
+        return size
 
 
 @dataclass(frozen=True)
@@ -345,7 +355,7 @@ def _cell(value: Any) -> Any:
 
 
 def _read_parquet(path: Path, form: Form, columns: Mapping[str, str] | None) -> Iterator[Batch]:
-    with pa.parquet.ParquetFile(path) as file:
+    with _open_bytes(path) as opened, pa.parquet.ParquetFile(opened) as file:
         schema = file.schema_arrow
         chosen, first = _chosen(path, schema.names, columns, form), 1
         own = [name for name in chosen if name in schema.names]

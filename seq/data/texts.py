@@ -8,6 +8,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from seq.data.progress import advance
 from seq.data.ragged import BLOCK, RaggedArray, RaggedWriter, release
 from seq.data.tables import TextFile
 
@@ -43,6 +44,7 @@ class Texts(Sequence[str]):
             end = int(np.searchsorted(offsets, offsets[first] + BLOCK, side="right")) - 1
             last = min(max(first + 1, end), first + BLOCK)
             yield self._decode(first, last)
+            advance(int(offsets[last] - offsets[first]))
             release(self.encoded.values)
             release(offsets)
             first = last
@@ -93,3 +95,10 @@ def blocks_of(texts: Iterable[Text]) -> Iterator[str]:
             yield text
         else:
             yield from text.blocks()
+
+
+def size_of(texts: Sequence[Text]) -> int:
+    """Bytes of all texts."""
+    if isinstance(texts, Texts):
+        return len(texts.encoded.values)
+    return sum(len(text) if isinstance(text, str) else text.path.stat().st_size for text in texts)

@@ -99,7 +99,7 @@ def corpus_damaged(run: Run) -> None:
 
 def killed_while_preparing(run: Run) -> None:
     """kill -9 of the process that prepares the data while the others wait for it."""
-    run.begin(f"data.cache_dir={run.folder / 'own'}", fault=("die_in", "seq.data.corpus._save_split"))
+    run.begin(f"data.cache_dir={run.folder / 'own'}", fault=("die_in", "seq.data.stored._write_array"))
     run.wait_until(lambda: run.said("killed in "), "preparation")
     run.struck()
 

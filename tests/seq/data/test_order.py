@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq.data.order import LengthOrder, permute
+from seq.data.stored import write
 
 
 @given(st.integers(1, 3000), st.integers(0, 2**63 - 1))
@@ -60,7 +61,7 @@ Lengths = st.lists(st.integers(1, 40), min_size=1, max_size=300)
 def test_length_order_on_disk(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
     """The longest first, equals in the order of the data set; read back as it was."""
     order, stem = LengthOrder.of(np.array(lengths)), tmp_path_factory.mktemp("order") / "train"
-    order.save(stem)
+    write(stem.parent, {}, {f"train.{part}": getattr(order, part) for part in ("lengths", "start", "order")})
     found = LengthOrder.open(stem)
     assert len(found) == len(lengths)
     assert found.order.tolist() == sorted(range(len(lengths)), key=lambda row: -lengths[row])

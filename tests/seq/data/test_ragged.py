@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq.data.ragged import Ints, RaggedArray, slices
+from seq.data.stored import write
 
 Sequences = st.lists(st.lists(st.integers(0, 200), max_size=9), min_size=1, max_size=12)
 
@@ -50,7 +51,7 @@ def test_files_map_back(tmp_path_factory: object) -> None:
 
     with TemporaryDirectory() as folder:
         array = ragged([[1, 2], [], [3]])
-        array.save(Path(folder) / "train")
+        write(Path(folder), {}, {"train.values": array.values, "train.offsets": array.offsets})
         mapped = RaggedArray.open(Path(folder) / "train")
         assert isinstance(mapped.values.base, np.memmap)
         assert mapped.lengths.tolist() == [2, 0, 1]

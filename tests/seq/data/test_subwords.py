@@ -53,7 +53,7 @@ def test_the_same_text_gives_the_same_vocabulary(kind: str) -> None:
 def test_blocks_change_nothing(text: str, block: int) -> None:
     vocabulary = Subwords.train_subwords([TEXT], size=300, min_count=1)
     whole = vocabulary.encode([text, "", text])
-    with patch.object(subwords, "BLOCK", block):
+    with patch.object(subwords, "PART", block):
         parts = vocabulary.encode([text, "", text])
     assert np.array_equal(whole.values, parts.values)
     assert np.array_equal(whole.offsets, parts.offsets)
