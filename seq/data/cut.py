@@ -5,7 +5,7 @@ A document is the stream BOS, tokens, EOS. It is cut after lines or paragraphs, 
 once, and a sequence that begins in the middle of a text knows the token before it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Literal
 
@@ -53,26 +53,27 @@ def cut_streams(streams: RaggedArray, unit: Unit, newline: int) -> RaggedArray:
     """Sequences of one token of context and the targets of one unit. `newline`: the token id of a line feed."""
     if unit in ("document", "chunk"):
         return streams
-    starts, ends = _units(streams, unit, newline)
-    # The context is the token before; a document's first sequence begins with BOS, which is its own first token.
-    context = np.where(np.isin(starts, streams.offsets), starts, starts - 1)
-    return slices(streams.values, context, ends)
-
-
-def _units(streams: RaggedArray, unit: Unit, newline: int) -> tuple[Ints, Ints]:
-    """Where the units begin and end."""
-    ends = np.union1d(_unit_ends(streams.values, unit, newline), streams.offsets[1:])
-    return np.concatenate(([0], ends[:-1])), ends
+    writer, start = RaggedWriter(streams.values.dtype), 0
+    for ends in _unit_ends(streams, unit, newline):
+        starts = np.concatenate(([start], ends[:-1]))
+        # The context is the token before; a document's first sequence begins with BOS, which is its own first token.
+        is_first = streams.offsets[np.searchsorted(streams.offsets, starts)] == starts
+        writer.add(slices(streams.values, starts - ~is_first, ends))
+        start = ends[-1]
+    return writer.close()
 
 
 def split_long(sequences: RaggedArray, max_length: int) -> RaggedArray:
     """Continue a sequence in a new one after `max_length` targets. The last token of each is the context of the next."""
-    targets = sequences.lengths - 1
-    parts = -(-targets // max_length)
-    number = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
-    starts = np.repeat(sequences.offsets[:-1], parts) + number * max_length
-    stops = np.minimum(starts + max_length + 1, np.repeat(sequences.offsets[1:], parts))
-    return slices(sequences.values, starts, stops)
+    writer = RaggedWriter(sequences.values.dtype)
+    for first in range(0, len(sequences), BLOCK):
+        offsets = sequences.offsets[first : first + BLOCK + 1]
+        parts = -(-(np.diff(offsets) - 1) // max_length)
+        number = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+        starts = np.repeat(offsets[:-1], parts) + number * max_length
+        stops = np.minimum(starts + max_length + 1, np.repeat(offsets[1:], parts))
+        writer.add(slices(sequences.values, starts, stops))
+    return writer.close()
 
 
 def split_evenly(sequences: RaggedArray, max_length: int) -> RaggedArray:
@@ -126,12 +127,14 @@ def unit_end(unit: Unit, newline: int) -> list[int]:
     return [newline] * {"line": 1, "paragraph": 2, "document": 0, "chunk": 0}[unit] * (newline >= 0)
 
 
-def _unit_ends(stream: Ints, unit: Unit, newline: int) -> NDArray[np.int64]:
+def _unit_ends(streams: RaggedArray, unit: Unit, newline: int) -> Iterator[Ints]:
     """Positions just after each line or paragraph (a run of at least two line feeds belongs to the paragraph
-    before), but not just before EOS, which belongs to the last one."""
-    blocks = range(0, len(stream), BLOCK)
-    found = [_ends_in_block(stream, start, newline, paragraph=unit == "paragraph") for start in blocks]
-    return np.concatenate(found or [np.empty(0, np.int64)])
+    before), but not just before EOS, which belongs to the last one. Some of them at a time, in rising order."""
+    for start in range(0, len(streams.values), BLOCK):
+        inside = np.searchsorted(streams.offsets, (start, start + BLOCK), side="right")
+        ends = _ends_in_block(streams.values, start, newline, paragraph=unit == "paragraph")
+        if len(found := np.union1d(ends, streams.offsets[slice(*inside)])):
+            yield found
 
 
 def _ends_in_block(stream: Ints, start: int, newline: int, *, paragraph: bool) -> NDArray[np.int64]:
@@ -152,7 +155,7 @@ def encode_documents(texts: Iterable[Text], tokenizer: Tokenizer) -> RaggedArray
     for text in texts:
         ids = (tokenizer.encode([block]).values for block in blocks_of([text]))
         size = sum(writer.write(part) for part in chain([np.array([BOS])], ids, [np.array([EOS])]))
-        writer.extend(np.empty(0, np.int64), np.array([size]))
+        writer.end(np.array([size]))
     return writer.close()
 
 
@@ -160,8 +163,7 @@ def encode_texts(texts: Sequence[Text], tokenizer: Tokenizer) -> RaggedArray:
     """The token ids of each text, without markers."""
     writer = RaggedWriter(smallest_dtype(tokenizer.vocab_size))
     for batch in batches_of(texts):
-        encoded = tokenizer.encode(batch)
-        writer.extend(encoded.values, encoded.lengths)
+        writer.add(tokenizer.encode(batch))
     return writer.close()
 
 
@@ -207,12 +209,16 @@ def _at_units(bounds: Ints, documents: RaggedArray, config: DataConfig, newline:
     """Extend pieces (begin, end, begin, end, ...) to whole units (to paragraphs, if units are longer). Return them unchanged if a piece
     would become more than twice as long."""
     unit = config.unit if config.unit in ("line", "paragraph") else "paragraph"
-    starts, stops = _units(documents, unit, newline)
-    # Counted in targets: the first token of a document is none.
-    ends = np.concatenate(([0], stops - np.searchsorted(documents.offsets, starts, side="right")))
-    whole = bounds.copy()
-    whole[0::2] = ends[np.searchsorted(ends, bounds[0::2], side="right") - 1]
-    whole[1::2] = ends[np.searchsorted(ends, bounds[1::2])]
+    before, after, passed = np.zeros_like(bounds), np.zeros_like(bounds), np.zeros(len(bounds), bool)
+    for ends in _unit_ends(documents, unit, newline):
+        # Counted in targets: the first token of a document is none.
+        ends = ends - np.searchsorted(documents.offsets, ends - 1, side="right")
+        place = np.searchsorted(ends, bounds, side="right")
+        before = np.where(place > 0, ends[place - 1], before)
+        place = np.searchsorted(ends, bounds)
+        after = np.where(~passed & (place < len(ends)), ends[place.clip(max=len(ends) - 1)], after)
+        passed |= place < len(ends)
+    whole = np.where(np.arange(len(bounds)) % 2 == 0, before, after)
     longest = 2 * (bounds[1::2] - bounds[0::2]).max()
     fits = whole[0] > 0 and (np.diff(whole) > 0).all() and (whole[1::2] - whole[0::2]).max() <= longest
     return whole if fits else bounds

@@ -121,14 +121,18 @@ class RaggedWriter:
             weakref.finalize(self, file.close)
 
     def write(self, values: Ints) -> int:
-        """Add a part of a sequence, and return how many values it has."""
+        """Add a part of a sequence, or several sequences, and return how many values they have."""
         self._values.write(values.astype(self._dtype, copy=False).tobytes())
         return len(values)
 
-    def extend(self, values: Ints, lengths: Ints) -> None:
-        """Add whole sequences; without any values, those that were written with `write`."""
-        self.write(values)
+    def end(self, lengths: Ints) -> None:
+        """Say how long the sequences are that were written since the last call."""
         self._lengths.write(lengths.astype(np.int64, copy=False).tobytes())
+
+    def add(self, sequences: RaggedArray) -> None:
+        """Add whole sequences."""
+        self.write(sequences.values)
+        self.end(sequences.lengths)
 
     def close(self) -> RaggedArray:
         lengths = _mapped(self._lengths, np.dtype(np.int64))

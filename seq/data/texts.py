@@ -52,8 +52,7 @@ class Texts(Sequence[str]):
     def take(self, places: NDArray[np.integer[Any]]) -> "Texts":
         writer = RaggedWriter(self.encoded.values.dtype)
         for first in range(0, len(places), BLOCK):
-            found = self.encoded.take(places[first : first + BLOCK])
-            writer.extend(found.values, found.lengths)
+            writer.add(self.encoded.take(places[first : first + BLOCK]))
         return Texts(writer.close())
 
     def _decode(self, first: int, last: int) -> list[str]:
@@ -74,8 +73,8 @@ class TextWriter:
 
     def extend(self, texts: Iterable[str]) -> None:
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-        self._writer.extend(np.frombuffer(b"".join(encoded), np.uint8), lengths)
+        self._writer.write(np.frombuffer(b"".join(encoded), np.uint8))
+        self._writer.end(np.fromiter(map(len, encoded), np.int64, len(encoded)))
 
     def close(self) -> Texts:
         return Texts(self._writer.close())
