@@ -38,12 +38,12 @@ class LengthOrder:
         """`lengths` (n,) or (n, 2): time steps of each sequence, n >= 1."""
         first, last = (lengths, None) if lengths.ndim == 1 else lengths.astype(np.int64).T
         # A number for each pair of lengths, which rises in the order wanted; a stable sort of small numbers counts them.
-        keys = int(first.max()) - first
+        keys = int(first.max()) - first.astype(smallest_dtype(int(first.max())))
         if last is not None:
             highest = int(last.max())
             falls = np.bincount(first).astype(bool).cumsum() % 2 == 1  # by the source's length
-            keys = keys * (highest + 1) + np.where(falls[first], highest - last, last)
-        keys = keys.astype(smallest_dtype(int(keys.max())))
+            keys = keys.astype(np.int64) * (highest + 1) + np.where(falls[first], highest - last, last)
+            keys = keys.astype(smallest_dtype(int(keys.max())))
         order = np.argsort(keys, kind="stable").astype(smallest_dtype(len(keys)))
         keys = keys[order]
         start = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1], [True])))
