@@ -92,8 +92,7 @@ class Multilabel(SequenceTask):
         return target
 
     def code(self, split: Examples, outputs: Outputs) -> Coded:
-        ids = label_ids(split, split.targets or (), outputs)
-        return RaggedArray.of([np.array(row, np.int32) for row in ids])
+        return label_ids(split, split.targets or (), outputs)
 
     def batch(self, padded: Ints, stored: Ints, chosen: RaggedArray, outputs: Outputs) -> dict[str, Tensor]:
         targets = torch.zeros(max(1, len(chosen)), outputs.size)

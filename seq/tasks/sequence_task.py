@@ -98,17 +98,19 @@ def row_batch(padded: Ints, stored: Ints, targets: Tensor) -> dict[str, Tensor]:
     return {"inputs": inputs, "lengths": torch.from_numpy(stored).clamp(min=1), "targets": targets}
 
 
-def label_ids(split: Examples, targets: Sequence[Sequence[str]], outputs: Outputs) -> list[list[int]]:
-    """The places of labels in `Outputs.labels`. UserError for one that is not there."""
+def label_ids(split: Examples, targets: Sequence[Sequence[str]], outputs: Outputs) -> RaggedArray:
+    """The places of each row's labels in `Outputs.labels`. UserError for one that is not there."""
     ids = {label: place for place, label in enumerate(outputs.labels)}
-    for row, label in ((row, label) for row, own in zip(split.rows, targets, strict=True) for label in own):
-        if label not in ids:
-            known = ", ".join(outputs.labels[:8]) + ", ..." * (len(outputs.labels) > 8)
-            raise UserError(
-                f"{split.origin} row {row}: label {label!r} does not occur in the training data "
-                f"({len(outputs.labels)} labels: {known}); correct it, or give that label rows to train on"
-            )
-    return [[ids[label] for label in own] for own in targets]
+    offsets = np.concatenate(([0], np.cumsum([len(own) for own in targets], dtype=np.int64)))
+    values = np.fromiter((ids.get(label, -1) for own in targets for label in own), np.int32, int(offsets[-1]))
+    if (unknown := np.flatnonzero(values < 0)).size:
+        row = int(np.searchsorted(offsets, unknown[0], side="right")) - 1
+        label, known = targets[row][unknown[0] - offsets[row]], ", ".join(outputs.labels[:8])
+        raise UserError(
+            f"{split.origin} row {split.rows[row]}: label {label!r} does not occur in the training data "
+            f"({len(outputs.labels)} labels: {known}{', ...' * (len(outputs.labels) > 8)}); correct it, or give that label rows to train on"
+        )
+    return RaggedArray(values, offsets)
 
 
 def one_label_each(split: Examples, outputs: Outputs) -> Ints:

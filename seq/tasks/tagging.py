@@ -96,9 +96,8 @@ for token, tag in zip(tokens, logits.argmax(-1)):
         for row, text, tags in zip(split.rows, split.texts, split.targets or (), strict=True):
             if (count := str(text).count(" ") + 1) != len(tags):
                 raise UserError(f"{split.origin} row {row}: {count} tokens, but {len(tags)} tags; each token needs one")
-        ids = label_ids(split, split.targets or (), vocabulary.outputs)
+        coded = label_ids(split, split.targets or (), vocabulary.outputs)
         tokens = encode_texts(split.texts, vocabulary.tokenizer)
-        coded = RaggedArray.of([np.array(row, np.int32) for row in ids])
         if config.too_long in ("auto", "split"):
             return split_evenly(tokens, config.max_length), split_evenly(coded, config.max_length)
         limits = (split.origin, split.rows, config)
