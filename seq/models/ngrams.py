@@ -13,6 +13,8 @@ from torch.nn import functional
 from launch.device import to_device
 from launch.sparse_gradients import RowGradient
 
+MOST_COLUMNS = 128
+"""A table for more classes has as many columns as this, from which a matrix makes the logits (as in fastText: Joulin and others, 2017)."""
 MULTIPLIER, MODULUS = 1103515245, 2**31 - 1
 """A polynomial hash: the tokens are the digits of a number modulo a prime."""
 
@@ -63,7 +65,9 @@ class NgramLogits(nn.Module):
         super().__init__()
         self.dropout = dropout
         self.sizes = [vocab_size] + [buckets] * (orders - 1)
-        self.table = RowTable(sum(self.sizes), num_labels, per_token=orders)
+        columns = min(num_labels, MOST_COLUMNS)
+        self.table = RowTable(sum(self.sizes), columns, per_token=orders)
+        self.output = nn.Linear(columns, num_labels, bias=False) if columns < num_labels else nn.Identity()
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, num_labels)."""
@@ -80,7 +84,7 @@ class NgramLogits(nn.Module):
         chosen = torch.stack(inside, dim=2)
         kept = nn.functional.dropout(chosen.to(self.table.weight.dtype), self.dropout, self.training)
         logits = self.table(torch.stack(places, dim=2).where(chosen, 0), kept)
-        total: Tensor = logits.sum(1) / lengths.sqrt()
+        total: Tensor = self.output(logits.sum(1) / lengths.sqrt())
         return total
 
 

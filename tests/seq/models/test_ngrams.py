@@ -1,18 +1,24 @@
+from unittest.mock import patch
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seq.config import LanguageModelConfig
+from seq.models import ngrams
 from seq.models.language_model import LanguageModel
 from seq.models.ngrams import NgramEmbedding, NgramLogits
 
 Rows = st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=7), min_size=1, max_size=5)
 
 
-@given(Rows, st.integers(1, 4))
-def test_padded_is_one_by_one_and_counts_each_ngram(rows: list[list[int]], orders: int) -> None:
+@given(Rows, st.integers(1, 4), st.sampled_from([2, 3]))
+def test_padded_is_one_by_one_and_counts_each_ngram(rows: list[list[int]], orders: int, columns: int) -> None:
+    """Also where a matrix makes the logits of more classes than the table has columns."""
     torch.manual_seed(0)
-    model = NgramLogits(6, 3, orders=orders, buckets=1 << 20).double()
+    with patch.object(ngrams, "MOST_COLUMNS", columns):
+        model = NgramLogits(6, 3, orders=orders, buckets=1 << 20).double()
+    assert model.table.weight.shape[1] == columns
     torch.nn.init.normal_(model.table.weight)
     padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
     together = model(padded, torch.tensor([len(row) for row in rows]))
