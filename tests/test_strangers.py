@@ -24,7 +24,7 @@ import yaml
 from seq.command_line import exit_code
 from seq.config import DataConfig
 from seq.config.read import load_config
-from seq.data.tables import Form, bounded_lines, read_table, refuse_archive
+from seq.data.tables import Form, bounded_lines, read_table, refuse_format
 from seq.errors import UserError, warn
 from seq.inference.formats import export_model
 from seq.inference.model_card import model_card
@@ -185,7 +185,7 @@ def test_archives_are_not_unpacked(tmp_path: Path, begin: bytes) -> None:
     path = tmp_path / "rows.parquet"
     path.write_bytes(begin)
     with pytest.raises(UserError, match="archive; unpack it first"):
-        refuse_archive(path)
+        refuse_format(path)
 
 
 # ---- what people look at ------------------------------------------------------------------------------------------

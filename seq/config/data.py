@@ -101,6 +101,8 @@ class DataConfig(Section):
     @field_validator("delimiter", mode="before")
     @classmethod
     def _tab(cls, delimiter: object) -> object:
+        if isinstance(delimiter, str) and not delimiter.isascii():
+            raise ValueError("must be an ASCII character")
         return "\t" if delimiter == "\\t" else delimiter
 
     @field_validator("encoding")

@@ -1,7 +1,7 @@
 """From the columns of a table to texts with their targets."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from seq.config import DataConfig
@@ -9,7 +9,7 @@ from seq.data.examples import Examples, Target, join_columns, make_examples
 from seq.data.tables import Batch
 from seq.data.targets import Targets
 from seq.data.texts import TextWriter
-from seq.data.tokenizer import join_tokens, split_tokens
+from seq.data.tokenizer import is_list_as_text, join_tokens, split_tokens
 from seq.errors import UserError
 
 
@@ -20,14 +20,19 @@ def columns_of(config: DataConfig, task: Targets) -> dict[str, str]:
 
 
 def make_rows(split: str, batches: Iterable[tuple[str, Batch]], config: DataConfig, task: Targets) -> Examples:
-    """The rows of a split. `batches`: each with its origin, for messages. UserError for a cell that holds no text, or no target."""
+    """The rows of a split. `batches`: each with its file, or "". UserError for a cell that holds no text, or no target."""
     texts, targets = TextWriter(), TextWriter() if task.writes_text else list[Target]()
-    for where, batch in batches:
+    files, rows = dict[str, int](), 0
+    for file, batch in batches:
+        where = f"{file}: {split} row" if file else f"{split} row"
+        files.setdefault(file, rows)
+        rows += len(batch)
         texts.extend(_joined(where, batch, config, task))
         if task.labelled:
             targets.extend(read_targets(where, batch.first, batch.columns[config.label], config, task))
     found = targets.close() if isinstance(targets, TextWriter) else targets
-    return make_examples(split, texts.close(), found if task.labelled else None)
+    several = [(first, file) for file, first in files.items()] if len(files) > 1 else []
+    return make_examples(split, texts.close(), found if task.labelled else None, several)
 
 
 def _joined(where: str, batch: Batch, config: DataConfig, task: Targets) -> Iterable[str]:
@@ -38,8 +43,15 @@ def _joined(where: str, batch: Batch, config: DataConfig, task: Targets) -> Iter
     ]
     texts = parts[0] if len(parts) == 1 else map(join_columns, zip(*parts, strict=True))
     if config.tokenizer == "tokens":
-        return (" ".join(split_tokens(text)) for text in texts)
+        return [" ".join(_tokens(where, row, text)) for row, text in enumerate(texts, batch.first)]
     return texts if task.labelled else (text.replace("\r\n", "\n") for text in texts)
+
+
+def _tokens(where: str, row: int, text: str) -> list[str]:
+    if is_list_as_text(text):
+        advice = "a list written as text; use JSON lines, or blanks between the tokens"
+        raise UserError(f"{where} {row}: column data.text holds {text[:60]!r}, {advice}")
+    return split_tokens(text)
 
 
 def _text(where: str, row: int, column: str, value: Any, task: Targets) -> str:
@@ -67,12 +79,3 @@ def read_targets(where: str, first: int, values: Iterable[Any], config: DataConf
         if isinstance(value, str) and not task.writes_text:
             known[value] = target
         yield target
-
-
-def rows_with_lines(batch: Batch, columns: Sequence[str], delimiter: str) -> Iterator[int]:
-    """The rows of a csv that have a text with a line feed and the delimiter in it: if a quotation mark there was a letter like others, it
-    has swallowed further rows."""
-    for name in columns:
-        for row, text in enumerate(batch.columns[name], batch.first):
-            if "\n" in text and delimiter in text:
-                yield row

@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from launch.context import describe_launch
 from seq.config import DataConfig
-from seq.data.examples import Examples, drop_empty, split_validation
+from seq.data.examples import Examples, drop_empty, note_shared, split_validation
+from seq.data.local_files import local_files
 from seq.data.order import LengthOrder
 from seq.data.outputs import Coded, NewVocabulary, Outputs, Vocabulary
 from seq.data.progress import stage
 from seq.data.ragged import BLOCK, Ints, RaggedArray, large_arrays_in, release
-from seq.data.sources import identify, load_splits, local_files
+from seq.data.sources import BUILT_IN, identify, load_splits
 from seq.data.split import Split
 from seq.data.stored import Marks, Verification, check_unchanged, digest, mark, write
 from seq.data.targets import Encoded, Targets
@@ -193,7 +194,8 @@ def _check_space(root: Path, config: DataConfig) -> None:
 
 def _size_of_files(config: DataConfig) -> int:
     """Bytes of the local files; 0 for other sources."""
-    return sum(path.stat().st_size for paths in local_files(config).values() for path in paths)
+    files = {} if config.source in BUILT_IN else local_files(config)
+    return sum(path.stat().st_size for paths in files.values() for path in paths)
 
 
 def _load(config: DataConfig, task: Targets, notes: list[str], *, need_train: bool) -> dict[str, Examples]:
@@ -201,6 +203,8 @@ def _load(config: DataConfig, task: Targets, notes: list[str], *, need_train: bo
     with stage("reading the data", _size_of_files(config)):
         loaded = load_splits(config, task, notes, need_train=need_train)
     splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
+    if config.source not in BUILT_IN:
+        notes.extend(note_shared(splits, config))
     if "validation" not in splits and "train" in splits:
         splits |= split_validation(splits["train"], config, task.labels, notes)
     if config.train_on_validation and "validation" in splits:

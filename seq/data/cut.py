@@ -5,7 +5,7 @@ A document is the stream BOS, tokens, EOS. It is cut after lines or paragraphs, 
 once, and a sequence that begins in the middle of a text knows the token before it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Literal
 
@@ -88,14 +88,14 @@ def split_evenly(sequences: RaggedArray, max_length: int) -> RaggedArray:
 def limit_length(
     sequences: RaggedArray,
     origin: str,
-    rows: Sequence[int] | Ints,
+    where: Callable[[int], str],
     config: DataConfig,
     notes: list[str],
     *,
     markers: int,
 ) -> tuple[RaggedArray, Ints]:
-    """Apply `data.too_long`, for all its values but `split`. `markers` tokens of each sequence are not text; `rows` are the
-    row numbers for messages. Returns the sequences, and the places of those that were kept."""
+    """Apply `data.too_long`, for all its values but `split`. `markers` tokens of each sequence are not text; `where` names a sequence in
+    messages. Returns the sequences, and the places of those that were kept."""
     lengths = sequences.lengths - markers
     long = lengths > config.max_length
     places = np.arange(len(sequences))
@@ -104,7 +104,7 @@ def limit_length(
     if config.too_long in ("auto", "error"):
         first = int(long.argmax())
         raise UserError(
-            f"{origin} row {rows[first]}: {lengths[first]} tokens, more than data.max_length={config.max_length} "
+            f"{where(first)}: {lengths[first]} tokens, more than data.max_length={config.max_length} "
             f"({long.sum()} such rows, the longest {lengths.max()}); raise data.max_length, or set "
             "data.too_long=truncate or drop"
         )
@@ -249,4 +249,4 @@ def _training_sequences(documents: RaggedArray, config: DataConfig, newline: int
         return units
     if config.unit == "chunk" or config.too_long in ("auto", "split"):
         return split_long(units, config.max_length)
-    return limit_length(units, "train", range(1, len(units) + 1), config, notes, markers=1)[0]
+    return limit_length(units, "train", lambda place: f"train row {place + 1}", config, notes, markers=1)[0]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,7 +40,15 @@ class Examples:
     texts: Sequence[Text]
     targets: Sequence[Target] | None
     rows: Ints
-    """Row number of each text in the source, from 1."""
+    """Row number of each text in the source, from 1; of several files, one after the other."""
+    files: Sequence[tuple[int, str]] = ()
+    """The names of several files, each with the number of rows before it."""
+
+    def where(self, place: int) -> str:
+        """The origin of a text, for messages."""
+        row = int(self.rows[place])
+        before, name = next(((first, f"{file}: ") for first, file in reversed(self.files) if first < row), (0, ""))
+        return f"{name}{self.origin} row {row - before}"
 
     def take(self, places: NDArray[np.integer[Any]]) -> "Examples":
         """The examples at `places`, each at most once and in rising order."""
@@ -63,26 +71,24 @@ def _take(values: Sequence[Any], places: NDArray[np.integer[Any]]) -> Sequence[A
     return [values[place] for part in parts for place in part]
 
 
-def make_examples(origin: str, texts: Sequence[Text], targets: Sequence[Target] | None) -> Examples:
+def make_examples(
+    origin: str, texts: Sequence[Text], targets: Sequence[Target] | None, files: Sequence[tuple[int, str]] = ()
+) -> Examples:
     """All rows of a split, numbered from 1."""
-    return Examples(
-        origin=origin,
-        texts=texts,
-        targets=targets,
-        rows=np.arange(1, len(texts) + 1, dtype=smallest_dtype(len(texts) + 1)),
-    )
+    rows = np.arange(1, len(texts) + 1, dtype=smallest_dtype(len(texts) + 1))
+    return Examples(origin=origin, texts=texts, targets=targets, rows=rows, files=files)
 
 
 def drop_empty(split: Examples, config: DataConfig, notes: list[str]) -> Examples:
     """The rows that have text. UserError if there are rows without text and `data.empty=error`, or no row is left."""
     name = split.origin
     filled = np.fromiter(map(_has_text, split.texts), bool, len(split.texts))
-    empty = split.rows[~filled]
+    empty = np.flatnonzero(~filled)
     if not filled.any():
         raise UserError(f"{name}: no row with text in data.source={config.source}")
     if len(empty) and config.empty == "error":
         raise UserError(
-            f"{name} row {empty[0]}: the text is empty ({len(empty)} such rows); data.empty=drop leaves them out"
+            f"{split.where(empty[0])}: the text is empty ({len(empty)} such rows); data.empty=drop leaves them out"
         )
     if not len(empty):
         return split
@@ -116,7 +122,7 @@ def split_validation(
 def _validation_rows(
     train: Examples, config: DataConfig, labels_of: Callable[[Target], Iterable[str]]
 ) -> NDArray[np.bool_]:
-    digests, numbers = _digests(train.texts), dict[tuple[str, ...], int]()
+    digests, numbers = _digests(train.texts, config), dict[tuple[str, ...], int]()
     if train.targets is None:
         return _by_size(digests, train, config)
     # (n,) the place of each row's labels in a list of all that are different.
@@ -127,19 +133,31 @@ def _validation_rows(
     return chosen
 
 
-def _digests(texts: Sequence[Text]) -> NDArray[np.int64]:
+def note_shared(splits: Mapping[str, Examples], config: DataConfig) -> Iterator[str]:
+    """Say how many texts of the given validation and test splits are training texts too."""
+    others = [name for name in splits if name != "train"]
+    if not others or "train" not in splits:
+        return
+    known = np.unique(_digests(splits["train"].texts, config))
+    for name in others:
+        own = _digests(splits[name].texts, config)
+        if shared := int(np.isin(own, known).sum()):
+            yield f"{name}: {shared} of {len(own)} texts are training texts too, so its figures are too good"
+
+
+def _digests(texts: Sequence[Text], config: DataConfig) -> NDArray[np.int64]:
+    """A hash of each text as the model reads it: in lower case, and cut to `data.max_length` characters, if the config says so."""
+    most = config.max_length if config.too_long == "truncate" and config.tokenizer == "characters" else None
+
+    def digest(text: Text) -> bytes:
+        found = hashlib.blake2b(digest_size=7)
+        for block in (text,) if isinstance(text, str) else text.blocks():
+            block = block.lower() if config.lowercase else block
+            found.update(block[:most].encode("utf-8", "surrogatepass"))
+        return b"\0" + found.digest()
+
     parts = texts.batches() if isinstance(texts, Texts) else [texts]
-    return np.concatenate([np.frombuffer(b"".join(map(_digest, part)), ">i8").astype(np.int64) for part in parts])
-
-
-def _digest(text: Text) -> bytes:
-    """A hash of 7 bytes, after a zero."""
-    if isinstance(text, str):
-        return b"\0" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=7).digest()
-    digest = hashlib.blake2b(digest_size=7)
-    for block in text.blocks():
-        digest.update(block.encode("utf-8", "surrogatepass"))
-    return b"\0" + digest.digest()
+    return np.concatenate([np.frombuffer(b"".join(map(digest, part)), ">i8").astype(np.int64) for part in parts])
 
 
 def _strata(own: NDArray[np.int32], labels: Sequence[Sequence[str]]) -> NDArray[np.int32]:

@@ -34,7 +34,7 @@ def read_hub(split: str, table: Any, config: DataConfig, columns: Mapping[str, s
         names = {column: _class_names(features.get(column)) for column in columns}
         for cells in table.select_columns(list(columns)).iter(ROWS):
             batch = Batch(first, {column: named(cells[column], names[column]) for column in columns})
-            yield f"{split} row", batch
+            yield "", batch
             first += len(batch)
 
 

@@ -10,7 +10,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -43,8 +43,23 @@ SUFFIXES = {
 """Suffix of a file, in small letters -> its kind."""
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 """Suffixes after another one: the file is unpacked as it is read."""
-ARCHIVES = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-"""First bytes -> format."""
+FORMATS = {
+    b"PK\x03\x04": "zip",
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PAR1": "parquet",
+    b"%PDF": "PDF",
+    b"\xd0\xcf\x11\xe0": "Excel or Word",
+}
+"""First bytes -> format of files that are no text."""
+DOCUMENTS = {".xlsx", ".xlsm", ".ods", ".docx", ".odt"}
+"""Suffixes of documents that are zip archives."""
+BROKEN = (
+    "{} row(s) have a text with a line end and the delimiter in it, such as {} row {}: if a quotation mark there is a letter like others, "
+    "set data.quoting=none"
+)
 FILE = "file"
 """A column that every file has: its own name, without the suffix."""
 
@@ -106,42 +121,50 @@ def codec(encoding: str) -> str:
     return "utf-8-sig" if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig") else encoding
 
 
-def refuse_archive(path: Path) -> None:
-    """UserError for a packed file that is not unpacked as it is read."""
+def refuse_format(path: Path, kind: str = "text") -> None:
+    """UserError for a file that is of another kind than text, and is not unpacked as it is read."""
     with path.open("rb") as file:
         begin = file.read(512)
-    kinds = [kind for first, kind in ARCHIVES.items() if begin.startswith(first)] or ["tar"] * (
-        begin[257:262] == b"ustar"
-    )
-    if kinds and COMPRESSIONS.get(_suffixes(path)[1]) != kinds[0]:
-        raise UserError(f"{path}: is a {kinds[0]} archive; unpack it first (.csv, .jsonl and .txt may be .gz or .zst)")
+    found = next((format_ for first, format_ in FORMATS.items() if begin.startswith(first)), None)
+    found = "tar" if begin[257:262] == b"ustar" else found
+    if found is None or found in (kind, COMPRESSIONS.get(_suffixes(path)[1])):
+        return
+    if found in ("parquet", "PDF", "Excel or Word") or path.suffix.lower() in DOCUMENTS:
+        form = "document" if found == "zip" else f"{found} file"
+        advice = "set data.source=parquet" if found == "parquet" else "save it as csv or text, in UTF-8"
+        raise UserError(f"{path}: is a {form}, not text; {advice}")
+    raise UserError(f"{path}: is a {found} archive; unpack it first (.csv, .jsonl and .txt may be .gz or .zst)")
 
 
 @contextmanager
-def _faults(path: Path, encoding: str) -> Iterator[None]:
+def faults_of(path: Path, encoding: str) -> Iterator[None]:
     """UserError instead of what the readers raise."""
     try:
         yield
     except UnicodeError:
         raise UserError(_not_encoded(path, encoding)) from None
-    except (pa.ArrowException, ValueError, EOFError) as error:
+    except (pa.ArrowException, ValueError, EOFError, OverflowError, OSError) as error:
         text = " ".join(str(error).split())
         if "invalid UTF8" in text or "can't decode" in text:
             raise UserError(_not_encoded(path, encoding)) from None
         if "straddling" in text:
-            text = f"a row has more than {LONGEST_ROW:,} bytes; a row is a line: is this the right file?"
+            text = (
+                f"a row has more than {LONGEST_ROW:,} bytes; is this the right file, or is a quotation mark never closed? With "
+                "data.quoting=none, quotation marks are characters like others"
+            )
         raise UserError(f"{path}: cannot be read: {text[:300]}") from None
 
 
 def _not_encoded(path: Path, encoding: str) -> str:
     """The line that cannot be decoded, and what the encoding may be."""
-    with path.open("rb") as file:
-        utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        file.seek(0)
+    with _open_bytes(path) as file:
         lines = iter(lambda: file.readline(LONGEST_LINE), b"")
-        place = next((number for number, line in enumerate(lines, 1) if not _decodes(line, encoding)), 1)
-    likely = "utf-16" if utf16 else "cp1252 (Windows) or latin-1"
+        place, line = next(((n, line) for n, line in enumerate(lines, 1) if not _decodes(line, encoding)), (1, b""))
+    with _open_bytes(path) as file:
+        utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    others = "utf-8" if line and _decodes(line, "utf-8") else "cp1252 (Windows) or latin-1"
     name = "utf-8" if encoding == "utf-8-sig" else encoding
+    likely = "utf-16" if utf16 else others
     return f"{path}: line {place} is not {name}; set data.encoding, such as {likely} (in seq.predict, --encoding)"
 
 
@@ -153,10 +176,10 @@ def _decodes(line: bytes, encoding: str) -> bool:
     return True
 
 
-def open_text(path: Path, encoding: str) -> TextIO:
-    """The file's text, unpacked if its suffix says so, with its line ends as they are."""
-    refuse_archive(path)
-    return io.TextIOWrapper(_open_bytes(path), encoding, newline="")
+def open_text(path: Path, encoding: str, newline: str | None = "") -> TextIO:
+    """The file's text, unpacked if its suffix says so; `newline` as in `open`."""
+    refuse_format(path)
+    return io.TextIOWrapper(_open_bytes(path), encoding, newline=newline)
 
 
 def _open_bytes(path: Path) -> Any:
@@ -182,9 +205,18 @@ class TextFile:
 
     def blocks(self) -> Iterator[str]:
         """The text in blocks that end after a line, unless a line is very long. UserError for another encoding."""
-        with _faults(self.path, self.encoding), open_text(self.path, self.encoding) as file:
+        with faults_of(self.path, self.encoding), open_text(self.path, self.encoding) as file:
             while block := file.read(BLOCK):
-                yield (block + file.readline(LONGEST_LINE)).replace("\r\n", "\n")
+                whole = block + file.readline(LONGEST_LINE)
+                _refuse_nul(self.path, whole)
+                yield whole.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _refuse_nul(path: Any, text: str) -> None:
+    if "\0" in text:
+        raise UserError(
+            f"{path}: holds NUL characters, so it is no text, or in another encoding; set data.encoding, such as utf-16-le"
+        )
 
 
 def bounded_lines(file: TextIO) -> Iterator[str]:
@@ -198,14 +230,15 @@ def bounded_lines(file: TextIO) -> Iterator[str]:
             )
         if not line:
             return
+        _refuse_nul(getattr(file, "name", "the file"), line)
         yield line
 
 
 def read_table(path: Path, kind: str, form: Form, columns: Mapping[str, str] | None = None) -> Iterator[Batch]:
     """The rows of a file. `columns`: the names to read, each with the key that asks for it; None: all. UserError for a file that cannot be
     read, a column that it does not have, and a row that does not fit."""
-    refuse_archive(path)
-    with _faults(path, form.encoding):
+    refuse_format(path, kind)
+    with faults_of(path, form.encoding):
         yield from {"csv": _read_csv, "json": _read_json, "parquet": _read_parquet, "text": _read_lines}[kind](
             path, form, columns
         )
@@ -217,13 +250,20 @@ def _chosen(path: Path, names: Sequence[str], columns: Mapping[str, str] | None,
     for name in chosen:
         if names.count(name) > 1:
             raise UserError(f"{path}: two columns are named {name!r}; rename one")
-        if name not in names and name != FILE:
-            only, here = names[0] if len(names) == 1 else "", form.delimiter_of(path)
+    check_columns(path, [*names, FILE], columns or {}, form)
+    return chosen
+
+
+def check_columns(path: Path, names: Sequence[str], columns: Mapping[str, str], form: Form) -> None:
+    """UserError for one of `columns` that is not among `names`. It is said with the key that asks for it, and a likely delimiter."""
+    for name in columns:
+        if name not in names:
+            known = [known for known in names if known != FILE]
+            only, here = known[0] if len(known) == 1 else "", form.delimiter_of(path)
             likely = next((mark for mark in ";\t|," if mark in only and mark != here), None)
             advice = f"; is data.delimiter={likely!r} meant?" if likely else ""
-            key = f" ({columns[name]})" if columns else ""
-            raise UserError(f"{path}: no column {name!r}{key}; columns are {', '.join(names)}{advice}")
-    return chosen
+            shown = ", ".join(known if known == known.strip() else repr(known) for known in known)
+            raise UserError(f"{path}: no column {name!r} ({columns[name]}); columns are {shown}{advice}")
 
 
 def _batch(path: Path, first: int, rows: int, cells: Mapping[str, Sequence[Any]], chosen: Sequence[str]) -> Batch:
@@ -276,6 +316,41 @@ def _csv_reader(path: Path, file: Any, form: Form, wrong_width: Any, *, blank: b
     )
 
 
+def broken_rows(path: Path, form: Form, rows: int) -> list[int]:
+    """The rows of a csv file of `rows` rows that may have swallowed others, because a quotation mark that is a letter opens a quotation: they have a cell
+    with a line end and the delimiter in it. UserError if the last quotation is never closed."""
+    if not form.quoting or _count_lines(path) <= rows + 1:
+        return []
+    with faults_of(path, form.encoding):
+        width = len(form.header or _header(path, form))
+    # Columns by number: their names may be equal. The header is then the first row.
+    numbered, own_header = replace(form, header=tuple(map(str, range(width)))), form.header is None
+    found, last, delimiter = set[int](), Batch(0, {}), form.delimiter_of(path)
+    for last in read_table(path, "csv", numbered):
+        for cells in last.columns.values():
+            places = (row for row, cell in enumerate(cells, last.first) if delimiter in cell and _has_line_end(cell))
+            found.update(row - own_header for row in places)
+    if any(_has_line_end(cells[-1]) for cells in last.columns.values()) and _count(path, b'"') % 2:
+        row = last.first + len(last) - 1 - own_header
+        raise UserError(
+            f"{path} row {row}: a quotation mark is opened and never closed; close it, or set data.quoting=none"
+        )
+    return sorted(found)
+
+
+def _has_line_end(text: str) -> bool:
+    return "\n" in text or "\r" in text
+
+
+def _count_lines(path: Path) -> int:
+    return max(_count(path, b"\n"), _count(path, b"\r"))
+
+
+def _count(path: Path, letter: bytes) -> int:
+    with _open_bytes(path) as file:
+        return sum(block.count(letter) for block in iter(lambda: file.read(BLOCK), b""))
+
+
 def _header(path: Path, form: Form) -> Sequence[str]:
     try:
         with _open_bytes(path) as file:
@@ -300,7 +375,15 @@ def _read_json(path: Path, form: Form, columns: Mapping[str, str] | None) -> Ite
             first += len(batch)
 
 
-_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=float)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)!r} is given twice")
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=float, object_pairs_hook=_object)
 
 
 def _objects(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
@@ -313,7 +396,12 @@ def _objects(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
         try:
             row = _DECODER.decode(text) if isinstance(text, str) else text
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{path} row {number}: is not JSON ({error})") from None
+            advice = (
+                "; an object must be on one line, or in an array"
+                if text.strip() in ("{", "[") or "Extra" in str(error)
+                else ""
+            )
+            raise UserError(f"{path} row {number}: is not JSON ({error}){advice}") from None
         if not isinstance(row, dict):
             raise UserError(f"{path} row {number}: is not a JSON object, {{...}}, but {str(row)[:60]!r}")
         yield {str(name): _cell(value) for name, value in row.items()}
@@ -329,23 +417,32 @@ def _object_lines(start: str, file: TextIO) -> Iterator[str]:
 
 def _array_elements(path: Path, file: TextIO) -> Iterator[Any]:
     """The elements of an array whose `[` was read."""
-    held = ""
-    while True:
-        held = held.lstrip(" \t\r\n,")
-        if held.startswith("]"):
-            return
+    held, ended, number = "", False, 0
+    while not ended:
+        # An element, and the comma or bracket after it, which says that a number or a name is complete.
+        held = held.lstrip()
         try:
-            if not held:
-                raise ValueError
-            element, end = _DECODER.raw_decode(held)
-        except (ValueError, RecursionError):
+            if held.startswith("]") and not number:
+                element, end = None, 0
+            else:
+                element, end = _DECODER.raw_decode(held)
+            rest = held[end:].lstrip()
+            if rest[:1] not in (",", "]"):
+                raise ValueError(f"{rest[:20]!r} follows an element" if rest else "it is not complete")
+        except (ValueError, RecursionError) as error:
             more = file.read(1 << 20)
             if not more or len(held) > LONGEST_LINE:
-                raise UserError(f"{path}: the JSON array is not complete, or has an element that is not JSON") from None
+                raise UserError(
+                    f"{path}: the JSON array is not complete, or its element {number + 1} is not JSON: {error}"
+                ) from None
             held += more
             continue
-        yield element
-        held = held[end:]
+        ended, held = rest[0] == "]", rest[1:]
+        if end:
+            number += 1
+            yield element
+    if rest := (held + file.read(1000)).strip():
+        raise UserError(f"{path}: {rest[:40]!r} follows the JSON array; write one array, or an object on each line")
 
 
 def _cell(value: Any) -> Any:
@@ -368,21 +465,21 @@ def _read_parquet(path: Path, form: Form, columns: Mapping[str, str] | None) -> 
 
 def _class_names(schema: Any, column: str) -> list[str] | None:
     """The names of a column that the library `datasets` wrote as numbers (`ClassLabel`)."""
-    about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    feature = about.get("info", {}).get("features", {}).get(column, {})
-    feature = feature.get("feature", feature) if isinstance(feature, dict) else {}
+    feature = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    for key in ("info", "features", column):
+        feature = feature.get(key) if isinstance(feature, dict) else None
+    if isinstance(feature, list):  # how earlier versions wrote a list
+        feature = {"feature": feature[0] if feature else None}
+    feature = feature.get("feature", feature) if isinstance(feature, dict) else None
     return feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
 
 
 def named(values: list[Any], names: list[str] | None) -> list[Any]:
-    """Values by name, where a column has them by number."""
+    """Values by name, where a column has them by number; None for a number without a name."""
     if names is None:
         return values
-    inside = range(len(names))
-    return [
-        [names[one] for one in value] if isinstance(value, list) else names[value] if value in inside else None
-        for value in values
-    ]
+    known = dict(enumerate(names))
+    return [[known.get(one) for one in value] if isinstance(value, list) else known.get(value) for value in values]
 
 
 def _read_lines(path: Path, form: Form, columns: Mapping[str, str] | None) -> Iterator[Batch]:

@@ -198,9 +198,14 @@ def split_tokens(text: str) -> list[str]:
     return [token for token in re.split(r"[ \t\r\n]+", text) if token]
 
 
-def is_list_as_text(text: str) -> bool:
-    """Whether a cell of a table looks like a list that a program wrote as text, such as `['a', 'b']`."""
-    return re.fullmatch(r"\s*\[\s*(['\"]).*\1\s*\]\s*", text, re.DOTALL) is not None
+def is_list_as_text(text: str, *, numbers: bool = False) -> bool:
+    """Whether a cell of a table looks like a list that a program wrote as text, such as `['a', 'b']`; or like one of `numbers`, `[3, 0]`."""
+    inside = re.fullmatch(r"\s*[\[(](.*)[\])]\s*", text, re.DOTALL)
+    if inside is None:
+        return False
+    # Each part is matched once and for all (`++`, `*+`, `(?>`), so the time is linear in the length of the text.
+    kinds = r"\d++|" * numbers + r"'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\""
+    return re.fullmatch(rf"\s*+(?>(?:{kinds})\s*+,?\s*+)*+", inside[1], re.DOTALL) is not None
 
 
 def _code_points(text: str) -> Ints:

@@ -13,8 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
+from seq.config import DataConfig
+from seq.data.conll import read_tokens
 from seq.data.examples import SEPARATOR, join_columns
-from seq.data.tables import Form, codec, kind_of, open_text, read_table
+from seq.data.tables import BROKEN, Form, broken_rows, check_columns, codec, kind_of, open_text, read_table
 from seq.data.tokenizer import is_list_as_text, join_tokens
 from seq.errors import UserError, warn
 from seq.tasks import TrainedModel
@@ -134,25 +136,40 @@ def rows_of_file(
     form: Form | None = None,
 ) -> Iterator[Row]:
     """Read as the training data were, with their encoding and delimiter, or in the given `form`."""
-    kind, form, tokens = kind_of(path) or "text", form or Form.of(trained.config.data), trained.task.reads_tokens
+    form, tokens = form or Form.of(trained.config.data), trained.task.reads_tokens
+    kind = _kind(path, trained.config.data)
     try:
+        if kind == "text" and tokens and path.suffix.lower() in (".conll", ".conllu"):
+            for number, text in enumerate(read_tokens(path, form.encoding, trained.config.data), 1):
+                yield Row(number, text, {"text": text})
+            return
         if kind == "text":
-            with open_text(path, form.encoding) as file:
+            with open_text(path, form.encoding, newline=None) as file:
                 yield from _rows_of_lines(trained, read_lines(file, most_characters))
             return
+        rows = 0
         for batch in read_table(path, kind, form):
-            if missing := [name for name in columns if name not in batch.columns]:
-                known = ", ".join(batch.columns)
-                raise UserError(f"{path}: no column {missing[0]!r}; it has {known}; see --column")
+            check_columns(path, list(batch.columns), dict.fromkeys(columns, "--column"), form)
             for number, cells in batch.rows():
                 texts = [_text(f"{path} row {number}", cells[name], tokens) for name in columns]
                 yield Row(number, join_columns(texts), cells)
+            rows += len(batch)
+        if kind == "csv" and (broken := broken_rows(path, form, rows)):
+            warn(BROKEN.format(len(broken), path.name, broken[0]))
     except OSError as error:
         raise UserError(f"--file {path}: {error}") from None
     except UnicodeDecodeError:
         raise UserError(
             f"--file {path}: is not {trained.config.data.encoding}, the encoding of the training data; give --encoding"
         ) from None
+
+
+def _kind(path: Path, config: DataConfig) -> str:
+    """That of the training file if it has the same suffix, else the one that the suffix says."""
+    trained_on = Path(config.files.train or "")
+    if trained_on.suffix == path.suffix and config.source in ("csv", "json", "parquet"):
+        return config.source
+    return kind_of(path) or "text"
 
 
 def _text(where: str, value: Any, tokens: bool) -> str:

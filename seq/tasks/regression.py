@@ -68,7 +68,8 @@ class Regression(SequenceTask):
 
     def read(self, value: Any, config: DataConfig) -> float:
         try:
-            number = float(value)
+            # Python takes 1_000 for a number; elsewhere it is none.
+            number = math.nan if "_" in str(value) else float(value)
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number):

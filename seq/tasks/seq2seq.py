@@ -22,7 +22,7 @@ from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray, at_least
 from seq.data.split import Split
 from seq.data.targets import Encoded
-from seq.data.tokenizer import BOS, EOS, Tokenizer, join_tokens, split_tokens
+from seq.data.tokenizer import BOS, EOS, Tokenizer, is_list_as_text, join_tokens, split_tokens
 from seq.errors import UserError
 from seq.models import Model, Seq2Seq
 from seq.models.search import Found, search
@@ -111,7 +111,13 @@ class SequenceToSequence(PredictiveTask):
         tokens = join_tokens(value) if isinstance(value, list) else value
         if not isinstance(tokens, str) or not tokens.strip():
             raise ValueError("is empty" if not tokens else f"holds {value!r}, not text")
-        return " ".join(split_tokens(tokens)) if config.target_tokenizer == "tokens" else tokens
+        if config.target_tokenizer != "tokens":
+            return tokens
+        if is_list_as_text(tokens):
+            raise ValueError(
+                f"holds {tokens[:60]!r}, a list written as text; use JSON lines, or blanks between the tokens"
+            )
+        return " ".join(split_tokens(tokens))
 
     def learn(self, targets: Sequence[str], config: DataConfig) -> Outputs:
         kind, size = config.target_tokenizer, config.vocab_size
@@ -120,11 +126,11 @@ class SequenceToSequence(PredictiveTask):
     def encode_rows(self, split: Examples, vocabulary: Vocabulary, config: DataConfig, notes: list[str]) -> Encoded:
         assert vocabulary.outputs.tokenizer is not None
         tokens = encode_texts(split.texts, vocabulary.tokenizer)
-        tokens, kept = limit_length(tokens, split.origin, split.rows, config, notes, markers=0)
+        tokens, kept = limit_length(tokens, split.origin, split.where, config, notes, markers=0)
         split = split.take(kept)
-        origin = f"{split.origin} ({config.label})"
+        origin, where = f"{split.origin} ({config.label})", lambda place: f"{split.where(place)} ({config.label})"
         targets = encode_texts(split.targets or (), vocabulary.outputs.tokenizer)
-        targets, kept = limit_length(targets, origin, split.rows, config, notes, markers=0)
+        targets, kept = limit_length(targets, origin, where, config, notes, markers=0)
         return frame(tokens.take(kept)), frame(targets)
 
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:

@@ -49,7 +49,7 @@ class SequenceTask(PredictiveTask):
 
     def encode_rows(self, split: Examples, vocabulary: Vocabulary, config: DataConfig, notes: list[str]) -> Encoded:
         tokens = encode_texts(split.texts, vocabulary.tokenizer)
-        tokens, kept = limit_length(tokens, split.origin, split.rows, config, notes, markers=0)
+        tokens, kept = limit_length(tokens, split.origin, split.where, config, notes, markers=0)
         return frame(tokens), self.code(split.take(kept), vocabulary.outputs)
 
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
@@ -107,7 +107,7 @@ def label_ids(split: Examples, targets: Sequence[Sequence[str]], outputs: Output
         row = int(np.searchsorted(offsets, unknown[0], side="right")) - 1
         label, known = targets[row][unknown[0] - offsets[row]], ", ".join(outputs.labels[:8])
         raise UserError(
-            f"{split.origin} row {split.rows[row]}: label {label!r} does not occur in the training data "
+            f"{split.where(row)}: label {label!r} does not occur in the training data "
             f"({len(outputs.labels)} labels: {known}{', ...' * (len(outputs.labels) > 8)}); correct it, or give that label rows to train on"
         )
     return RaggedArray(values, offsets)
@@ -124,7 +124,7 @@ def one_label_each(split: Examples, outputs: Outputs) -> Ints:
 
 def read_label(value: Any) -> str:
     """A column's value as a label: text, or a number or date of a file that has types. ValueError for anything else."""
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         raise ValueError("is empty")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"holds {value!r}, which is no label")

@@ -75,8 +75,13 @@ for token, tag in zip(tokens, logits.argmax(-1)):
     reads_tokens = splits_long = True
     has_hyperparameters = False
 
+    def faults(self, config: Config) -> Iterator[str]:
+        yield from super().faults(config)
+        if len(config.data.text_columns) > 1:
+            yield "data.text: a tagger reads one column, since each token needs a tag"
+
     def read(self, value: Any, config: DataConfig) -> tuple[str, ...]:
-        if isinstance(value, str) and is_list_as_text(value):
+        if isinstance(value, str) and is_list_as_text(value, numbers=True):
             raise ValueError(
                 f"holds {value[:60]!r}, a list written as text; use JSON lines, or tags with a space between them"
             )
@@ -93,14 +98,14 @@ for token, tag in zip(tokens, logits.argmax(-1)):
 
     def encode_rows(self, split: Examples, vocabulary: Vocabulary, config: DataConfig, notes: list[str]) -> Encoded:
         """A long text is cut into pieces, each with its tags. Without markers: there is nothing to predict for them."""
-        for row, text, tags in zip(split.rows, split.texts, split.targets or (), strict=True):
+        for place, (text, tags) in enumerate(zip(split.texts, split.targets or (), strict=True)):
             if (count := str(text).count(" ") + 1) != len(tags):
-                raise UserError(f"{split.origin} row {row}: {count} tokens, but {len(tags)} tags; each token needs one")
+                raise UserError(f"{split.where(place)}: {count} tokens, but {len(tags)} tags; each token needs one")
         coded = label_ids(split, split.targets or (), vocabulary.outputs)
         tokens = encode_texts(split.texts, vocabulary.tokenizer)
         if config.too_long in ("auto", "split"):
             return split_evenly(tokens, config.max_length), split_evenly(coded, config.max_length)
-        limits = (split.origin, split.rows, config)
+        limits = (split.origin, split.where, config)
         return limit_length(tokens, *limits, notes, markers=0)[0], limit_length(coded, *limits, [], markers=0)[0]
 
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:

@@ -88,7 +88,7 @@ def test_what_has_no_answer(names: Path, tmp_path: Path) -> None:
     for words, said in (
         ([""], "text 1: the text is empty"),
         ([table], f"{table} is a file, not a text; read it with --file {table}"),
-        (["--file", table], "people.csv: no column 'text'; it has name, origin; see --column"),
+        (["--file", table], "people.csv: no column 'text' (--column); columns are name, origin"),
         (["--file", tmp_path / "long.csv"], "row 1: has 2 fields, and the table has 1"),
         (["--file", tmp_path / "none.csv"], "No such file"),
         (["Sloan", "--top", "0"], "--top must be at least 1"),
@@ -141,3 +141,14 @@ def test_tables_as_they_are(names: Path, tmp_path: Path) -> None:
     )
     half = answers('{"text": "hi \\ud83d"}\n', "d.jsonl", "--json")
     assert json.loads(half)["prediction"]
+    returns = answers(b"one\rtwo\nthree\r\nfour", "e.txt", "--csv").splitlines()
+    assert [row.split(",")[0] for row in returns] == ["text", "one", "two", "three", "four"]
+    swallowed = run(
+        "python", "-m", "seq.predict", names, "--file", _written(tmp_path / "f.csv", 'text,n\na,"1\nb,2"\nc,3\n')
+    )
+    assert "1 row(s) have a text with a line end and the delimiter in it, such as f.csv row 1" in swallowed.stderr
+
+
+def _written(path: Path, content: str) -> Path:
+    path.write_text(content)
+    return path

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas
 import pytest
 
+from seq.data.conll import read_tokens
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.ragged import RaggedArray
 from seq.errors import UserError
@@ -93,3 +94,11 @@ def test_lists_that_were_written_as_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("tokens,tags\n\"['a', 'b']\",\"['A', 'B']\"\n")
     with pytest.raises(UserError, match="a list written as text"):
         prepared(tmp_path / "a.csv", "csv")
+
+
+def test_tokens_of_a_file_to_predict(tmp_path: Path) -> None:
+    """With tags or without."""
+    (tmp_path / "a.conll").write_text("EU\tB\ncalls\tO\n\nPeter\tB\n")
+    (tmp_path / "b.conll").write_text("EU\ncalls\n\nPeter\n")
+    for name in ("a", "b"):
+        assert list(read_tokens(tmp_path / f"{name}.conll", "utf-8", data(tokenizer="tokens"))) == ["EU calls", "Peter"]
