@@ -24,7 +24,8 @@ import yaml
 from seq.command_line import exit_code
 from seq.config import DataConfig
 from seq.config.read import load_config
-from seq.data.tables import Form, bounded_lines, read_table, refuse_format
+from seq.data.tables import Form, read_table
+from seq.data.text_files import bounded_lines, refuse_format
 from seq.errors import UserError, warn
 from seq.inference.formats import export_model
 from seq.inference.model_card import model_card

@@ -8,7 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from seq.config import DataConfig
-from seq.data.tables import FILE, kind_of
+from seq.data.tables import FILE
+from seq.data.text_files import kind_of
 from seq.errors import UserError
 
 FORMATS = ("csv", "text", "json", "parquet")

@@ -15,8 +15,9 @@ from seq.data.conll import read_conll
 from seq.data.examples import Examples, make_examples
 from seq.data.hub import load_from_hub, read_hub
 from seq.data.local_files import FORMATS, SPLITS, local_files, notes_on_files
-from seq.data.tables import BROKEN, Batch, Form, TextFile, broken_rows, codec, kind_of, read_table
+from seq.data.tables import Batch, Form, note_on_quotes, read_table
 from seq.data.targets import Targets
+from seq.data.text_files import TextFile, codec, kind_of
 from seq.errors import UserError
 from seq.files import write_atomically
 
@@ -92,8 +93,8 @@ def _read_tables(
         for batch in read_table(path, kind, form, columns):
             yield str(path), batch
             rows += len(batch)
-        if kind == "csv" and (broken := broken_rows(path, form, rows)):
-            notes.append(f"{split}: {BROKEN.format(len(broken), path.name, broken[0])}")
+        if kind == "csv" and (note := note_on_quotes(path, form, rows)):
+            notes.append(f"{split}: {note}")
 
 
 def _with_targets(split: Examples, config: DataConfig, task: Targets) -> Examples:

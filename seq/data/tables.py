@@ -4,62 +4,35 @@ Training and prediction read with the same functions. Types are not guessed, onl
 that does not fit its table is an error.
 """
 
-import codecs
-import io
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
 from seq.config import DataConfig
-from seq.data.progress import advance
+from seq.data.json_objects import read_objects
 from seq.data.ragged import BLOCK
+from seq.data.text_files import (
+    LONGEST_ROW,
+    bounded_lines,
+    codec,
+    faults_of,
+    open_bytes,
+    open_text,
+    refuse_format,
+    stem_of,
+    suffixes_of,
+)
 from seq.errors import UserError
 
-LONGEST_LINE = 16 << 20
-"""Maximum number of characters in a JSON object, and in a line."""
-LONGEST_ROW = 4 << 20
-"""Maximum number of bytes in a row of a csv file; some twenty times as many are in memory at once."""
 ROWS = 8192
 """Rows of a batch, where the file has no blocks of its own."""
-SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".json": "json",
-    ".jsonl": "json",
-    ".ndjson": "json",
-    ".parquet": "parquet",
-    ".txt": "text",
-    ".conll": "text",
-    ".conllu": "text",
-}
-"""Suffix of a file, in small letters -> its kind."""
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-"""Suffixes after another one: the file is unpacked as it is read."""
-FORMATS = {
-    b"PK\x03\x04": "zip",
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"PAR1": "parquet",
-    b"%PDF": "PDF",
-    b"\xd0\xcf\x11\xe0": "Excel or Word",
-}
-"""First bytes -> format of files that are no text."""
-DOCUMENTS = {".xlsx", ".xlsm", ".ods", ".docx", ".odt"}
-"""Suffixes of documents that are zip archives."""
-BROKEN = (
-    "{} row(s) have a text with a line end and the delimiter in it, such as {} row {}: if a quotation mark there is a letter like others, "
-    "set data.quoting=none"
-)
 FILE = "file"
 """A column that every file has: its own name, without the suffix."""
 
@@ -97,141 +70,7 @@ class Form:
         return cls(codec(config.encoding), config.delimiter, config.quoting == "standard", config.columns)
 
     def delimiter_of(self, path: Path) -> str:
-        return self.delimiter or ("\t" if _suffixes(path)[0] == ".tsv" else ",")
-
-
-def kind_of(path: Path) -> str | None:
-    """`csv`, `json`, `parquet` or `text`, by the suffix; None for another one."""
-    return SUFFIXES.get(_suffixes(path)[0])
-
-
-def stem_of(path: Path) -> str:
-    """The file's name without its suffixes of kind and compression."""
-    return path.name[: len(path.name) - sum(map(len, _suffixes(path)))]
-
-
-def _suffixes(path: Path) -> tuple[str, str]:
-    """Return the suffix of the kind and that of the compression, in small letters; either may be empty."""
-    last = path.suffix.lower()
-    return (Path(path.stem).suffix.lower(), last) if last in COMPRESSIONS else (last, "")
-
-
-def codec(encoding: str) -> str:
-    """The name of an encoding for `open`. Spreadsheets put a byte order mark before UTF-8; it must not become part of the first column's name."""
-    return "utf-8-sig" if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig") else encoding
-
-
-def refuse_format(path: Path, kind: str = "text") -> None:
-    """UserError for a file that is of another kind than text, and is not unpacked as it is read."""
-    with path.open("rb") as file:
-        begin = file.read(512)
-    found = next((format_ for first, format_ in FORMATS.items() if begin.startswith(first)), None)
-    found = "tar" if begin[257:262] == b"ustar" else found
-    if found is None or found in (kind, COMPRESSIONS.get(_suffixes(path)[1])):
-        return
-    if found in ("parquet", "PDF", "Excel or Word") or path.suffix.lower() in DOCUMENTS:
-        form = "document" if found == "zip" else f"{found} file"
-        advice = "set data.source=parquet" if found == "parquet" else "save it as csv or text, in UTF-8"
-        raise UserError(f"{path}: is a {form}, not text; {advice}")
-    raise UserError(f"{path}: is a {found} archive; unpack it first (.csv, .jsonl and .txt may be .gz or .zst)")
-
-
-@contextmanager
-def faults_of(path: Path, encoding: str) -> Iterator[None]:
-    """UserError instead of what the readers raise."""
-    try:
-        yield
-    except UnicodeError:
-        raise UserError(_not_encoded(path, encoding)) from None
-    except (pa.ArrowException, ValueError, EOFError, OverflowError, OSError) as error:
-        text = " ".join(str(error).split())
-        if "invalid UTF8" in text or "can't decode" in text:
-            raise UserError(_not_encoded(path, encoding)) from None
-        if "straddling" in text:
-            text = (
-                f"a row has more than {LONGEST_ROW:,} bytes; is this the right file, or is a quotation mark never closed? With "
-                "data.quoting=none, quotation marks are characters like others"
-            )
-        raise UserError(f"{path}: cannot be read: {text[:300]}") from None
-
-
-def _not_encoded(path: Path, encoding: str) -> str:
-    """The line that cannot be decoded, and what the encoding may be."""
-    with _open_bytes(path) as file:
-        lines = iter(lambda: file.readline(LONGEST_LINE), b"")
-        place, line = next(((n, line) for n, line in enumerate(lines, 1) if not _decodes(line, encoding)), (1, b""))
-    with _open_bytes(path) as file:
-        utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    others = "utf-8" if line and _decodes(line, "utf-8") else "cp1252 (Windows) or latin-1"
-    name = "utf-8" if encoding == "utf-8-sig" else encoding
-    likely = "utf-16" if utf16 else others
-    return f"{path}: line {place} is not {name}; set data.encoding, such as {likely} (in seq.predict, --encoding)"
-
-
-def _decodes(line: bytes, encoding: str) -> bool:
-    try:
-        line.decode(encoding)
-    except UnicodeError:
-        return False
-    return True
-
-
-def open_text(path: Path, encoding: str, newline: str | None = "") -> TextIO:
-    """The file's text, unpacked if its suffix says so; `newline` as in `open`."""
-    refuse_format(path)
-    return io.TextIOWrapper(_open_bytes(path), encoding, newline=newline)
-
-
-def _open_bytes(path: Path) -> Any:
-    packed, file = COMPRESSIONS.get(_suffixes(path)[1]), io.BufferedReader(_Watched(path))
-    return io.BufferedReader(pa.CompressedInputStream(file, packed)) if packed else file
-
-
-class _Watched(io.FileIO):
-    """A file that says how much of it has been read."""
-
-    def readinto(self, buffer: Any) -> int | None:
-        size = super().readinto(buffer)
-        advance(size or 0)
-        return size
-
-
-@dataclass(frozen=True)
-class TextFile:
-    """A text that stays in its file, since it may be larger than the memory."""
-
-    path: Path
-    encoding: str
-
-    def blocks(self) -> Iterator[str]:
-        """The text in blocks that end after a line, unless a line is very long. UserError for another encoding."""
-        with faults_of(self.path, self.encoding), open_text(self.path, self.encoding) as file:
-            while block := file.read(BLOCK):
-                whole = block + file.readline(LONGEST_LINE)
-                _refuse_nul(self.path, whole)
-                yield whole.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _refuse_nul(path: Any, text: str) -> None:
-    if "\0" in text:
-        raise UserError(
-            f"{path}: holds NUL characters, so it is no text, or in another encoding; set data.encoding, such as utf-16-le"
-        )
-
-
-def bounded_lines(file: TextIO) -> Iterator[str]:
-    """The lines. UserError for one of more than LONGEST_LINE characters, before it is in memory."""
-    for number in itertools.count(1):
-        line = file.readline(LONGEST_LINE + 1)
-        if len(line) > LONGEST_LINE:
-            raise UserError(
-                f"{getattr(file, 'name', 'the file')}: line {number} has more than {LONGEST_LINE:,} characters; a row is a line: is "
-                "this the right file?"
-            )
-        if not line:
-            return
-        _refuse_nul(getattr(file, "name", "the file"), line)
-        yield line
+        return self.delimiter or ("\t" if suffixes_of(path)[0] == ".tsv" else ",")
 
 
 def read_table(path: Path, kind: str, form: Form, columns: Mapping[str, str] | None = None) -> Iterator[Batch]:
@@ -281,7 +120,7 @@ def _read_csv(path: Path, form: Form, columns: Mapping[str, str] | None) -> Iter
         return "error"
 
     try:
-        with _open_bytes(path) as file:
+        with open_bytes(path) as file:
             as_text = {"column_types": dict.fromkeys(names, pa.string()), "include_columns": own}
             blank = columns is None and len(names) == 1  # of one column, an empty line is an empty text
             reader = _csv_reader(path, file, form, refuse, blank=blank, **as_text)
@@ -316,11 +155,11 @@ def _csv_reader(path: Path, file: Any, form: Form, wrong_width: Any, *, blank: b
     )
 
 
-def broken_rows(path: Path, form: Form, rows: int) -> list[int]:
-    """The rows of a csv file of `rows` rows that may have swallowed others, because a quotation mark that is a letter opens a quotation: they have a cell
-    with a line end and the delimiter in it. UserError if the last quotation is never closed."""
+def note_on_quotes(path: Path, form: Form, rows: int) -> str | None:
+    """Say which rows of a csv file of `rows` rows may have swallowed others, because a quotation mark that is a letter opens a quotation:
+    they have a cell with a line end and the delimiter in it. UserError if the last quotation is never closed."""
     if not form.quoting or _count_lines(path) <= rows + 1:
-        return []
+        return None
     with faults_of(path, form.encoding):
         width = len(form.header or _header(path, form))
     # Columns by number: their names may be equal. The header is then the first row.
@@ -335,7 +174,12 @@ def broken_rows(path: Path, form: Form, rows: int) -> list[int]:
         raise UserError(
             f"{path} row {row}: a quotation mark is opened and never closed; close it, or set data.quoting=none"
         )
-    return sorted(found)
+    if not found:
+        return None
+    return (
+        f"{len(found)} row(s) have a text with a line end and the delimiter in it, such as {path.name} row {min(found)}: if a quotation "
+        "mark there is a letter like others, set data.quoting=none"
+    )
 
 
 def _has_line_end(text: str) -> bool:
@@ -347,13 +191,13 @@ def _count_lines(path: Path) -> int:
 
 
 def _count(path: Path, letter: bytes) -> int:
-    with _open_bytes(path) as file:
+    with open_bytes(path) as file:
         return sum(block.count(letter) for block in iter(lambda: file.read(BLOCK), b""))
 
 
 def _header(path: Path, form: Form) -> Sequence[str]:
     try:
-        with _open_bytes(path) as file:
+        with open_bytes(path) as file:
             names: Sequence[str] = _csv_reader(path, file, form, lambda row: "skip").schema.names
     except pa.ArrowInvalid as error:
         if "Empty CSV" not in str(error):
@@ -365,7 +209,7 @@ def _header(path: Path, form: Form) -> Sequence[str]:
 def _read_json(path: Path, form: Form, columns: Mapping[str, str] | None) -> Iterator[Batch]:
     """Numbers stay as they are written."""
     with open_text(path, form.encoding) as file:
-        rows, first = _objects(path, file), 1
+        rows, first = read_objects(path, file), 1
         known: dict[str, None] = {}
         while batch := list(itertools.islice(rows, ROWS)):
             known |= dict.fromkeys(name for row in batch for name in row)
@@ -375,84 +219,8 @@ def _read_json(path: Path, form: Form, columns: Mapping[str, str] | None) -> Ite
             first += len(batch)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)!r} is given twice")
-    return found
-
-
-_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=float, object_pairs_hook=_object)
-
-
-def _objects(path: Path, file: TextIO) -> Iterator[dict[str, Any]]:
-    """The objects of an array, or of lines, which may be empty."""
-    start = file.read(1)
-    while start and start.isspace():
-        start = file.read(1)
-    texts = _array_elements(path, file) if start == "[" else _object_lines(start, file)
-    for number, text in enumerate(texts, 1):
-        try:
-            row = _DECODER.decode(text) if isinstance(text, str) else text
-        except (ValueError, RecursionError) as error:
-            advice = (
-                "; an object must be on one line, or in an array"
-                if text.strip() in ("{", "[") or "Extra" in str(error)
-                else ""
-            )
-            raise UserError(f"{path} row {number}: is not JSON ({error}){advice}") from None
-        if not isinstance(row, dict):
-            raise UserError(f"{path} row {number}: is not a JSON object, {{...}}, but {str(row)[:60]!r}")
-        yield {str(name): _cell(value) for name, value in row.items()}
-
-
-def _object_lines(start: str, file: TextIO) -> Iterator[str]:
-    begun = start
-    for line in bounded_lines(file):
-        if text := (begun + line).strip():
-            yield text
-        begun = ""
-
-
-def _array_elements(path: Path, file: TextIO) -> Iterator[Any]:
-    """The elements of an array whose `[` was read."""
-    held, ended, number = "", False, 0
-    while not ended:
-        # An element, and the comma or bracket after it, which says that a number or a name is complete.
-        held = held.lstrip()
-        try:
-            if held.startswith("]") and not number:
-                element, end = None, 0
-            else:
-                element, end = _DECODER.raw_decode(held)
-            rest = held[end:].lstrip()
-            if rest[:1] not in (",", "]"):
-                raise ValueError(f"{rest[:20]!r} follows an element" if rest else "it is not complete")
-        except (ValueError, RecursionError) as error:
-            more = file.read(1 << 20)
-            if not more or len(held) > LONGEST_LINE:
-                raise UserError(
-                    f"{path}: the JSON array is not complete, or its element {number + 1} is not JSON: {error}"
-                ) from None
-            held += more
-            continue
-        ended, held = rest[0] == "]", rest[1:]
-        if end:
-            number += 1
-            yield element
-    if rest := (held + file.read(1000)).strip():
-        raise UserError(f"{path}: {rest[:40]!r} follows the JSON array; write one array, or an object on each line")
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return [_cell(item) for item in value] if isinstance(value, list) else value
-
-
 def _read_parquet(path: Path, form: Form, columns: Mapping[str, str] | None) -> Iterator[Batch]:
-    with _open_bytes(path) as opened, pa.parquet.ParquetFile(opened) as file:
+    with open_bytes(path) as opened, pa.parquet.ParquetFile(opened) as file:
         schema = file.schema_arrow
         chosen, first = _chosen(path, schema.names, columns, form), 1
         own = [name for name in chosen if name in schema.names]

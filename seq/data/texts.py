@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from seq.data.progress import advance
 from seq.data.ragged import BLOCK, RaggedArray, RaggedWriter, release
-from seq.data.tables import TextFile
+from seq.data.text_files import TextFile
 
 Text = str | TextFile
 """A row, or a whole file, which is one document of a language model."""

@@ -16,7 +16,8 @@ from typing import Any, TextIO
 from seq.config import DataConfig
 from seq.data.conll import read_tokens
 from seq.data.examples import SEPARATOR, join_columns
-from seq.data.tables import BROKEN, Form, broken_rows, check_columns, codec, kind_of, open_text, read_table
+from seq.data.tables import Form, check_columns, note_on_quotes, read_table
+from seq.data.text_files import codec, kind_of, open_text
 from seq.data.tokenizer import is_list_as_text, join_tokens
 from seq.errors import UserError, warn
 from seq.tasks import TrainedModel
@@ -154,8 +155,8 @@ def rows_of_file(
                 texts = [_text(f"{path} row {number}", cells[name], tokens) for name in columns]
                 yield Row(number, join_columns(texts), cells)
             rows += len(batch)
-        if kind == "csv" and (broken := broken_rows(path, form, rows)):
-            warn(BROKEN.format(len(broken), path.name, broken[0]))
+        if kind == "csv" and (note := note_on_quotes(path, form, rows)):
+            warn(note)
     except OSError as error:
         raise UserError(f"--file {path}: {error}") from None
     except UnicodeDecodeError:

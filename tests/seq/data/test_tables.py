@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq.config.read import parse_config
-from seq.data import tables
+from seq.data import tables, text_files
 from seq.data.corpus import Corpus, prepare_corpus
-from seq.data.tables import Form, TextFile, read_table
+from seq.data.tables import Form, read_table
+from seq.data.text_files import TextFile
 from seq.errors import UserError
 from seq.tasks import TASKS
 from tests.corpora import data, texts
@@ -176,13 +177,14 @@ def test_a_byte_order_mark_and_long_fields(tmp_path: Path) -> None:
 
 
 def test_a_row_longer_than_a_block_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "LONGEST_ROW", 1000)
+    for module in (tables, text_files):
+        monkeypatch.setattr(module, "LONGEST_ROW", 1000)
     message = refused(write(tmp_path / "a.csv", "name,origin\n" + "A" * 3000 + ",x\n"))
     assert "a row has more than 1,000 bytes" in message
 
 
 def test_text_in_blocks_is_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "BLOCK", 5)
+    monkeypatch.setattr(text_files, "BLOCK", 5)
     text = "".join(f"line {n}\r\n" * (n % 3) + "\n" for n in range(20)) + "end\r"
     path = write(tmp_path / "a.txt", text)
     blocks = list(TextFile(path, "utf-8").blocks())

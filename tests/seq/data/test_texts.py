@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from seq.data import progress, texts
 from seq.data.ragged import large_arrays_in
-from seq.data.tables import TextFile
+from seq.data.text_files import TextFile
 from seq.data.texts import TextWriter, batches_of, blocks_of, size_of
 
 # Also halves of surrogate pairs, which JSON can hold, and UTF-8 cannot.
