@@ -107,7 +107,7 @@ def cases(folder: Path, size: int, rows: int) -> Iterator[tuple[str, list[str], 
     make_text(text, size)
     make_text(small, size // 100)
     make_rows(table, rows, 100)
-    make_rows(short, few, 100)
+    make_rows(short, few, 18)
     make_rows(wide, 4 * labels, labels)
     keys = [f"data.cache_dir={folder}/cache", f"run.output_dir={folder}"]
     preparing, training = (
@@ -131,7 +131,8 @@ def cases(folder: Path, size: int, rows: int) -> Iterator[tuple[str, list[str], 
         yield f"first step on {name}", command, "train step 1 "
     many = [*of(wide), *QUIET, "train.steps=20", "data.validation_fraction=0.5", "run.name=labels"]
     yield f"evaluate {labels:,} labels, {4 * labels:,} rows", [*training, "classifier", *many], None
-    subprocess.run([*training, "classifier", *of(short), *QUIET, "train.steps=20", "run.name=rows"], check=True)
+    origins = [*of(short), *QUIET, "data.source=csv", "train.steps=20", "run.name=rows"]
+    subprocess.run([*training, "names", *origins], check=True, stdout=subprocess.DEVNULL)
     predicting = [sys.executable, "-m", "seq.predict", str(folder / "rows"), "--file", str(short), "--csv"]
     yield f"predict {few:,} rows", predicting, None
 

@@ -24,19 +24,20 @@ BACKSTOP_SECONDS = 60
 
 @contextmanager
 def process_group(
-    process: Launch, *, timeout_seconds: float, position: Callable[[], str] | None = None
+    process: Launch, *, timeout_seconds: float, position: Callable[[], str] | None = None, run: str = ""
 ) -> Iterator[torch.device]:
     """Join the run's process group and yield this rank's device.
 
     NCCL connects GPUs; gloo connects CPUs and ranks that share a GPU, which NCCL refuses. `position`, if given, returns
-    what this rank is doing; if that does not change for `timeout_seconds`, the watchdog ends the run. After an exception
+    what this rank is doing; if that does not change for `timeout_seconds`, the watchdog ends the run. `run` names the run, so that no rank
+    joins another one. After an exception
     no further collective is called, because the other ranks may never reach it.
     """
     device = device_of(process.local_rank)
     timeout = timedelta(seconds=timeout_seconds + BACKSTOP_SECONDS)
     if is_gpu(device):
         module_of(device).set_device(device)
-    store = attempt_store(process, timeout)
+    store = attempt_store(process, timeout, run)
     dist.init_process_group(
         backend=_backend(process, device, store),
         store=store,

@@ -20,16 +20,28 @@ from launch.context import Launch, LaunchError
 POLL_SECONDS = 0.02
 
 
-def attempt_store(process: Launch, timeout: timedelta) -> Store:
-    """A store that only the processes of this attempt use.
+def attempt_store(process: Launch, timeout: timedelta, run: str = "") -> Store:
+    """A store that only the processes of this attempt use. LaunchError if the one at this address belongs to another run than `run`.
 
     torchrun's agent keeps its store across restarts, with the addresses of dead processes in it (pytorch#135712). The
     restart count cannot tell attempts apart, because each of several agents has its own. So rank 0 draws a token and
     sends it to every rank that calls.
     """
     store = _launcher_store(process, timeout)
+    _refuse_stranger(store, process, run)
     token = _hand_out_token(store, process, timeout) if process.is_main else _ask_for_token(store, process)
     return PrefixStore(f"attempt-{token}", store)
+
+
+def _refuse_stranger(store: Store, process: Launch, run: str) -> None:
+    """Two runs with the same MASTER_PORT on one host would train together."""
+    if process.is_main:
+        store.set("run", run)
+    elif (found := store.get("run").decode()) != run:
+        address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise LaunchError(
+            f"{address} belongs to another run, {found!r}, and not to {run!r}; set MASTER_PORT to another port"
+        )
 
 
 def _hand_out_token(store: Store, process: Launch, timeout: timedelta) -> str:

@@ -4,6 +4,7 @@ import argparse
 import io
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -126,6 +127,7 @@ def check_launch(process: Launch, config: Config) -> None:
 def exit_code(program: Callable[[], int | None]) -> int:
     """The exit code of `program`. 0: it succeeded (or the code that it returns). 2: invalid config, data or command line; the
     message is printed once on each node. 1: a run cannot continue; the rank that failed prints why. Other errors pass."""
+    _have_a_home()
     for stream in (sys.stdout, sys.stderr):  # what the terminal cannot show is replaced
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -150,3 +152,16 @@ def exit_code(program: Callable[[], int | None]) -> int:
         # The reader, such as `head`, has closed the pipe. Python would report it again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _have_a_home() -> None:
+    """A user without a home directory, as in some containers, gets a folder of its own: W&B and the cache of data need one."""
+    try:
+        Path("~").expanduser()
+    except RuntimeError:
+        home = Path(tempfile.gettempdir()) / f"lockstep-{os.getuid()}"
+        home.mkdir(mode=0o700, exist_ok=True)
+        if home.is_symlink() or home.stat().st_uid != os.getuid():  # somebody else has made it
+            home = Path(tempfile.mkdtemp(prefix="lockstep-"))
+        os.environ["HOME"] = str(home)
+        warn(f"this user has no home directory; {home} is used instead (set HOME to choose another folder)")

@@ -5,7 +5,10 @@ The table is the list. A config with several faults gives a line for each; every
 
 import importlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -231,6 +234,24 @@ def test_variables_of_a_launcher_that_are_wrong(
 def test_an_old_launcher_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(lambda: train_ddp.main(["names", "--local-rank=0"])) == 2
     assert "start it with torchrun instead" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.extended
+def test_a_user_without_a_name_and_a_home(tmp_path: Path) -> None:
+    """As in a container that is started with `--user 54321`."""
+    as_nobody = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
+    if shutil.which("unshare") is None or subprocess.run([*as_nobody, "true"], capture_output=True).returncode:
+        pytest.skip("this machine has no user namespaces")
+    unset = {"HOME", "USER", "LOGNAME", "XDG_CACHE_HOME"}
+    env = {key: value for key, value in os.environ.items() if key not in unset} | {"TMPDIR": str(tmp_path)}
+    run = [sys.executable, "train_ddp.py", "names", "train.steps=2", "logging.wandb=offline", "run.name=a"]
+    done = subprocess.run(
+        [*as_nobody, *run, f"run.output_dir={tmp_path}"], env=env, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"this user has no home directory; {tmp_path / 'lockstep-54321'} is used instead" in done.stderr
+    assert (tmp_path / "lockstep-54321" / ".cache" / "lockstep").is_dir()
 
 
 @pytest.mark.slow

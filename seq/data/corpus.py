@@ -110,13 +110,9 @@ def prepare_corpus(
 
 
 def _cache_root(config: DataConfig) -> Path:
-    """Without a home directory, as in some containers, a folder of this user in that for temporary files."""
     if config.cache_dir is not None:
         return Path(config.cache_dir).expanduser()
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lockstep"
-    except RuntimeError:
-        return Path(tempfile.gettempdir()) / f"lockstep-{os.getuid()}"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lockstep"
 
 
 def _note_new_labels(corpus: Corpus, like: Vocabulary) -> Corpus:

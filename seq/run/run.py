@@ -63,8 +63,9 @@ class Run:
     def joined(self) -> Iterator[None]:
         """A context in which the processes form a group. No GPU may start before the arithmetic is fixed."""
         configure_numerics(self.config, self.device)
-        timeout = self.config.run.timeout_seconds
-        with process_group(self.process, timeout_seconds=timeout, position=self.ledger.position):
+        about = self.config.run
+        run, position = f"{about.output_dir}/{about.name}", self.ledger.position
+        with process_group(self.process, timeout_seconds=about.timeout_seconds, position=position, run=run):
             yield
 
     def trainer(self) -> Trainer:

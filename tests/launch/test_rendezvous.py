@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from launch import rendezvous
-from launch.context import Launch
+from launch.context import Launch, LaunchError
 from launch.rendezvous import attempt_store, first_host
 
 
@@ -48,6 +48,14 @@ def test_attempts_do_not_see_each_other(store: HashStore, late: int) -> None:
         stores = _attempt(4, late)
         stores[3].set("key", str(attempt))  # type: ignore[attr-defined]
         assert [stores[rank].get("key") for rank in range(4)] == [str(attempt).encode()] * 4  # type: ignore[attr-defined]
+
+
+def test_a_rank_of_another_run_is_refused(store: HashStore) -> None:
+    store.set("run", "runs/names")
+    with pytest.raises(
+        LaunchError, match="belongs to another run, 'runs/names', and not to 'runs/speeches'; set MASTER_PORT"
+    ):
+        attempt_store(_launch(1, 2), timedelta(seconds=20), "runs/speeches")
 
 
 def test_ranks_that_never_come_are_named(store: HashStore) -> None:
