@@ -122,7 +122,7 @@ def split_validation(
 def _validation_rows(
     train: Examples, config: DataConfig, labels_of: Callable[[Target], Iterable[str]]
 ) -> NDArray[np.bool_]:
-    digests, numbers = _digests(train.texts, config), dict[tuple[str, ...], int]()
+    digests, numbers = _group_digests(train.texts, config), dict[tuple[str, ...], int]()
     if train.targets is None:
         return _by_size(digests, train, config)
     # (n,) the place of each row's labels in a list of all that are different.
@@ -138,26 +138,41 @@ def note_shared(splits: Mapping[str, Examples], config: DataConfig) -> Iterator[
     others = [name for name in splits if name != "train"]
     if not others or "train" not in splits:
         return
-    known = np.unique(_digests(splits["train"].texts, config))
+    known = np.unique(_digests(splits["train"].texts, _as_read(config)))
     for name in others:
-        own = _digests(splits[name].texts, config)
+        own = _digests(splits[name].texts, _as_read(config))
         if shared := int(np.isin(own, known).sum()):
             yield f"{name}: {shared} of {len(own)} texts are training texts too, so its figures are too good"
 
 
-def _digests(texts: Sequence[Text], config: DataConfig) -> NDArray[np.int64]:
-    """A hash of each text as the model reads it: in lower case, and cut to `data.max_length` characters, if the config says so."""
-    most = config.max_length if config.too_long == "truncate" and config.tokenizer == "characters" else None
+def _digests(texts: Sequence[Text], read: Callable[[str], str] = str) -> NDArray[np.int64]:
+    """A hash of each text, of what `read` makes of it."""
 
     def digest(text: Text) -> bytes:
         found = hashlib.blake2b(digest_size=7)
         for block in (text,) if isinstance(text, str) else text.blocks():
-            block = block.lower() if config.lowercase else block
-            found.update(block[:most].encode("utf-8", "surrogatepass"))
+            found.update(read(block).encode("utf-8", "surrogatepass"))
         return b"\0" + found.digest()
 
     parts = texts.batches() if isinstance(texts, Texts) else [texts]
     return np.concatenate([np.frombuffer(b"".join(map(digest, part)), ">i8").astype(np.int64) for part in parts])
+
+
+def _as_read(config: DataConfig) -> Callable[[str], str]:
+    """What the model reads of a text: in lower case, or cut to `data.max_length` characters, where the config says so."""
+    most = config.max_length if config.too_long == "truncate" and config.tokenizer == "characters" else None
+    return lambda text: (text.lower() if config.lowercase else text)[:most]
+
+
+def _group_digests(texts: Sequence[Text], config: DataConfig) -> NDArray[np.int64]:
+    """A hash of each text, the same for all texts that the model reads alike: the least of their own."""
+    own, read = _digests(texts), _as_read(config)
+    if all(read(block) == block for block in blocks_of(texts)):
+        return own
+    group = np.unique(_digests(texts, read), return_inverse=True)[1]
+    least = np.full(group.max() + 1, np.iinfo(np.int64).max)
+    np.minimum.at(least, group, own)
+    return np.asarray(least[group])
 
 
 def _strata(own: NDArray[np.int32], labels: Sequence[Sequence[str]]) -> NDArray[np.int32]:
