@@ -7,6 +7,10 @@ python train_ddp.py ...                                                       on
 
 import sys
 
+from launch.parent import end_with_parent
+
+end_with_parent()  # before the imports below, which take seconds
+
 from launch.collectives import check_agreement, check_ranks_agree
 from launch.context import describe_launch
 from launch.preemption import Preemption

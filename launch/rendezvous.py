@@ -18,6 +18,8 @@ from torch.distributed import (  # type: ignore[attr-defined]
 from launch.context import Launch, LaunchError
 
 POLL_SECONDS = 0.02
+ANOTHER_RUN = "another"
+"""The answer to a process of another run, followed by the name of this one."""
 
 
 def attempt_store(process: Launch, timeout: timedelta, run: str = "") -> Store:
@@ -28,30 +30,20 @@ def attempt_store(process: Launch, timeout: timedelta, run: str = "") -> Store:
     sends it to every rank that calls.
     """
     store = _launcher_store(process, timeout)
-    _refuse_stranger(store, process, run)
-    token = _hand_out_token(store, process, timeout) if process.is_main else _ask_for_token(store, process)
+    token = _hand_out_token(store, process, timeout, run) if process.is_main else _ask_for_token(store, process, run)
     return PrefixStore(f"attempt-{token}", store)
 
 
-def _refuse_stranger(store: Store, process: Launch, run: str) -> None:
-    """Two runs with the same MASTER_PORT on one host would train together."""
-    if process.is_main:
-        store.set("run", run)
-    elif (found := store.get("run").decode()) != run:
-        address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-        raise LaunchError(
-            f"{address} belongs to another run, {found!r}, and not to {run!r}; set MASTER_PORT to another port"
-        )
-
-
-def _hand_out_token(store: Store, process: Launch, timeout: timedelta) -> str:
-    """A call may come from a dead process. A live process overwrites it; only a live process acknowledges the token."""
+def _hand_out_token(store: Store, process: Launch, timeout: timedelta, run: str) -> str:
+    """A call may come from a dead process. A live process overwrites it; only a live process acknowledges the token. A call from
+    another run, which has the same MASTER_PORT by accident, gets this run's name instead."""
     token, missing = secrets.token_hex(8), set(range(1, process.world_size))
     give_up = time.monotonic() + timeout.total_seconds()
     while missing:
         for rank in list(missing):
             if store.check([f"call/{rank}"]):
-                store.set(f"token/{store.get(f'call/{rank}').decode()}", token)
+                call, _, caller = store.get(f"call/{rank}").decode().partition(" ")
+                store.set(f"token/{call}", token if caller == run else f"{ANOTHER_RUN} {run}")
             if store.check([f"acknowledged/{token}/{rank}"]):
                 missing.remove(rank)
         if time.monotonic() > give_up:
@@ -60,12 +52,17 @@ def _hand_out_token(store: Store, process: Launch, timeout: timedelta) -> str:
     return token
 
 
-def _ask_for_token(store: Store, process: Launch) -> str:
+def _ask_for_token(store: Store, process: Launch, run: str) -> str:
     call = secrets.token_hex(8)
-    store.set(f"call/{process.rank}", call)
-    token: str = store.get(f"token/{call}").decode()
+    store.set(f"call/{process.rank}", f"{call} {run}")
+    token, _, other = store.get(f"token/{call}").decode().partition(" ")
+    if token == ANOTHER_RUN:
+        address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise LaunchError(
+            f"{address} belongs to another run, {other!r}, and not to {run!r}; set MASTER_PORT to another port"
+        )
     store.set(f"acknowledged/{token}/{process.rank}", "")
-    return token
+    return str(token)
 
 
 def _launcher_store(process: Launch, timeout: timedelta) -> Store:

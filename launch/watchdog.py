@@ -23,7 +23,7 @@ from launch.context import Launch
 
 class Watchdog:
     """`position()` says what the main thread is doing. If it does not change for `limit` seconds, the process ends with exit
-    code 1. The watchdog also stops the process (SIGTERM) when torchrun, its parent, has died."""
+    code 1."""
 
     def __init__(self, store: Store, process: Launch, position: Callable[[], str], limit: float) -> None:
         self._process, self._position = process, position
@@ -31,7 +31,7 @@ class Watchdog:
         # Finding the silent ranks takes three more intervals; all of it must fit into the limit.
         self._limit = limit - 4 * self._interval
         self._store = store.clone()  # type: ignore[attr-defined]  # the main thread may block in a connection of its own
-        self._parent, self._beats, self._closed = os.getppid(), 0, threading.Event()
+        self._beats, self._closed = 0, threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def __enter__(self) -> Self:
@@ -58,10 +58,6 @@ class Watchdog:
             here = self._position()
             if here != last:
                 last, since = here, time.monotonic()
-            if self._process.launcher == "torchrun" and os.getppid() != self._parent:
-                self._parent = os.getppid()
-                print(f"rank {self._process.rank}: torchrun is gone; stopping", file=sys.stderr, flush=True)
-                os.kill(os.getpid(), signal.SIGTERM)
             try:
                 self._tell(here)
                 if time.monotonic() - since > self._limit:

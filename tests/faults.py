@@ -29,7 +29,6 @@ from seq.run import checkpoints
 from seq.run import run as seq_run
 from seq.run.checkpoint import write_checkpoint
 from seq.tasks.language_modeling import LanguageModeling
-from seq.training import step
 from seq.training.step import Trainer
 
 
@@ -82,7 +81,7 @@ def bad_losses(argument: str, words: list[str]) -> None:
         def loss(task: LanguageModeling, logits: Tensor, targets: Tensor, places: set[Any] = places) -> Tensor:
             return loss_sum(task, logits, targets) * (float("inf") if now in places else 1.0)
 
-        with patch.object(step, "seed_shard", seed), patch.object(LanguageModeling, "loss", loss):
+        with patch("launch.lockstep.seed_shard", seed), patch.object(LanguageModeling, "loss", loss):
             try:
                 train_ddp.main(arguments)
             except (RunError, SystemExit) as error:

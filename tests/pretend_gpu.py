@@ -254,7 +254,7 @@ def pretend_gpu() -> Iterator[Counter[str]]:
         patch.setattr(nn.GRU, "flatten_parameters", _flatten)
         patch.setattr("launch.group._backend", lambda *_: "gloo")
         patch.setattr("launch.ordered_reduction.Future", PretendFuture)
-        patch.setattr("seq.training.step.DistributedDataParallel", PretendDDP)
+        patch.setattr("launch.lockstep.DistributedDataParallel", PretendDDP)
         waits.clear()
         seen_by_gru.clear()
         stack.enter_context(_Operations())

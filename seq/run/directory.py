@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,8 @@ from seq.run.json_lines import last_lines
 
 MOST_NAMES = 12
 """Runs to name in a message."""
-LOCK_SECONDS = 5
-"""A run that was just killed may hold the lock this long."""
+LOCK_SECONDS = 15
+"""A run that was just stopped may hold the lock this long, while it saves."""
 
 
 class RunDirectory:
@@ -75,20 +77,25 @@ class RunDirectory:
             yield
             return
         lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        owner = self.path.with_name(f".{self.path.name}.owner")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
             raise UserError(
-                f"{self.path}: another process is running there; wait until it has ended, or choose another run.name"
+                f"{self.path}: another process is running there{_describe_owner(owner)}; wait until it has ended, or choose another "
+                "run.name"
             ) from None
         except OSError as error:
             raise UserError(
                 f"{self.path}: cannot be written ({error.strerror}); choose another run.output_dir"
             ) from None
+        with suppress(OSError):  # on a full disk, the run can still start
+            write_atomically(owner, f"process {os.getpid()} on {socket.gethostname()}")
         try:
             yield
         finally:
+            owner.unlink(missing_ok=True)
             lock.release()
 
     def begin(self, config: Config, resumed_from: Path | None) -> None:
@@ -123,6 +130,15 @@ class RunDirectory:
     def write_result(self, result: dict[str, Any]) -> None:
         with disk_errors_as_run_errors(self.result_file):
             write_atomically(self.result_file, json.dumps(result, indent=1))
+
+
+def _describe_owner(file: Path) -> str:
+    """Who holds the lock, and for how long."""
+    try:
+        minutes = (time.time() - file.stat().st_mtime) / 60
+        return f", {read_text(file)[:100]}, for {minutes:,.0f} minutes"
+    except (OSError, ValueError):
+        return ""
 
 
 def runs_beside(path: Path) -> str:

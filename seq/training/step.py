@@ -6,13 +6,10 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 
-from launch.allreduce import PlainReduction
 from launch.collectives import sum_over_ranks, tensor_digest
-from launch.ordered_reduction import OrderedReduction
-from launch.seeding import seed_shard
+from launch.lockstep import Lockstep
 from launch.sparse_gradients import RowGradient, RowReduction
 from launch.tree import shards_of
 from seq.config import Config
@@ -44,19 +41,21 @@ class StepResult:
 
 
 class Trainer:
-    """Owns model, optimizer and scaler (in `state`), DDP, and the reduction of gradients. In each step, call
+    """Owns model, optimizer and scaler (in `state`), and the reduction of gradients. In each step, call
     `accumulate_gradients`, then `update`."""
 
     def __init__(self, config: Config, task: Task, corpus: Corpus, device: torch.device) -> None:
         keep_freed_memory()
         self.config, self.device = config, device
         self.state = TrainState.create(config, corpus, device)
-        self._ddp = DistributedDataParallel(self.state.model, gradient_as_bucket_view=True)
-        self._reduction: OrderedReduction | PlainReduction
-        if config.sync.reduction == "ordered":
-            self._reduction = OrderedReduction(self._ddp, shards=config.batch.shards)
-        else:
-            self._reduction = PlainReduction(self._ddp, compress=config.sync.compress)
+        self._lockstep = Lockstep(
+            self.state.model,
+            shards=config.batch.shards,
+            seed=config.run.seed,
+            threads=config.run.threads,
+            reduction=config.sync.reduction,
+            compress=config.sync.compress,
+        )
         self._lr, self._objective = config.optimizer.lr, Objective.of(config, task, corpus.splits["train"], device)
         self._tables = row_tables(self.state.model)
         self._row_reductions = {name: RowReduction(device, shards=config.batch.shards) for name in self._tables}
@@ -70,12 +69,14 @@ class Trainer:
 
     def take_sync_seconds(self) -> float:
         """The time from the end of a backward pass to the sums of all gradients but those of tables, since the last call."""
-        return self._reduction.timer.take()
+        return self._lockstep.reduction.timer.take()
 
     @property
     def sent_bytes(self) -> int:
         """Bytes of gradients that this rank has sent so far."""
-        return self._reduction.sent_bytes + sum(rows.exchange.sent_bytes for rows in self._row_reductions.values())
+        return self._lockstep.reduction.sent_bytes + sum(
+            rows.exchange.sent_bytes for rows in self._row_reductions.values()
+        )
 
     def check_memory(self, batch: Batch) -> int:
         """Try a forward and backward pass on one batch, with as much memory in use as the rest of a step takes. Nothing changes but the
@@ -108,19 +109,15 @@ class Trainer:
         """Leave the gradient of the whole step in every `grad`, on every rank. Returns the shards' losses (V,).
 
         A shard's loss is its sum over the number of targets of the *whole* step, so the gradient is the plain sum over
-        shards and ranks. The ranks add their gradients once, during the last shard: only this one runs under DDP.
+        shards and ranks.
         """
         losses = torch.zeros(self.config.batch.shards, dtype=torch.float64, device=self.device)
         rows: dict[str, list[RowGradient]] = {name: [] for name in self._tables}
-        for number, batch in enumerate((shard.to(self.device) for shard in shards), 1):
-            last = number == len(shards)
+        for own, batch in zip(self._lockstep.shards(shards[0].step), shards, strict=True):
             with out_of_memory_as_run_error(batch):
-                losses[batch.shard] = self._backward(self._ddp if last else self.model, batch)
+                losses[batch.shard] = self._backward(own.model, batch.to(self.device))
             for name, table in self._tables.items():
                 rows[name].append(table.take_gradient())
-            if not last:
-                self._reduction.push()
-        self._reduction.finish()
         self._add_rows(rows, int(shards[0].sizes.padded_tokens.max()))
         self.state.scaler.unscale_(self.state.optimizer)
         self._num_targets = shards[0].num_targets
@@ -136,7 +133,6 @@ class Trainer:
 
     def _backward(self, model: nn.Module, batch: Batch) -> Tensor:
         """A loss that is not finite makes its gradients NaN. The sum over ranks is then NaN too, so all ranks notice."""
-        seed_shard(self.config.run.seed, batch.step, batch.shard)
         before = self.state.carried.before(batch)
         loss, hidden = self._objective.shard_loss(model, batch, before)
         self.state.carried.after(batch, hidden)
@@ -178,7 +174,7 @@ class Trainer:
 
     def close(self) -> None:
         """Call this before the process group ends."""
-        self._reduction.close()
+        self._lockstep.close()
         for rows in self._row_reductions.values():
             rows.close()
 

@@ -35,6 +35,20 @@ def killed_while_starting(run: Run) -> None:
     run.random.choice(family).kill()
 
 
+def torchrun_killed_while_starting(run: Run) -> None:
+    """kill -9 of torchrun while its workers import, prepare or meet: they end at once, and hold no lock that the next start needs."""
+    process = run.begin()
+    workers(process)
+    time.sleep(run.random.uniform(0, 8))
+    orphans = workers(process)
+    process.kill()
+    process.wait()
+    begin = time.monotonic()
+    wait_until_gone(orphans)
+    assert time.monotonic() - begin < 30, "workers outlived torchrun"
+    run.struck()
+
+
 def torchrun_killed(run: Run) -> None:
     """kill -9 of torchrun; its workers notice, save and end."""
     process = run.at_some_step()
@@ -201,7 +215,8 @@ def stale_keys(run: Run) -> None:
 
 
 PROCESS_FAULTS: tuple[Callable[[Run], None], ...] = (
-    *(worker_killed, worker_killed_again, killed_while_starting, torchrun_killed, all_killed, terminated),
+    *(worker_killed, worker_killed_again, killed_while_starting, torchrun_killed_while_starting, torchrun_killed),
+    *(all_killed, terminated),
     *(interrupted_twice, one_worker_warned, terminated_in_a_collective, terminated_in_an_evaluation, worker_stopped),
     *(killed_at_a_bad_time, killed_at_the_end, memory_runs_out, descriptors_run_out, clock_goes_back),
     *(wandb_killed, stale_keys),

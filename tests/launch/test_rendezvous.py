@@ -51,11 +51,25 @@ def test_attempts_do_not_see_each_other(store: HashStore, late: int) -> None:
 
 
 def test_a_rank_of_another_run_is_refused(store: HashStore) -> None:
-    store.set("run", "runs/names")
-    with pytest.raises(
-        LaunchError, match="belongs to another run, 'runs/names', and not to 'runs/speeches'; set MASTER_PORT"
-    ):
-        attempt_store(_launch(1, 2), timedelta(seconds=20), "runs/speeches")
+    """It knows at once; the run itself waits for its own rank."""
+    found: dict[str, object] = {}
+
+    def join(rank: int, run: str) -> None:
+        try:
+            found[f"{run} {rank}"] = attempt_store(_launch(rank, 2), timedelta(seconds=20), run)
+        except LaunchError as error:
+            found[f"{run} {rank}"] = str(error)
+
+    main, stranger, own = (threading.Thread(target=join, args=about) for about in ((0, "a b"), (1, "c"), (1, "a b")))
+    main.start()
+    stranger.start()
+    stranger.join()
+    assert "belongs to another run, 'a b', and not to 'c'; set MASTER_PORT to another port" in str(found["c 1"])
+    own.start()
+    own.join()
+    main.join()
+    assert not isinstance(found["a b 0"], str)
+    assert not isinstance(found["a b 1"], str)
 
 
 def test_ranks_that_never_come_are_named(store: HashStore) -> None:

@@ -1,5 +1,7 @@
 """What is in a run directory, and who may use it."""
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,10 @@ def test_a_second_run_in_the_same_directory_is_refused(tmp_path: Path, monkeypat
     with first.locked_by(True):
         with second.locked_by(False):
             pass
-        with pytest.raises(UserError, match="another process is running there"), second.locked_by(True):
+        said = (
+            rf"another process is running there, process {os.getpid()} on {socket.gethostname()}, for 0 minutes; wait"
+        )
+        with pytest.raises(UserError, match=said), second.locked_by(True):
             pass
         with RunDirectory(tmp_path / "other").locked_by(True):
             pass

@@ -1,0 +1,87 @@
+"""Lockstep training for any model in a DDP script: the same bits at every number of processes.
+
+    lockstep = Lockstep(model, shards=8, seed=1)
+    for step in range(steps):
+        for shard in lockstep.shards(step):
+            inputs, targets = rows_of(step, shard.number)
+            (loss_sum(shard.model(inputs), targets) / targets_of(step)).backward()
+        clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    lockstep.close()
+
+A step has V shards (microbatches), whatever the number of processes W <= V. docs/your-own-trainer.md says what a script must keep.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from launch.allreduce import Compression, PlainReduction
+from launch.ordered_reduction import OrderedReduction
+from launch.seeding import seed_shard
+from launch.tree import shards_of
+
+
+class OwnShard(NamedTuple):
+    """A shard of this rank."""
+
+    number: int
+    """Its place within the step, 0 to V - 1."""
+    model: nn.Module
+    """The model to call: under DDP for the rank's last shard, so that gradients are exchanged once a step."""
+
+
+class Lockstep:
+    """Adds up the gradients of the V `shards` of each step, in an order that does not depend on the number of processes. Needs a process
+    group. ValueError for more processes than shards, and for batch normalisation, whose statistics are those of a process.
+
+    `seed`: of what is random in the forward pass. `threads`: CPU threads of a product, which change its last bits. `reduction`:
+    `allreduce` is plain DDP, for comparison, without equal bits; `compress`: what it sends.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        shards: int,
+        seed: int,
+        threads: int = 1,
+        reduction: Literal["ordered", "allreduce"] = "ordered",
+        compress: Compression = "none",
+    ) -> None:
+        if (processes := dist.get_world_size()) > shards:
+            raise ValueError(f"{processes} processes cannot share {shards} shards")
+        if named := [name for name, module in model.named_modules() if isinstance(module, _BatchNorm)]:
+            raise ValueError(
+                f"{named[0]}: batch normalisation depends on the rows of a process; use layer normalisation"
+            )
+        torch.set_num_threads(threads)
+        self.model, self._seed = model, seed
+        self._ddp = DistributedDataParallel(model, gradient_as_bucket_view=True)
+        self._own = shards_of(dist.get_rank(), processes, shards)
+        self.reduction: OrderedReduction | PlainReduction
+        if reduction == "ordered":
+            self.reduction = OrderedReduction(self._ddp, shards=shards)
+        else:
+            self.reduction = PlainReduction(self._ddp, compress=compress)
+
+    def shards(self, step: int) -> Iterator[OwnShard]:
+        """This rank's shards. Call the model and `backward` once for each, even if it has no rows: then with a loss of 0. Dropout is
+        seeded for the shard. After the loop, every `grad` is the sum over all shards, on every rank."""
+        self.model.zero_grad()
+        for number in self._own:
+            seed_shard(self._seed, step, number)
+            last = number == self._own[-1]
+            yield OwnShard(number, self._ddp if last else self.model)
+            if not last:
+                self.reduction.push()
+        self.reduction.finish()
+
+    def close(self) -> None:
+        """Call this before the process group ends."""
+        self.reduction.close()
