@@ -1,6 +1,7 @@
 """The scripts in examples/ do what their first lines say."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -23,3 +24,18 @@ def test_any_model_in_lockstep() -> None:
     lines = (ROOT / "examples" / "any_model.py").read_text().splitlines()
     assert len(lines) <= 120
     assert sum(line.endswith("# lockstep") for line in lines) <= 10
+
+
+def test_the_lecture_in_one_file(tmp_path: Path) -> None:
+    """Two epochs, of which the second is a resume, are better than one; and it can be read in ten minutes."""
+    checkpoint = tmp_path / "lecture.pt"
+    found = []
+    for epochs in ("1", "2"):
+        launcher = ("torchrun", "--standalone", "--nproc_per_node=2", "examples/lecture.py")
+        env = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        done = run(*launcher, "--epochs", epochs, "--checkpoint", checkpoint, forked=False, env=env)
+        assert done.returncode == 0, done.stderr
+        found += re.findall(r"epoch (\d): loss [\d.]+, test accuracy ([\d.]+)", done.stdout)
+    assert [epoch for epoch, _ in found] == ["1", "2"]
+    assert 0.3 < float(found[0][1]) < float(found[1][1])
+    assert len((ROOT / "examples" / "lecture.py").read_text().splitlines()) <= 150
