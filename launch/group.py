@@ -30,8 +30,7 @@ def process_group(
 
     NCCL connects GPUs; gloo connects CPUs and ranks that share a GPU, which NCCL refuses. `position`, if given, returns
     what this rank is doing; if that does not change for `timeout_seconds`, the watchdog ends the run. `run` names the run, so that no rank
-    joins another one. After an exception
-    no further collective is called, because the other ranks may never reach it.
+    joins another one. After an exception no further collective is called, because the other ranks may never reach it.
     """
     device = device_of(process.local_rank)
     timeout = timedelta(seconds=timeout_seconds + BACKSTOP_SECONDS)

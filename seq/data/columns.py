@@ -9,7 +9,7 @@ from seq.data.examples import Examples, Target, join_columns, make_examples
 from seq.data.tables import Batch
 from seq.data.targets import Targets
 from seq.data.texts import TextWriter
-from seq.data.tokenizer import is_list_as_text, join_tokens, split_tokens
+from seq.data.tokenizer import join_tokens, refuse_list_as_text, split_tokens
 from seq.errors import UserError
 
 
@@ -48,9 +48,10 @@ def _joined(where: str, batch: Batch, config: DataConfig, task: Targets) -> Iter
 
 
 def _tokens(where: str, row: int, text: str) -> list[str]:
-    if is_list_as_text(text):
-        advice = "a list written as text; use JSON lines, or blanks between the tokens"
-        raise UserError(f"{where} {row}: column data.text holds {text[:60]!r}, {advice}")
+    try:
+        refuse_list_as_text(text, "blanks between the tokens")
+    except ValueError as error:
+        raise UserError(f"{where} {row}: column data.text {error}") from None
     return split_tokens(text)
 
 

@@ -14,10 +14,8 @@ from seq.errors import UserError
 
 UD_COLUMNS = 10
 """Columns of a line of CoNLL-U. Its tokens are in the second, and its tags (parts of speech) in the fourth."""
-
-
 _ID = re.compile(r"\d+([-.]\d+)?")
-"""What a line of CoNLL-U begins with."""
+"""A line of CoNLL-U begins with this."""
 
 
 class Line(NamedTuple):

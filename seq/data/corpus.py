@@ -135,9 +135,12 @@ def _write(
 ) -> None:
     """Write flat files from the source, beside `folder`, and rename them at the end, so that a killed process leaves nothing that looks
     complete."""
-    _check_space(folder.parent, config)
+    size = _size_of_files(config)
+    _check_space(folder.parent, size)
     notes: list[str] = []
-    splits = _load(config, task, notes, need_train=need_train)
+    with stage("reading the data", size):
+        loaded = load_splits(config, task, notes, need_train=need_train)
+    splits = _clean(loaded, config, task, notes)
     if tokenizer is None:
         options: dict[str, Any] = {name: getattr(config, name) for name in ("lowercase", "min_count", "vocab_size")}
         with stage("learning the vocabulary", size_of(splits["train"].texts)):
@@ -177,9 +180,8 @@ def _write(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _check_space(root: Path, config: DataConfig) -> None:
-    """UserError if the disk has no room for the prepared data and what they are made of meanwhile."""
-    size = _size_of_files(config)
+def _check_space(root: Path, size: int) -> None:
+    """UserError if the disk has no room for the prepared data of files of `size` bytes, and what they are made of meanwhile."""
     needed, free = SPACE * size, shutil.disk_usage(root).free
     if needed > free:
         raise UserError(
@@ -194,10 +196,8 @@ def _size_of_files(config: DataConfig) -> int:
     return sum(path.stat().st_size for paths in files.values() for path in paths)
 
 
-def _load(config: DataConfig, task: Targets, notes: list[str], *, need_train: bool) -> dict[str, Examples]:
-    """The rows of each split that have text."""
-    with stage("reading the data", _size_of_files(config)):
-        loaded = load_splits(config, task, notes, need_train=need_train)
+def _clean(loaded: Mapping[str, Examples], config: DataConfig, task: Targets, notes: list[str]) -> dict[str, Examples]:
+    """The rows that have text, of each split; with a validation split, if one is to be cut."""
     splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
     if config.source not in BUILT_IN:
         notes.extend(note_shared(splits, config))

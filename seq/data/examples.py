@@ -59,9 +59,9 @@ class Examples:
 
     def with_rows_of(self, other: "Examples") -> "Examples":
         """These, and then those of `other`."""
-        targets = None if self.targets is None else [*self.targets, *(other.targets or ())]
+        targets = None if self.targets is None else _join(self.targets, other.targets or ())
         rows = np.concatenate((self.rows, other.rows))
-        return replace(self, texts=[*self.texts, *other.texts], targets=targets, rows=rows)
+        return replace(self, texts=_join(self.texts, other.texts), targets=targets, rows=rows)
 
 
 def _take(values: Sequence[Any], places: NDArray[np.integer[Any]]) -> Sequence[Any]:
@@ -69,6 +69,12 @@ def _take(values: Sequence[Any], places: NDArray[np.integer[Any]]) -> Sequence[A
         return values.take(places)
     parts = (places[first : first + BLOCK].tolist() for first in range(0, len(places), BLOCK))
     return [values[place] for part in parts for place in part]
+
+
+def _join(first: Sequence[Any], second: Sequence[Any]) -> Sequence[Any]:
+    if isinstance(first, Texts) and isinstance(second, Texts):
+        return first.followed_by(second)
+    return [*first, *second]
 
 
 def make_examples(

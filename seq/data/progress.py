@@ -23,6 +23,16 @@ def advance(size: int) -> None:
 
 
 @contextmanager
+def uncounted() -> Iterator[None]:
+    """What is read meanwhile is read once more, and does not count."""
+    token = _advance.set(None)
+    try:
+        yield
+    finally:
+        _advance.reset(token)
+
+
+@contextmanager
 def stage(what: str, total: int) -> Iterator[None]:
     """Show the bytes of `total` that have been read: a bar in a terminal, elsewhere a line from time to time."""
     with _bar(what, total) if sys.stderr.isatty() else _lines(what, total) as call:

@@ -122,7 +122,9 @@ class RaggedWriter:
 
     def write(self, values: Ints) -> int:
         """Add a part of a sequence, or several sequences, and return how many values they have."""
-        self._values.write(values.astype(self._dtype, copy=False).tobytes())
+        for first in range(0, len(values), BLOCK):
+            self._values.write(values[first : first + BLOCK].astype(self._dtype, copy=False).tobytes())
+            release(values)
         return len(values)
 
     def end(self, lengths: Ints) -> None:

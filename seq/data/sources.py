@@ -21,7 +21,6 @@ from seq.data.text_files import TextFile, codec, kind_of
 from seq.errors import UserError
 from seq.files import write_atomically
 
-OTHER_THAN_CSV = {"text", "json", "parquet", "names", "speeches", "punctuation", "pronunciation"}
 BUILT_IN = {"names": names, "speeches": speeches, "punctuation": punctuation, "pronunciation": pronunciation}
 """Each is a module with `load`, and PACKAGE, whose release decides the content."""
 
@@ -64,8 +63,9 @@ def _refuse_ignored(config: DataConfig) -> None:
     ignored = [] if config.source in FORMATS else files
     ignored += ["subset"] * (config.subset is not None and local)
     ignored += ["revision"] * (config.revision is not None and (local or config.source in BUILT_IN))
-    for name in ("columns", "delimiter", "quoting"):
-        ignored += [name] * (getattr(config, name) not in (None, "standard") and config.source in OTHER_THAN_CSV)
+    reads_csv = config.source == "csv" or (local and config.source not in (*FORMATS, *BUILT_IN))
+    of_csv = {"columns": config.columns, "delimiter": config.delimiter, "quoting": config.quoting != "standard"}
+    ignored += [name for name, value in of_csv.items() if value and not reads_csv]
     ignored += ["streaming"] * (config.streaming and (local or config.source in BUILT_IN))
     if ignored:
         raise UserError(

@@ -17,6 +17,7 @@ import pyarrow.parquet
 
 from seq.config import DataConfig
 from seq.data.json_objects import read_objects
+from seq.data.progress import uncounted
 from seq.data.ragged import BLOCK
 from seq.data.text_files import (
     LONGEST_ROW,
@@ -158,8 +159,14 @@ def _csv_reader(path: Path, file: Any, form: Form, wrong_width: Any, *, blank: b
 def note_on_quotes(path: Path, form: Form, rows: int) -> str | None:
     """Say which rows of a csv file of `rows` rows may have swallowed others, because a quotation mark that is a letter opens a quotation:
     they have a cell with a line end and the delimiter in it. UserError if the last quotation is never closed."""
-    if not form.quoting or _count_lines(path) <= rows + 1:
+    if not form.quoting:
         return None
+    with uncounted():
+        line_feeds, returns, marks = _count(path, b"\n", b"\r", b'"')
+        return _note_on_quotes(path, form, marks) if max(line_feeds, returns) > rows + 1 else None
+
+
+def _note_on_quotes(path: Path, form: Form, marks: int) -> str | None:
     with faults_of(path, form.encoding):
         width = len(form.header or _header(path, form))
     # Columns by number: their names may be equal. The header is then the first row.
@@ -169,7 +176,7 @@ def note_on_quotes(path: Path, form: Form, rows: int) -> str | None:
         for cells in last.columns.values():
             places = (row for row, cell in enumerate(cells, last.first) if delimiter in cell and _has_line_end(cell))
             found.update(row - own_header for row in places)
-    if any(_has_line_end(cells[-1]) for cells in last.columns.values()) and _count(path, b'"') % 2:
+    if any(_has_line_end(cells[-1]) for cells in last.columns.values()) and marks % 2:
         row = last.first + len(last) - 1 - own_header
         raise UserError(
             f"{path} row {row}: a quotation mark is opened and never closed; close it, or set data.quoting=none"
@@ -186,13 +193,13 @@ def _has_line_end(text: str) -> bool:
     return "\n" in text or "\r" in text
 
 
-def _count_lines(path: Path) -> int:
-    return max(_count(path, b"\n"), _count(path, b"\r"))
-
-
-def _count(path: Path, letter: bytes) -> int:
+def _count(path: Path, *letters: bytes) -> list[int]:
+    """How often each of `letters` occurs."""
+    counts = [0] * len(letters)
     with open_bytes(path) as file:
-        return sum(block.count(letter) for block in iter(lambda: file.read(BLOCK), b""))
+        for block in iter(lambda: file.read(BLOCK), b""):
+            counts = [count + block.count(letter) for count, letter in zip(counts, letters, strict=True)]
+    return counts
 
 
 def _header(path: Path, form: Form) -> Sequence[str]:

@@ -55,6 +55,12 @@ class Texts(Sequence[str]):
             writer.add(self.encoded.take(places[first : first + BLOCK]))
         return Texts(writer.close())
 
+    def followed_by(self, other: "Texts") -> "Texts":
+        writer = TextWriter()
+        for batch in chain(self.batches(), other.batches()):
+            writer.extend(batch)
+        return writer.close()
+
     def _decode(self, first: int, last: int) -> list[str]:
         bounds = self.encoded.offsets[first : last + 1]
         whole = self.encoded.values[bounds[0] : bounds[-1]].tobytes()

@@ -198,14 +198,16 @@ def split_tokens(text: str) -> list[str]:
     return [token for token in re.split(r"[ \t\r\n]+", text) if token]
 
 
-def is_list_as_text(text: str, *, numbers: bool = False) -> bool:
-    """Whether a cell of a table looks like a list that a program wrote as text, such as `['a', 'b']`; or like one of `numbers`, `[3, 0]`."""
+def refuse_list_as_text(text: str, instead: str, *, numbers: bool = False) -> None:
+    """ValueError if a cell of a table looks like a list that a program wrote as text, such as `['a', 'b']`; or like one of `numbers`, `[3, 0]`.
+    `instead`: what to write."""
     inside = re.fullmatch(r"\s*[\[(](.*)[\])]\s*", text, re.DOTALL)
     if inside is None:
-        return False
+        return
     # Each part is matched once and for all (`++`, `*+`, `(?>`), so the time is linear in the length of the text.
     kinds = r"\d++|" * numbers + r"'(?:[^'\\]|\\.)*+'|\"(?:[^\"\\]|\\.)*+\""
-    return re.fullmatch(rf"\s*+(?>(?:{kinds})\s*+,?\s*+)*+", inside[1], re.DOTALL) is not None
+    if re.fullmatch(rf"\s*+(?>(?:{kinds})\s*+,?\s*+)*+", inside[1], re.DOTALL):
+        raise ValueError(f"holds {text[:60]!r}, a list written as text; use JSON lines, or {instead}")
 
 
 def _code_points(text: str) -> Ints:

@@ -18,7 +18,7 @@ from seq.data.conll import read_tokens
 from seq.data.examples import SEPARATOR, join_columns
 from seq.data.tables import Form, check_columns, note_on_quotes, read_table
 from seq.data.text_files import codec, kind_of, open_text
-from seq.data.tokenizer import is_list_as_text, join_tokens
+from seq.data.tokenizer import join_tokens, refuse_list_as_text
 from seq.errors import UserError, warn
 from seq.tasks import TrainedModel
 from seq.tasks.task import Answer, Answers
@@ -175,10 +175,11 @@ def _kind(path: Path, config: DataConfig) -> str:
 
 def _text(where: str, value: Any, tokens: bool) -> str:
     """A list is tokens, as a tagger reads them; null is an empty text."""
-    if tokens and isinstance(value, str) and is_list_as_text(value):
-        raise UserError(
-            f"{where}: holds {value[:60]!r}, a list written as text; use JSON lines, or blanks between the tokens"
-        )
+    if tokens and isinstance(value, str):
+        try:
+            refuse_list_as_text(value, "blanks between the tokens")
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
     if value is None:
         return ""
     if isinstance(value, list) and all(isinstance(token, str) for token in value):

@@ -17,7 +17,7 @@ from seq.data.examples import Examples
 from seq.data.outputs import IGNORE_INDEX, Coded, Outputs
 from seq.data.ragged import Ints, RaggedArray
 from seq.data.split import Split
-from seq.data.tokenizer import is_list_as_text
+from seq.data.tokenizer import refuse_list_as_text
 from seq.errors import UserError
 from seq.models import Model
 from seq.tasks.confusion import ConfusionCounts, per_label
@@ -76,10 +76,8 @@ class Multilabel(SequenceTask):
     options = frozenset({"top"})
 
     def read(self, value: Any, config: DataConfig) -> tuple[str, ...]:
-        if isinstance(value, str) and is_list_as_text(value):
-            raise ValueError(
-                f"holds {value[:60]!r}, a list written as text; use JSON lines, or labels with {config.label_separator!r} between them"
-            )
+        if isinstance(value, str):
+            refuse_list_as_text(value, f"labels with {config.label_separator!r} between them")
         parts = value.split(config.label_separator) if isinstance(value, str) else [] if value is None else value
         if not isinstance(parts, list):
             raise ValueError(f"holds {value!r}, not a list of labels")

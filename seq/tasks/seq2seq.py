@@ -22,7 +22,7 @@ from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray, at_least
 from seq.data.split import Split
 from seq.data.targets import Encoded
-from seq.data.tokenizer import BOS, EOS, Tokenizer, is_list_as_text, join_tokens, split_tokens
+from seq.data.tokenizer import BOS, EOS, Tokenizer, join_tokens, refuse_list_as_text, split_tokens
 from seq.errors import UserError
 from seq.models import Model, Seq2Seq
 from seq.models.search import Found, search
@@ -113,10 +113,7 @@ class SequenceToSequence(PredictiveTask):
             raise ValueError("is empty" if not tokens else f"holds {value!r}, not text")
         if config.target_tokenizer != "tokens":
             return tokens
-        if is_list_as_text(tokens):
-            raise ValueError(
-                f"holds {tokens[:60]!r}, a list written as text; use JSON lines, or blanks between the tokens"
-            )
+        refuse_list_as_text(tokens, "blanks between the tokens")
         return " ".join(split_tokens(tokens))
 
     def learn(self, targets: Sequence[str], config: DataConfig) -> Outputs:

@@ -21,7 +21,7 @@ from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray, at_least
 from seq.data.split import Split
 from seq.data.targets import Encoded
-from seq.data.tokenizer import is_list_as_text, join_tokens, split_tokens
+from seq.data.tokenizer import join_tokens, refuse_list_as_text, split_tokens
 from seq.errors import UserError
 from seq.models import Model
 from seq.tasks.classification import ClassEvaluator, Classification
@@ -81,10 +81,8 @@ for token, tag in zip(tokens, logits.argmax(-1)):
             yield "data.text: a tagger reads one column, since each token needs a tag"
 
     def read(self, value: Any, config: DataConfig) -> tuple[str, ...]:
-        if isinstance(value, str) and is_list_as_text(value, numbers=True):
-            raise ValueError(
-                f"holds {value[:60]!r}, a list written as text; use JSON lines, or tags with a space between them"
-            )
+        if isinstance(value, str):
+            refuse_list_as_text(value, "tags with a space between them", numbers=True)
         tags = split_tokens(value) if isinstance(value, str) else value
         if not isinstance(tags, list | tuple) or not all(isinstance(tag, str | int) for tag in tags):
             raise ValueError(f"holds {str(value)[:60]!r}, not a list of tags")

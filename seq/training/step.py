@@ -160,7 +160,6 @@ class Trainer:
                 found.copy_(bad)
         scaler.step(optimizer)
         scaler.update()
-        optimizer.zero_grad()
         ngram_lr_scale = self._lr * self.config.optimizer.ngram_lr_scale
         for name, (rows, values) in self.row_gradients.items():
             self.state.tables[name].step(rows, values, lr=ngram_lr_scale, divide_by=clip, bad=bad)

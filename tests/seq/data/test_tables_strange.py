@@ -72,6 +72,7 @@ def test_a_quotation_mark_that_swallows_rows_is_noted(tmp_path: Path, content: s
         ("a.csv", "text,label\na, \n", {}, "is empty"),
         ("a.csv", "text,label\na,x\n", {"source": "json"}, "is not JSON"),
         ("a.jsonl", '{"text": "a", "label": "x"}\n', {"delimiter": ";"}, "data.delimiter is not read"),
+        ("a.csv", "text,label\na,x\n", {"source": "some/set", "files": {}, "columns": ["text"]}, "data.columns is not read"),
     ],
 )  # fmt: skip
 def test_refused_with_advice(tmp_path: Path, name: str, content: str | bytes, keys: dict[str, Any], said: str) -> None:

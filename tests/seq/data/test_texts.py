@@ -26,6 +26,7 @@ def test_as_a_list(rows: list[str], block: int, data: st.DataObject) -> None:
         assert [row for batch in batches_of(found) for row in batch] == rows
         first, last = sorted(data.draw(st.lists(st.integers(0, len(rows)), min_size=2, max_size=2)))
         assert found[first:last] == rows[first:last]
+        assert list(found.followed_by(found)) == rows + rows
         assert not rows or (found[0], found[-1]) == (rows[0], rows[-1])
         chosen = np.array(sorted(data.draw(st.sets(st.integers(0, len(rows) - 1)))) if rows else [], np.int64)
         assert list(found.take(chosen)) == [rows[place] for place in chosen]
@@ -51,3 +52,6 @@ def test_progress_in_a_pipe(
     with progress.stage("reading", 8000):
         list(document.blocks())
     assert "reading: 4.0 kB of 8.0 kB, " in capsys.readouterr().err
+    with progress.stage("reading", 8000), progress.uncounted():
+        list(document.blocks())
+    assert capsys.readouterr().err == ""
