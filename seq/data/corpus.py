@@ -138,9 +138,7 @@ def _write(
     size = _size_of_files(config)
     _check_space(folder.parent, size)
     notes: list[str] = []
-    with stage("reading the data", size):
-        loaded = load_splits(config, task, notes, need_train=need_train)
-    splits = _clean(loaded, config, task, notes)
+    splits = _load(config, task, notes, size, need_train=need_train)
     if tokenizer is None:
         options: dict[str, Any] = {name: getattr(config, name) for name in ("lowercase", "min_count", "vocab_size")}
         with stage("learning the vocabulary", size_of(splits["train"].texts)):
@@ -196,8 +194,10 @@ def _size_of_files(config: DataConfig) -> int:
     return sum(path.stat().st_size for paths in files.values() for path in paths)
 
 
-def _clean(loaded: Mapping[str, Examples], config: DataConfig, task: Targets, notes: list[str]) -> dict[str, Examples]:
-    """The rows that have text, of each split; with a validation split, if one is to be cut."""
+def _load(config: DataConfig, task: Targets, notes: list[str], size: int, *, need_train: bool) -> dict[str, Examples]:
+    """The rows of each split that have text, from files of `size` bytes."""
+    with stage("reading the data", size):
+        loaded = load_splits(config, task, notes, need_train=need_train)
     splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
     if config.source not in BUILT_IN:
         notes.extend(note_shared(splits, config))
