@@ -28,6 +28,7 @@ from seq.run.run import Run
 from seq.tasks.task import samples_of
 from seq.training.evaluation import evaluate
 from seq.training.hyperparameters import with_earlier_hyperparameters
+from seq.training.pass_size import choose_pass_size
 
 
 def main(arguments: list[str]) -> None:
@@ -62,8 +63,7 @@ def train(run: Run, resumed_from: Checkpoint | None) -> bool:
     # ---- data and model -------------------------------------------------------------------------------------------
     batches, trainer = run.batches(), run.trainer()
     last_step = batches.total_steps(config.train)
-    if config.train.memory_check:
-        trainer.check_memory(batches.largest_shard())
+    choose_pass_size(trainer, batches)
 
     # ---- start, or continue after the newest checkpoint -----------------------------------------------------------
     if resumed_from is not None:
@@ -85,14 +85,14 @@ def train(run: Run, resumed_from: Checkpoint | None) -> bool:
 
     # ---- train ----------------------------------------------------------------------------------------------------
     ledger.started(progress.tokens_seen)
-    for shards in ledger.each("data", batches.steps(start, start if selection.out_of_patience else last_step)):
+    for passes in ledger.each("data", batches.steps(start, start if selection.out_of_patience else last_step)):
         with ledger("compute"):
             lr = trainer.set_lr(progress.step, last_step)
-            losses = trainer.accumulate_gradients(shards)
+            losses = trainer.accumulate_gradients(passes)
             preemption.ask()
             done = trainer.update(losses)
         ledger.move("compute", "sync", trainer.take_sync_seconds())
-        progress.advance(shards[0].sizes)
+        progress.advance(passes[0].sizes)
         selection.after_step(progress.step, last_step)
         bad_steps.add(progress.step, done)
         stopped_by = preemption.answer() if progress.step < last_step else None

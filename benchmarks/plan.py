@@ -55,10 +55,10 @@ def main(sequences: int, ranks: int) -> None:
     spent, padding, imbalance = [], [], []
     for step in np.random.default_rng(0).integers(0, len(sampler.plan), STEPS):
         begin = time.perf_counter()
-        (shard,) = sampler.shards(range(int(step), int(step) + 1), range(1))
+        (shard,) = sampler.shards(range(int(step), int(step) + 1), [range(1)])
         sizes = shard.sizes
         spent.append(time.perf_counter() - begin)
-        padding.append(1 - sizes.tokens.sum() / sizes.padded_tokens.sum())
+        padding.append(1 - sizes.tokens.mean() / sizes.padded_tokens)
         imbalance.append(sizes.tokens.max() / sizes.tokens.mean() - 1)
     report = Report("plan", f"{sequences:,} sequences, {ranks} ranks of one shard (simulated)", ["figure", "value"])
     report.add("steps an epoch", len(sampler.plan))
@@ -88,9 +88,9 @@ def shuffling() -> None:
         for epoch in range(EPOCHS):
             sampler.set_epoch(epoch)
             for shard in sampler:
-                steps += [[]] if shard.shard == 0 else []
-                steps[-1] += shard.sequences.tolist()
-                padded += int(shard.sizes.padded_tokens[shard.shard])
+                steps += [[]] if shard.numbers[0] == 0 else []
+                steps[-1] += shard.sequences[shard.sequences >= 0].tolist()
+                padded += shard.sizes.padded_tokens
         plain = [
             part.tolist()
             for _ in range(EPOCHS)

@@ -16,12 +16,15 @@ _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class PlainReduction:
-    """Same interface as OrderedReduction. Autograd adds the gradients of earlier shards in `grad`."""
+    """Same interface as OrderedReduction. Autograd adds the gradients of earlier passes in `grad`."""
 
     def __init__(self, model: DistributedDataParallel, *, compress: Compression) -> None:
         self._dtype, self.sent_bytes = _DTYPES.get(compress), 0
         self.timer = SyncTimer(next(model.parameters()).device)
         model.register_comm_hook(self, PlainReduction._hook)
+
+    def begin(self, shards: range) -> None:
+        """Nothing to do: the order of additions is not fixed."""
 
     def push(self) -> None:
         """Nothing to do: autograd has added the gradients."""

@@ -47,6 +47,10 @@ def seed_gpu(seed: int) -> None:
             module.manual_seed(seed)
 
 
+def new_generator(device: torch.device) -> torch.Generator:
+    return torch.Generator(device)
+
+
 def to_device(values: Tensor, device: torch.device) -> Tensor:
     """A CPU tensor on `device`. The host does not wait: from pinned memory, a copy is queued like any other work. From pageable memory,
     CUDA first finishes all queued work."""

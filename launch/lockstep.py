@@ -23,8 +23,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from launch.allreduce import Compression, PlainReduction
 from launch.ordered_reduction import OrderedReduction
+from launch.passes import one_pass
 from launch.seeding import seed_shard
-from launch.tree import shards_of
+from launch.tree import passes_of, shards_of
 
 
 class OwnShard(NamedTuple):
@@ -63,7 +64,8 @@ class Lockstep:
         torch.set_num_threads(threads)
         self.model, self._seed = model, seed
         self._ddp = DistributedDataParallel(model, gradient_as_bucket_view=True)
-        self._own = shards_of(dist.get_rank(), processes, shards)
+        self.own = shards_of(dist.get_rank(), processes, shards)
+        self._device = next(model.parameters()).device
         self.reduction: OrderedReduction | PlainReduction
         if reduction == "ordered":
             self.reduction = OrderedReduction(self._ddp, shards=shards)
@@ -73,12 +75,19 @@ class Lockstep:
     def shards(self, step: int) -> Iterator[OwnShard]:
         """This rank's shards. Call the model and `backward` once for each, even if it has no rows: then with a loss of 0. Dropout is
         seeded for the shard. After the loop, every `grad` is the sum over all shards, on every rank."""
+        for shards, model in self.passes(step, passes_of(self.own, 1)):
+            yield OwnShard(shards.start, model)
+
+    def passes(self, step: int, passes: list[range]) -> Iterator[tuple[range, nn.Module]]:
+        """As `shards`, for a model whose layers know the shards of a pass (`launch.passes`). `passes`: this rank's shards, cut by
+        `passes_of`; gives each with the model to call. How they are cut changes no bit."""
         self.model.zero_grad()
-        for number in self._own:
-            seed_shard(self._seed, step, number)
-            last = number == self._own[-1]
-            yield OwnShard(number, self._ddp if last else self.model)
-            if not last:
+        for shards in passes:
+            self.reduction.begin(shards)
+            seed_shard(self._seed, step, shards.start)
+            with one_pass(self._seed, step, shards, self._device):
+                yield shards, self._ddp if shards == passes[-1] else self.model
+            if shards != passes[-1]:
                 self.reduction.push()
         self.reduction.finish()
 

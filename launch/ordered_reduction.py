@@ -1,7 +1,7 @@
 """The lockstep reduction: the gradients of V shards are added in one fixed tree at every number of ranks (`launch.tree`).
 
 Floating-point addition is not associative, so an ordinary all-reduce gives different bits at different world sizes. Here each rank adds
-its own shards as they are computed, wherever they form subtrees. A DDP communication hook then adds the sums of subtrees across ranks
+its own shards, wherever they form subtrees: within a pass (`launch.passes`), and from pass to pass. A DDP communication hook then adds the sums of subtrees across ranks
 (`launch.exchange` moves them). Every rank adds all of a small bucket; of a large one it adds only its own slice, and all ranks then
 gather the slices. Every element is added in the same tree, so buckets and slices do not matter.
 """
@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from launch.device import SyncTimer, is_gpu, module_of
 from launch.exchange import connects_gpus, open_exchange
-from launch.tree import Subtree, TreeSum, is_left_neighbour, shards_of, subtrees_of
+from launch.tree import Subtree, TreeSum, is_left_neighbour, shards_of, subtree_of, subtrees_of
 
 SMALL_BYTES = 8 << 20
 """If the parts of all ranks are at most this large, every rank adds the whole bucket. This takes one exchange instead of two, since
@@ -29,8 +29,8 @@ Gradients = dict[Tensor, Tensor]
 
 
 class OrderedReduction:
-    """Adds the gradients of one step's local shards. Call `push` after each shard but the last; the last shard's backward
-    pass runs under DDP with this reduction as its communication hook; then call `finish`. Every `grad` is then the sum
+    """Adds the gradients of one step's local shards. Call `begin` before each pass, and `push` after each but the last; the last
+    backward pass runs under DDP with this reduction as its communication hook; then call `finish`. Every `grad` is then the sum
     over all V shards, with the same bits on every rank and at every world size.
 
     The sum is not divided: the loss was already divided by the targets of the whole step.
@@ -39,9 +39,8 @@ class OrderedReduction:
     def __init__(self, model: DistributedDataParallel, *, shards: int, small_bytes: int = SMALL_BYTES) -> None:
         # Parameters only: a reference to `model` would be a cycle through its hook and outlive the group.
         self._parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._shards = shards_of(dist.get_rank(), dist.get_world_size(), shards)
         self._local: TreeSum[Gradients] = TreeSum(_add_gradients)
-        self._next = self._shards.start
+        self._now = Subtree(0, 0)
         self._error: BaseException | None = None
         device = self._parameters[0].device
         self.timer = SyncTimer(device)
@@ -51,10 +50,13 @@ class OrderedReduction:
         self._thread = ThreadPoolExecutor(1) if device.type == "cpu" else None
         model.register_comm_hook(self, OrderedReduction._hook)
 
+    def begin(self, shards: range) -> None:
+        """The next backward pass gives the sum over these shards, a subtree."""
+        self._now = subtree_of(shards)
+
     def push(self) -> None:
         """Take the gradients out of the parameters and add them to the local tree."""
-        self._local.push(Subtree(0, self._next), {parameter: _take(parameter) for parameter in self._parameters})
-        self._next += 1
+        self._local.push(self._now, {parameter: _take(parameter) for parameter in self._parameters})
 
     def finish(self) -> None:
         """The step's gradients are complete: drop the partial sums. An error of an exchange is raised here."""
@@ -62,7 +64,6 @@ class OrderedReduction:
             raise self._error
         self.timer.finish()
         self._local.parts.clear()
-        self._next = self._shards.start
 
     @property
     def sent_bytes(self) -> int:
@@ -78,7 +79,7 @@ class OrderedReduction:
         self._ranks = None
 
     def _hook(self, bucket: GradBucket) -> Future[Tensor]:
-        """The bucket holds only the last shard's gradients. Complete the rank's subtrees, then add across ranks."""
+        """The bucket holds only the gradients of the last pass. Complete the rank's subtrees, then add across ranks."""
         self.timer.bucket_ready()
         buffer, parts = bucket.buffer(), list(self._parts_of(bucket))
         if self._stream is not None:
@@ -92,7 +93,7 @@ class OrderedReduction:
 
     def _parts_of(self, bucket: GradBucket) -> Iterator[Tensor]:
         """The sums of the rank's subtrees, as flat as the bucket; the last one is the bucket's own buffer."""
-        last, rest = Subtree(0, self._shards.stop - 1), list(self._local.parts)
+        last, rest = self._now, list(self._local.parts)
         while rest and is_left_neighbour(rest[-1][0], last):
             _, left = rest.pop()
             torch._foreach_add_(bucket.gradients(), [left[parameter] for parameter in bucket.parameters()])

@@ -11,21 +11,22 @@ from launch.tree import shards_of
 
 
 class RowGradient(NamedTuple):
-    """The gradient of M weighted sums of K rows. The gradient of row `rows[m, k]` is `factors[m, k] * values[m]`, added up over m and k.
-    This is smaller than K values for each sum, and nothing is sorted before all shards are together."""
+    """The gradients of S shards, each of M weighted sums of K rows. The gradient of row `rows[s, m, k]` is `factors[s, m, k] *
+    values[s, m]`, added up over s, m and k in this order. This is smaller than K values for each sum, and nothing is sorted before all
+    shards are together."""
 
     rows: Tensor
-    """(M, K) int64; a row may occur many times."""
+    """(S, M, K) int64; a row may occur many times."""
     factors: Tensor
-    """(M, K) float32."""
+    """(S, M, K) float32."""
     values: Tensor
-    """(M, dim) float32: the gradient of each sum."""
+    """(S, M, dim) float32: the gradient of each sum."""
 
-    def total(self, table_rows: int, most: int) -> tuple[Tensor, Tensor]:
+    def total(self, table_rows: int) -> tuple[Tensor, Tensor]:
         """Return the rows (N,) of a table of `table_rows`, in the order in which they first occur, and their gradients (N, dim), added
         in the order of `rows`.
 
-        On a GPU, the host would have to wait to learn the number of rows. So N is `most` there, and unused places hold the index
+        On a GPU, the host would have to wait to learn the number of rows. So N is as large as it may be there, and unused places hold the index
         `table_rows`, a row that does not exist, and gradients of zero.
         """
         rows = self.rows.flatten()
@@ -34,10 +35,10 @@ class RowGradient(NamedTuple):
         first = rows.new_full((table_rows,), len(rows)).scatter_reduce_(0, rows, places, "amin").index_select(0, rows)
         is_first = first == places
         number = is_first.cumsum(0) - 1
-        size = int(number[-1]) + 1 if rows.device.type == "cpu" else min(most, table_rows)
+        size = int(number[-1]) + 1 if rows.device.type == "cpu" else min(len(rows), table_rows)
         # Later occurrences are written to one extra place, which is cut off.
         found = rows.new_full((size + 1,), table_rows).index_copy_(0, number.where(is_first, size), rows)[:size]
-        added = (self.values[:, None] * self.factors[:, :, None]).flatten(0, 1)
+        added = (self.values[:, :, None] * self.factors[..., None]).flatten(0, 2)
         return found, added.new_zeros(size, added.shape[1]).index_add_(0, number.index_select(0, first), added)
 
 
@@ -58,39 +59,32 @@ class RowReduction:
         self._counts = [len(shards_of(rank, len(ranks), shards)) for rank in ranks]
         self.exchange = open_exchange(device)
 
-    def sum(self, own: list[RowGradient], *, table_rows: int, capacity: int) -> tuple[Tensor, Tensor]:
-        """`own`: the gradients of this rank's shards, each with 1 to `capacity` sums. All ranks know `capacity`, so message sizes need
-        not be exchanged. Returns the result of `RowGradient.total` for all shards."""
-        shards = own if len(self._counts) == 1 else self._gather(own, capacity)
-        per_sum = own[0].rows.shape[1]
-        every = RowGradient(*map(torch.cat, zip(*shards, strict=True)))
-        return every.total(table_rows, most=sum(self._counts) * capacity * per_sum)
+    def sum(self, own: RowGradient, *, table_rows: int) -> tuple[Tensor, Tensor]:
+        """`own`: the gradients of this rank's shards; all shards have equally many sums. Returns the result of `RowGradient.total` for
+        all shards."""
+        every = own if len(self._counts) == 1 else self._gather(own)
+        return every.total(table_rows)
 
-    def _gather(self, own: list[RowGradient], capacity: int) -> list[RowGradient]:
-        _, per_sum = own[0].rows.shape
-        sent = torch.stack([_pack(gradient, capacity) for gradient in own])
-        missing = max(self._counts) - len(own)
-        received = self.exchange.gather(torch.cat([sent, sent[:1].expand(missing, -1, -1)]) if missing else sent)
-        # `received` is used up before the next exchange: `sum` copies it.
-        return [_unpack(received[rank, :count].flatten(0, 1), per_sum) for rank, count in enumerate(self._counts)]
+    def _gather(self, own: RowGradient) -> RowGradient:
+        missing = max(self._counts) - len(own.rows)
+        sent = torch.nn.functional.pad(_pack(own), (0, 0, 0, 0, 0, missing))
+        received = self.exchange.gather(sent)
+        # `cat` copies, so the next exchange may overwrite what was received.
+        return _unpack(
+            torch.cat([received[rank, :count] for rank, count in enumerate(self._counts)]), own.rows.shape[2]
+        )
 
     def close(self) -> None:
         """Call this before the process group ends."""
         self.exchange.close()
 
 
-def _pack(gradient: RowGradient, capacity: int) -> Tensor:
-    """(capacity, 2 K + dim): row numbers travel as the bits of floats. The rest is padded with sums that add zero to a row that was
-    read, which changes no bit."""
-    size, per_sum = gradient.rows.shape
-    packed = gradient.values.new_zeros(capacity, 2 * per_sum + gradient.values.shape[1])
-    rows = packed[:, :per_sum].view(torch.int32)
-    rows[:size], rows[size:] = gradient.rows, gradient.rows[0, 0]
-    packed[:size, per_sum : 2 * per_sum] = gradient.factors
-    packed[:size, 2 * per_sum :] = gradient.values
-    return packed
+def _pack(gradient: RowGradient) -> Tensor:
+    """(S, M, 2 K + dim): row numbers travel as the bits of floats."""
+    return torch.cat([gradient.rows.int().view(torch.float32), gradient.factors, gradient.values], dim=2)
 
 
 def _unpack(packed: Tensor, per_sum: int) -> RowGradient:
-    rows, factors, values = packed.split([per_sum, per_sum, packed.shape[1] - 2 * per_sum], dim=1)  # type: ignore[no-untyped-call]
-    return RowGradient(rows.view(torch.int32).long(), factors, values)
+    sizes = [per_sum, per_sum, packed.shape[2] - 2 * per_sum]
+    rows, factors, values = packed.split(sizes, dim=2)  # type: ignore[no-untyped-call]
+    return RowGradient(rows.contiguous().view(torch.int32).long(), factors, values)

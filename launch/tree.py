@@ -50,8 +50,25 @@ def is_left_neighbour(left: Subtree, right: Subtree) -> bool:
 
 
 def shards_of(rank: int, world_size: int, shards: int) -> range:
-    """The shards that a rank runs, one after another. Their number differs by at most one between ranks."""
+    """The shards that a rank runs. Their number differs by at most one between ranks."""
     return range(rank * shards // world_size, (rank + 1) * shards // world_size)
+
+
+def passes_of(shards: range, most: int) -> list[range]:
+    """Cut a range of shards into subtrees of at most `most` shards, as large as they can be; each is computed in one pass."""
+    found = []
+    while shards:
+        size = 1
+        while 2 * size <= min(most, len(shards)) and shards.start % (2 * size) == 0:
+            size *= 2
+        found.append(shards[:size])
+        shards = shards[size:]
+    return found
+
+
+def subtree_of(shards: range) -> Subtree:
+    """The subtree of these shards, one of `passes_of`."""
+    return Subtree(len(shards).bit_length() - 1, shards.start // len(shards))
 
 
 def wasted_share(world_size: int, shards: int) -> float:

@@ -26,14 +26,14 @@ from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.loader import BatchLoader
 from seq.data.outputs import Coded
-from seq.data.plan import ShardSizes
 from seq.data.ragged import RaggedArray
 from seq.diagnose.lr_range import LrRange, lr_range
 from seq.run.directory import RunDirectory
 from seq.run.result import describe_split
 from seq.run.run import Run, require_one_process
 from seq.training.hyperparameters import chosen_for
-from seq.training.memory import bytes_for_parameters, estimated_bytes_for_shard
+from seq.training.memory import bytes_for_parameters, estimated_bytes_for_pass
+from seq.training.pass_size import choose_pass_size
 from seq.training.step import Trainer
 
 MOST_STEPS = 2000
@@ -143,8 +143,9 @@ def _about_text(corpus: Corpus) -> Iterator[str]:
 
 def _about_batches(config: Config, batches: BatchLoader) -> Iterator[str]:
     steps = min(batches.steps_per_epoch, MOST_STEPS)
-    sizes = [shard.sizes for shard in batches.sampler.shards(range(steps), range(1))]
-    rows, tokens, padded, *_ = (np.stack([getattr(step, name) for step in sizes]) for name in ShardSizes._fields)
+    sizes = [one.sizes for one in batches.sampler.shards(range(steps), [range(1)])]
+    rows, tokens = (np.stack(part) for part in zip(*((step.rows, step.tokens) for step in sizes), strict=True))
+    padded = np.array([step.padded_tokens for step in sizes])
     waste = {size: wasted_share(size, config.batch.shards) for size in range(1, config.batch.shards + 1)}
     imbalance = (tokens.max(1) / tokens.mean(1) - 1).mean()
     yield (
@@ -152,7 +153,7 @@ def _about_batches(config: Config, batches: BatchLoader) -> Iterator[str]:
         f"{config.batch.shards} shards, {rows.sum(1).mean():,.1f} rows and {tokens.sum(1).mean():,.0f} tokens on average"
     )
     yield (
-        f"padding: {1 - tokens.sum() / padded.sum():.2%} of what is computed; the fullest shard has {imbalance:.1%} more "
+        f"padding: {1 - tokens.sum() / (padded.sum() * config.batch.shards):.2%} of what is computed; the fullest shard has {imbalance:.1%} more "
         f"tokens than the mean; {len(np.unique(padded)):,} sizes of shards, the largest of {padded.max():,} tokens"
     )
     even = ", ".join(str(size) for size, share in waste.items() if not share)
@@ -166,13 +167,16 @@ class Trial:
     seconds_per_step: float
     num_parameters: int
     bytes_for_weights: int
-    bytes_for_a_shard: int
-    """Memory of the largest shard's forward and backward pass: measured on a GPU, estimated on a CPU."""
+    bytes_for_a_pass: int
+    """Memory of the largest forward and backward pass: measured on a GPU, estimated on a CPU."""
+    shards: int
+    """In a pass."""
 
 
 def try_steps(trainer: Trainer, batches: BatchLoader, device: torch.device) -> Trial:
     """Try the first steps of the run, whose result is discarded: a fair sample, because steps are shuffled."""
-    shard = _bytes_for_largest_shard(trainer, batches, device)
+    choose_pass_size(trainer, batches)
+    own = _bytes_for_largest_pass(trainer, batches, device)
     times, begin = list[float](), time.perf_counter()
     for shards in batches.steps(0, STEPS):
         trainer.update(trainer.accumulate_gradients(shards))
@@ -185,14 +189,15 @@ def try_steps(trainer: Trainer, batches: BatchLoader, device: torch.device) -> T
     timed = times[UNTIMED - 1 :]
     seconds = (timed[-1] - timed[0]) / (len(timed) - 1)
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    return Trial(len(times), seconds, parameters, bytes_for_parameters(trainer.model), shard)
+    return Trial(
+        len(times), seconds, parameters, bytes_for_parameters(trainer.model), own, len(batches.sampler.passes[0])
+    )
 
 
-def _bytes_for_largest_shard(trainer: Trainer, batches: BatchLoader, device: torch.device) -> int:
-    largest = batches.largest_shard()
+def _bytes_for_largest_pass(trainer: Trainer, batches: BatchLoader, device: torch.device) -> int:
+    largest = batches.largest_pass()
     if not is_gpu(device):
-        trainer.check_memory(largest)
-        return estimated_bytes_for_shard(trainer.model, trainer.config, int(largest.sizes.padded_tokens.max()))
+        return estimated_bytes_for_pass(trainer.model, trainer.config, largest)
     gpu = module_of(device)
     gpu.reset_peak_memory_stats(device)
     before = gpu.memory_allocated(device)
@@ -205,7 +210,7 @@ def _about_cost(config: Config, batches: BatchLoader, trial: Trial, device: torc
     measured = "measured" if is_gpu(device) else "estimated"
     yield (
         f"model: {trial.num_parameters:,} parameters; memory {measured}: {trial.bytes_for_weights / 1e6:,.0f} MB for weights, "
-        f"gradients and AdamW's averages, {trial.bytes_for_a_shard / 1e6:,.0f} MB for the largest shard"
+        f"gradients and AdamW's averages, {trial.bytes_for_a_pass / 1e6:,.0f} MB for the largest pass, of {trial.shards} shard(s)"
     )
     yield (
         f"time: {trial.seconds_per_step * 1000:,.1f} ms a step on one process on {device} ({trial.steps} steps tried): "

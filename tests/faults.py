@@ -23,12 +23,12 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 import train_ddp
 from launch.context import describe_launch
 from launch.group import process_group
-from launch.seeding import seed_shard
+from seq.data.dataset import Batch
 from seq.errors import RunError
 from seq.run import checkpoints
 from seq.run import run as seq_run
 from seq.run.checkpoint import write_checkpoint
-from seq.tasks.language_modeling import LanguageModeling
+from seq.training.objective import Objective
 from seq.training.step import Trainer
 
 
@@ -67,21 +67,18 @@ def flip_bit(argument: str, words: list[str]) -> None:
 def bad_losses(argument: str, words: list[str]) -> None:
     """Several runs in one process group: `[[[[step, shard], ...], words], ...]` as JSON. The losses of these shards are
     infinite."""
-    now: tuple[int, int] = (-1, -1)
-    loss_sum = LanguageModeling.loss
-
-    def seed(seed: int, step: int, shard: int) -> None:
-        nonlocal now
-        now = (step, shard)
-        seed_shard(seed, step, shard)
-
+    original = Objective.losses
     for bad, arguments in json.loads(argument):
         places = {tuple(place) for place in bad}
 
-        def loss(task: LanguageModeling, logits: Tensor, targets: Tensor, places: set[Any] = places) -> Tensor:
-            return loss_sum(task, logits, targets) * (float("inf") if now in places else 1.0)
+        def losses(
+            self: Objective, model: Any, batch: Batch, hidden: Any, places: set[Any] = places
+        ) -> tuple[Tensor, Any]:
+            found, last = original(self, model, batch, hidden)
+            bad = [float("inf") if (batch.step, shard) in places else 1.0 for shard in batch.shards]
+            return found * torch.tensor(bad), last
 
-        with patch("launch.lockstep.seed_shard", seed), patch.object(LanguageModeling, "loss", loss):
+        with patch.object(Objective, "losses", losses):
             try:
                 train_ddp.main(arguments)
             except (RunError, SystemExit) as error:

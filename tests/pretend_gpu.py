@@ -128,7 +128,9 @@ def _compute(func: Any, args: Any, kwargs: Any) -> Any:
         return (args[0], *values[1:]) if isinstance(values, tuple) else values
     if name == "_pack_padded_sequence":
         return PretendTensor(values[0]), values[1]
-    found = tree_map(lambda value: PretendTensor(value) if isinstance(value, Tensor) else value, values)
+    # A view of a parameter shares its counter of versions, which a tensor made in inference mode lacks.
+    with torch.inference_mode(torch.is_inference_mode_enabled() and any(map(Tensor.is_inference, tensors))):
+        found = tree_map(lambda value: PretendTensor(value) if isinstance(value, Tensor) else value, values)
     return return_and_correct_aliasing(func, args, kwargs, found)
 
 
@@ -253,6 +255,7 @@ def pretend_gpu() -> Iterator[Counter[str]]:
         patch.setattr(Tensor, "pin_memory", _pinned)
         patch.setattr(nn.GRU, "flatten_parameters", _flatten)
         patch.setattr("launch.group._backend", lambda *_: "gloo")
+        patch.setattr("launch.passes.new_generator", lambda _: torch.Generator())
         patch.setattr("launch.ordered_reduction.Future", PretendFuture)
         patch.setattr("launch.lockstep.DistributedDataParallel", PretendDDP)
         waits.clear()

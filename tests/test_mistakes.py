@@ -166,13 +166,11 @@ def test_too_many_processes() -> None:
 
 
 def test_out_of_memory() -> None:
-    from seq.data.dataset import Batch
-    from seq.data.plan import ShardSizes
+    from tests.seq.training.test_memory import batch_of
 
-    batch = Batch(torch.zeros(8, 30), torch.ones(8), torch.ones(8), 4, 1, 8, ShardSizes(*[torch.ones(1).numpy()] * 5))
     with (
         pytest.raises(RunError, match=r"8 rows x 30 time steps; lower batch\.tokens"),
-        out_of_memory_as_run_error(batch),
+        out_of_memory_as_run_error(batch_of(8, 30, range(1))),
     ):
         raise torch.OutOfMemoryError("CUDA out of memory")
 

@@ -27,6 +27,7 @@ from seq.models.sampling import sample_tokens
 from seq.tasks import Loaded, task_of
 from seq.tasks.language_modeling import LoadedLanguageModel
 from seq.tasks.tagging import LoadedTagger
+from seq.training.pass_size import choose_pass_size
 from seq.training.precision import configure_numerics
 from seq.training.step import Trainer
 from tests import corpora
@@ -103,7 +104,7 @@ def test_a_step_never_waits(kind: str, tmp_path: Path) -> None:
             configure_numerics(config, device)
             trainer = Trainer(config, task_of(config), corpus, device)
             batches = BatchLoader(corpus.splits["train"], config.batch)
-            trainer.check_memory(batches.largest_shard())
+            choose_pass_size(trainer, batches)
             for step, shards in enumerate(batches.steps(0, 3)):
                 if step == 1:  # the optimizer has made its state
                     waits.clear()

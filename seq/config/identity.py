@@ -8,6 +8,7 @@ NOT_IDENTITY = (
     "run.name",
     "run.output_dir",
     "run.timeout_seconds",
+    "run.pass_tokens",
     "data.cache_dir",
     "sync.check_every",
     "train.max_bad_steps",

@@ -22,6 +22,9 @@ class RunConfig(Section):
     """Seed of everything random: initial weights, data order, dropout, free running, samples."""
     threads: Positive = 1
     """CPU threads of a process. Another number is another run, because it changes the order of additions, and so the last bits."""
+    pass_tokens: Positive = 32768
+    """Time steps, with padding, that a process computes at once. Shards that fit are computed together, which is faster and takes more
+    memory. It changes no bit."""
     deterministic: bool = True
     """Use only algorithms that give the same bits every time (CUDA has others, and some are faster)."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 600.0

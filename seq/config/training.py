@@ -53,7 +53,7 @@ class TrainConfig(Section):
     max_bad_steps: Count = 10
     """A step whose loss or gradient is not finite changes nothing; more than this many in a row end the run."""
     memory_check: bool = True
-    """Try the largest shard first, so that a batch that is too large is found in the first seconds."""
+    """Try the largest pass first, so that a batch that is too large is found in the first seconds."""
 
 
 class OptimizerConfig(Section):

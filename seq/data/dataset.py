@@ -13,7 +13,7 @@ from seq.config import MAX_NGRAM
 from seq.data.corpus import Corpus
 from seq.data.examples import SEPARATOR
 from seq.data.outputs import Coded
-from seq.data.plan import Shard, ShardSizes
+from seq.data.plan import Segments, Shards, ShardSizes
 from seq.data.ragged import Ints, RaggedArray, pad_slices
 from seq.data.split import Split
 from seq.data.tokenizer import PAD
@@ -23,33 +23,34 @@ MOVED = ("inputs", "targets", "continues", "preceding", "labels", "target_inputs
 
 
 class Batch(NamedTuple):
-    """One shard, ready for the model. B rows, T time steps of the longest."""
+    """The S shards of a pass, ready for the model: B rows of each, one shard after another, and T time steps. B and T are those of the
+    step, so every shard of a step has one shape."""
 
     inputs: Tensor
-    """(B, T) int64, zero after each row's end."""
+    """(S * B, T) int64, zero after each row's end."""
     lengths: Tensor
-    """(B,) int64, at least 1, always on the CPU, where `pack_padded_sequence` needs them."""
+    """(S * B,) int64, at least 1, always on the CPU, where `pack_padded_sequence` needs them."""
     targets: Tensor
-    """The task's targets: (B,) label ids, (B, C) zeros and ones, (B,) numbers, (B, T) next tokens. IGNORE_INDEX, or NaN for a
-    number, where there is none."""
+    """The task's targets: (S * B,) label ids, (S * B, C) zeros and ones, (S * B,) numbers, (S * B, T) next tokens. `Task.no_target` where
+    there is none."""
     step: int
-    shard: int
+    shards: range
     num_targets: int
     """Targets of the whole step, over all shards and ranks. The loss is divided by this number."""
     sizes: ShardSizes
     """Rows and tokens of all shards of the step."""
+    rows: NDArray[np.int64]
+    """(S * B,) rows of the data set; -1 for a row of padding, where a shard has fewer rows."""
     continues: Tensor | None = None
-    """(B,) bool, in stateful order: the row continues where it ended in the step before."""
+    """(S * B,) bool, in stateful order: the row continues where it ended in the step before."""
     preceding: Tensor | None = None
-    """(B, MAX_NGRAM - 1) int64, in stateful order: the tokens before the row in its document, else zero."""
+    """(S * B, MAX_NGRAM - 1) int64, in stateful order: the tokens before the row in its document, else zero."""
     labels: Tensor | None = None
-    """(B,) int64, for a language model that writes by label."""
+    """(S * B,) int64, for a language model that writes by label."""
     target_inputs: Tensor | None = None
-    """(B, T') int64, for an encoder-decoder: the tokens before its targets."""
+    """(S * B, T') int64, for an encoder-decoder: the tokens before its targets."""
     target_lengths: Tensor | None = None
-    """(B,) int64, the lengths of these, on the CPU."""
-    rows: NDArray[np.int64] | None = None
-    """Rows of the data set; none for a dummy row."""
+    """(S * B,) int64, the lengths of these, on the CPU."""
 
     def arguments(self, hidden: Tensor | None = None) -> dict[str, Tensor]:
         """The keyword arguments of the model; `hidden`: the state to begin with."""
@@ -66,7 +67,7 @@ class Batch(NamedTuple):
 
 
 class SequenceDataset(Dataset[Batch]):
-    """`dataset[shard]` gathers the shard. An empty shard becomes one row of padding without a target, so its weight is 0."""
+    """`dataset[shards]` gathers the shards of a pass. Rows of padding have no target, so their weight is 0."""
 
     def __init__(self, split: Split) -> None:
         self.sequences, self.by_length = split.sequences, split.by_length
@@ -75,40 +76,57 @@ class SequenceDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.sequences)
 
-    def __getitem__(self, shard: Shard) -> Batch:
-        padded, stored = pad_slices(self.sequences.values, *self._slices(shard))
-        own = self._task.batch(padded, stored, self._chosen(shard.sequences), self._outputs)
-        if shard.segments is not None:
-            own |= {"continues": torch.from_numpy(shard.segments.continues), "preceding": self._preceding(shard)}
+    def __getitem__(self, shards: Shards) -> Batch:
+        there = shards.sequences >= 0
+        rows, times = shards.sequences[there], shards.sizes.shape[1:]
+        padded, stored = pad_slices(self.sequences.values, *self._slices(rows, shards.segments))
+        own = self._task.batch(padded, stored, times, self._chosen(rows), self._outputs)
+        if not there.all():
+            own = {name: self._with_padding(name, values, there) for name, values in own.items()}
+        if shards.segments is not None:
+            own |= {
+                "continues": torch.from_numpy(shards.segments.continues),
+                "preceding": self._preceding(rows, shards.segments),
+            }
         return Batch(
-            step=shard.step,
-            shard=shard.shard,
-            num_targets=self.num_targets(shard.sizes),
-            sizes=shard.sizes,
-            rows=shard.sequences,
+            step=shards.step,
+            shards=shards.numbers,
+            num_targets=self.num_targets(shards.sizes),
+            sizes=shards.sizes,
+            rows=shards.sequences,
             **own,
         )
+
+    def gather(self, rows: NDArray[np.int64]) -> Batch:
+        """These rows as one shard, without a plan."""
+        lengths = self._task.time_steps(self.sequences.take(rows), self._chosen(rows)).reshape(len(rows), -1)
+        counts, tokens = np.array([len(rows)]), lengths.sum(0)
+        sizes = ShardSizes(counts, tokens[:1], tokens[-1:], counts, (len(rows), *lengths.max(0).tolist()))
+        return self[Shards(0, range(1), rows, None, sizes)]
 
     def _chosen(self, rows: Ints) -> Coded:
         if isinstance(self._coded, RaggedArray):
             return self._coded.take(rows)
         return None if self._coded is None else self._coded[rows]
 
-    def _slices(self, shard: Shard) -> tuple[Ints, Ints]:
-        """Return where the shard's rows begin and end in the values; one empty row if it has no rows."""
-        rows, segments = shard.sequences, shard.segments
-        if len(rows) == 0:
-            return np.zeros(1, np.int64), np.zeros(1, np.int64)
+    def _slices(self, rows: Ints, segments: Segments | None) -> tuple[Ints, Ints]:
+        """Where the rows begin and end in the values."""
         starts, stops = self.sequences.offsets[rows], self.sequences.offsets[rows + 1]
         if segments is not None:
             starts = starts + segments.begin
             stops = starts + segments.length + 1
         return starts, stops
 
-    def _preceding(self, shard: Shard) -> Tensor:
-        assert shard.segments is not None
-        documents = self.sequences.offsets[shard.sequences][:, None]
-        places = documents + shard.segments.begin[:, None] + np.arange(1 - MAX_NGRAM, 0)
+    def _with_padding(self, name: str, values: Tensor, there: NDArray[np.bool_]) -> Tensor:
+        """Add the rows that are not there."""
+        nothing = self._task.no_target if name == "targets" else int("lengths" in name)
+        padded = values.new_full((len(there), *values.shape[1:]), nothing)
+        padded[torch.from_numpy(there)] = values
+        return padded
+
+    def _preceding(self, rows: Ints, segments: Segments) -> Tensor:
+        documents = self.sequences.offsets[rows][:, None]
+        places = documents + segments.begin[:, None] + np.arange(1 - MAX_NGRAM, 0)
         tokens = self.sequences.values.take(places, mode="clip").astype(np.int64)
         return torch.from_numpy(tokens * (places >= documents))
 
@@ -118,7 +136,7 @@ class SequenceDataset(Dataset[Batch]):
 
 
 def decode_rows(batch: Batch, corpus: Corpus) -> list[dict[str, str]]:
-    """The `text` of each row and, if it has a target of its own, its `label`; a dummy row is left out."""
+    """The `text` of each row and, if it has a target of its own, its `label`; a row of padding is left out."""
     show, decode = corpus.task.show, corpus.tokenizer.decode
     found = []
     for tokens, length, target in zip(

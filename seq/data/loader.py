@@ -22,6 +22,10 @@ def _sampler(dataset: SequenceDataset, batch: BatchConfig, **options: Any) -> Sh
     return kind(dataset, batch, **options)
 
 
+def _unchanged(batch: Any) -> Any:
+    return batch
+
+
 class BatchLoader:
     """A data set, its sampler (`batch.order`) and torch's DataLoader. Batches are on the CPU.
 
@@ -35,6 +39,7 @@ class BatchLoader:
         self._loader: DataLoader[Batch] = DataLoader(
             self.dataset,
             batch_size=None,  # the data set returns whole batches
+            collate_fn=_unchanged,
             sampler=self.sampler,
         )
 
@@ -47,19 +52,19 @@ class BatchLoader:
         return train.steps or train.epochs * self.steps_per_epoch
 
     def steps(self, start: int, stop: int) -> Iterator[list[Batch]]:
-        """For each of the steps `start` to `stop - 1` of the run, this rank's shards; through as many epochs as it takes."""
+        """For each of the steps `start` to `stop - 1` of the run, this rank's shards, pass by pass; through as many epochs as it takes."""
         while start < stop:
             self.sampler.seek(start)
             batches = iter(self._loader)
-            while start < stop and (shards := list(islice(batches, len(self.sampler.own)))):
-                yield shards
+            while start < stop and (passes := list(islice(batches, len(self.sampler.passes)))):
+                yield passes
                 start += 1
 
-    def shard(self, step: int, number: int) -> Batch:
-        """One shard of `step` of the run, of any rank."""
-        (shard,) = self.sampler.shards(range(step, step + 1), range(number, number + 1))
-        return self.dataset[shard]
+    def one_pass(self, step: int, shards: range) -> Batch:
+        """Some shards of `step` of the run, of any rank."""
+        (wanted,) = self.sampler.shards(range(step, step + 1), [shards])
+        return self.dataset[wanted]
 
-    def largest_shard(self) -> Batch:
-        """The shard with the most padded tokens of the plan."""
-        return self.dataset[self.sampler.largest_shard()]
+    def largest_pass(self) -> Batch:
+        """The rank's first pass in the step with the most padded tokens of the plan."""
+        return self.dataset[self.sampler.largest(self.sampler.passes[0])]

@@ -61,26 +61,12 @@ class LengthOrder:
         places: NDArray[np.int64] = np.searchsorted(self.start, positions, side="right") - 1
         return places
 
-    def longest(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The time steps that each of the positions `starts[i]` to `stops[i] - 1` is padded to; of source and target together."""
-        last = len(self.lengths) - 1
-        first, end = self.group_of(np.minimum(starts, len(self) - 1)), self.group_of(stops - 1).clip(0, last)
+    def longest(self, start: int, stop: int) -> tuple[int, ...]:
+        """The (D,) time steps that the positions `start` to `stop - 1` are padded to; there is at least one."""
+        first, last = int(self.group_of(start)), int(self.group_of(stop - 1))
         if self.lengths.shape[1] == 1:
-            return np.asarray(self.lengths[first, 0], np.int64)
-        level = np.log2((end - first).clip(0) + 1).astype(np.int64)
-        # The two halves overlap, which does not matter for a maximum.
-        pair = self._maxima[level, first], self._maxima[level, (end - 2**level + 1).clip(0)]
-        return np.asarray(np.maximum(*pair).sum(-1))
-
-    @cached_property
-    def _maxima(self) -> Ints:
-        """(levels, G, D): the largest lengths of the 2^level groups from each one on."""
-        levels = [self.lengths.astype(np.int64)]
-        while 2 ** len(levels) <= len(self.lengths):
-            half = 2 ** (len(levels) - 1)
-            shifted = np.concatenate((levels[-1][half:], levels[-1][-1:].repeat(half, axis=0)))
-            levels.append(np.maximum(levels[-1], shifted))
-        return np.stack(levels)
+            return (int(self.lengths[first, 0]),)
+        return tuple(self.lengths[first : last + 1].max(0).tolist())
 
     @classmethod
     def open(cls, stem: Path) -> Self:

@@ -20,7 +20,7 @@ TOLERANCE = 0.01
 """Lengths are nearly equal if the longest exceeds the shortest by at most this share, which limits the padding that mixing adds. Below
 100 time steps, only equal lengths count as nearly equal."""
 EPOCHS = 4
-"""Number of epochs that `largest_shard` searches."""
+"""Number of epochs that `largest_step` searches."""
 ATTEMPTS = 8
 """Number of positions to try for an epoch's first cut, before the unmoved cuts are used."""
 
@@ -36,15 +36,15 @@ class Span(NamedTuple):
         return self.stop - self.start
 
 
-class Shard(NamedTuple):
-    """The loader's request to the data set: one shard, and the step that it is part of."""
+class Shards(NamedTuple):
+    """The loader's request to the data set: the shards of one pass, and the step that they are part of."""
 
     step: int
     """Step of the run (not of the epoch)."""
-    shard: int
-    """Place within the step, 0 to V - 1."""
+    numbers: range
+    """Places of the S shards within the step, in 0 to V - 1."""
     sequences: NDArray[np.int64]
-    """Rows of the data set; may be empty."""
+    """(S * B,) rows of the data set; -1 where a shard has fewer rows than others."""
     segments: "Segments | None"
     """The part of each sequence that is read; None for whole sequences."""
     sizes: "ShardSizes"
@@ -63,15 +63,24 @@ class Segments(NamedTuple):
 
 
 class ShardSizes(NamedTuple):
-    """Sizes of the V shards of a step, as arrays (V,)."""
+    """Sizes of the V shards of a step."""
 
     rows: NDArray[np.int64]
+    """(V,)"""
     tokens: NDArray[np.int64]
-    padded_tokens: NDArray[np.int64]
+    """(V,)"""
     target_tokens: NDArray[np.int64]
-    """Time steps of the targets alone, for pairs; else as `tokens`."""
+    """(V,) time steps of the targets alone, for pairs; else as `tokens`."""
     examples: NDArray[np.int64]
-    """Sequences that are read from their beginning: in stateful order, fewer than the rows."""
+    """(V,) sequences that are read from their beginning: in stateful order, fewer than the rows."""
+    shape: tuple[int, ...]
+    """Rows and time steps to which every shard is padded; for pairs, time steps of source and target."""
+
+    @property
+    def padded_tokens(self) -> int:
+        """Time steps of one shard with its padding."""
+        rows, *times = self.shape
+        return rows * sum(times)
 
 
 class Runs(NamedTuple):
@@ -135,19 +144,17 @@ class Plan:
         rows: NDArray[np.int64] = cuts[1:] - cuts[:-1]
         first, last = self._class_of(np.array([step.start, step.stop - 1]))
         if self.seed is None or self._mixed_before[first] == self._mixed_before[last + 1]:
-            tokens, longest = np.diff(self._tokens_up_to(cuts), axis=0), self.by_length.longest(cuts[:-1], cuts[1:])
-            return ShardSizes(rows, tokens.sum(1), rows * longest, tokens[:, -1], rows)
+            tokens, longest = np.diff(self._tokens_up_to(cuts), axis=0), self.by_length.longest(*step)
+            return ShardSizes(rows, tokens.sum(1), tokens[:, -1], rows, (int(rows.max()), *longest))
         # Only the shuffle decides which rows of a class with several lengths are in the step.
         places = self._shuffled(np.arange(step.start, step.stop), epoch)
         lengths = self.by_length.length[self.by_length.group_of(places)]
         total = np.diff(np.concatenate(([0], np.cumsum(lengths)))[cuts - step.start])
-        longest, filled = np.zeros_like(rows), rows > 0
-        longest[filled] = np.maximum.reduceat(lengths, (cuts[:-1] - step.start)[filled])
-        return ShardSizes(rows, total, rows * longest, total, rows)
+        return ShardSizes(rows, total, total, rows, (int(rows.max()), int(lengths.max())))
 
-    def largest_shard(self) -> tuple[Span, Span]:
-        """The shard with the most padded tokens, as positions of the unshuffled order, and its step. Steps are largest where a class
-        begins. Pairs have many classes, so for them the steps of some epochs are examined instead."""
+    def largest_step(self) -> Span:
+        """The step with the most padded tokens, as positions of the unshuffled order. Steps are largest where a class begins. Pairs have
+        many classes, so for them the steps of some epochs are examined instead."""
         singles = self.by_length.lengths.shape[1] == 1
         starts = self.by_length.start[self._first_of[:-1]].tolist() if singles else []
         steps = [(start, self._rows_of_step(self._longest_of(number))) for number, start in enumerate(starts)]
@@ -155,13 +162,7 @@ class Plan:
             runs = self._runs(epoch)
             steps += zip(runs.start.tolist(), runs.size.tolist(), strict=True)
         spans = [Span(start, min(start + self._that_fits(start, size), self.size)) for start, size in steps]
-        # Another epoch's first shard may have as many rows as any.
-        first = [step.start - (-step.rows // self.shards) for step in spans]
-        cuts = np.array([self.cuts(step) for step in spans])
-        begin, end = np.column_stack((cuts[:, 0], cuts[:, :-1])), np.column_stack((first, cuts[:, 1:]))
-        padded = (end - begin) * self.by_length.longest(begin.ravel(), end.ravel()).reshape(begin.shape)
-        step, shard = np.unravel_index(int(padded.argmax()), padded.shape)
-        return spans[step], Span(int(begin[step, shard]), int(end[step, shard]))
+        return max(spans, key=lambda step: -(-step.rows // self.shards) * sum(self.by_length.longest(*step)))
 
     def sequences(self, positions: NDArray[np.int64], *, epoch: int) -> NDArray[np.int64]:
         """The sequences (rows of the data set) at these positions in `epoch`."""
@@ -230,7 +231,7 @@ class Plan:
     def _longest_in(self, step: Span) -> int:
         """The most time steps that its rows may be padded to, in any epoch."""
         start = int(self.by_length.start[self._first_of[int(self._class_of(step.start))]])
-        return int(self.by_length.longest(np.array([start]), np.array([step.stop]))[0])
+        return sum(self.by_length.longest(start, step.stop))
 
     def _longest_of(self, own: int) -> int:
         return int(self.by_length.length[self._first_of[own]])

@@ -1,29 +1,29 @@
-"""DistributedSamplers whose items are shards: bucketed by length, or in stateful order."""
+"""DistributedSamplers whose items are the shards of a pass: bucketed by length, or in stateful order."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DistributedSampler
 
 from launch.seeding import derive_seed
-from launch.tree import shards_of
+from launch.tree import passes_of, shards_of
 from seq.config import BatchConfig
 from seq.data.dataset import SequenceDataset
 from seq.data.order import permute
-from seq.data.plan import Plan, Segments, Shard, ShardSizes
+from seq.data.plan import Plan, Segments, Shards, ShardSizes
+from seq.data.ragged import Ints
 
 BLOCK = 32
 """Steps that are looked up together, so that they share the fixed cost of a vectorised shuffle."""
 
 
-class ShardSampler(DistributedSampler[Shard], ABC):
+class ShardSampler(DistributedSampler[Shards], ABC):
     """The base of both orders: rank r of W gets a contiguous part of each step's shards (`launch.tree.shards_of`), so all ranks
-    have the same number of steps. The shards depend on (data, seed, epoch, batch); rank and world size only decide who gets them.
-    ValueError if there are more ranks than shards.
+    have the same number of steps. The shards depend on (data, seed, epoch, batch); rank and world size only decide who gets them, and
+    `most_in_pass` how many of them come together. ValueError if there are more ranks than shards.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ShardSampler(DistributedSampler[Shard], ABC):
         if self.num_replicas > batch.shards:
             raise ValueError(f"world size {self.num_replicas} is more than {batch.shards} shards")
         self.own = shards_of(self.rank, self.num_replicas, batch.shards)
-        self.start_step = 0
+        self.start_step, self.most_in_pass = 0, 1
         self.arrange(dataset, batch)
 
     @abstractmethod
@@ -52,13 +52,18 @@ class ShardSampler(DistributedSampler[Shard], ABC):
     def steps_per_epoch(self) -> int:
         """Steps in an epoch: the same number in every epoch and on every rank."""
 
-    @abstractmethod
-    def shards(self, steps: range, numbers: range) -> Iterator[Shard]:
-        """The shards `numbers` of `steps` of the run, which are all in one epoch; of any rank."""
+    @property
+    def passes(self) -> list[range]:
+        """This rank's shards of a step, pass by pass."""
+        return passes_of(self.own, self.most_in_pass)
 
     @abstractmethod
-    def largest_shard(self) -> Shard:
-        """The shard with the most padded tokens, as a shard of step 0."""
+    def shards(self, steps: range, passes: list[range]) -> Iterator[Shards]:
+        """For each of `steps` of the run, which are all in one epoch, the shards of each of `passes`; of any rank."""
+
+    @abstractmethod
+    def largest(self, numbers: range) -> Shards:
+        """The shards `numbers` of a step with the most padded tokens, as shards of step 0."""
 
     def seek(self, step: int) -> None:
         """The next pass begins at `step` of the run, also in the middle of an epoch. Takes no time."""
@@ -69,13 +74,13 @@ class ShardSampler(DistributedSampler[Shard], ABC):
         self.epoch, self.start_step = epoch, 0
 
     def __len__(self) -> int:
-        return (self.steps_per_epoch - self.start_step) * len(self.own)
+        return (self.steps_per_epoch - self.start_step) * len(self.passes)
 
-    def __iter__(self) -> Iterator[Shard]:
+    def __iter__(self) -> Iterator[Shards]:
         begin = self.epoch * self.steps_per_epoch
         for place in range(self.start_step, self.steps_per_epoch, BLOCK):
             steps = range(begin + place, begin + min(place + BLOCK, self.steps_per_epoch))
-            yield from self.shards(steps, self.own)
+            yield from self.shards(steps, self.passes)
 
 
 class BucketedDistributedSampler(ShardSampler):
@@ -90,24 +95,34 @@ class BucketedDistributedSampler(ShardSampler):
     def steps_per_epoch(self) -> int:
         return len(self.plan)
 
-    def shards(self, steps: range, numbers: range) -> Iterator[Shard]:
+    def shards(self, steps: range, passes: list[range]) -> Iterator[Shards]:
         epoch, place = divmod(steps.start, self.steps_per_epoch)
         wholes = self.plan.steps(range(place, place + len(steps)), epoch=epoch)
-        cuts = [self.plan.cuts(whole)[numbers.start : numbers.stop + 1].tolist() for whole in wholes]
-        positions = [np.arange(*shard) for own in cuts for shard in pairwise(own)]
-        rows = self.plan.sequences(np.concatenate(positions), epoch=epoch)
-        parts = iter(np.split(rows, np.cumsum([len(part) for part in positions])[:-1]))
-        for step, whole in zip(steps, wholes, strict=True):
-            sizes = self.plan.shards_of(whole, epoch=epoch)
-            for number in numbers:
-                yield Shard(step, number, next(parts), None, sizes)
+        numbers = range(passes[0].start, passes[-1].stop)
+        cuts = [self.plan.cuts(whole)[numbers.start : numbers.stop + 1] for whole in wholes]
+        found = self.plan.sequences(np.concatenate([np.arange(*own[[0, -1]]) for own in cuts]), epoch=epoch)
+        for step, whole, own in zip(steps, wholes, cuts, strict=True):
+            sizes, (here, found) = self.plan.shards_of(whole, epoch=epoch), np.split(found, [own[-1] - own[0]])
+            rows = _in_rows(here, np.diff(own), sizes.shape[0])
+            for shards in passes:
+                yield Shards(
+                    step, shards, rows[shards.start - numbers.start : shards.stop - numbers.start].ravel(), None, sizes
+                )
 
-    def largest_shard(self) -> Shard:
-        step, largest = self.plan.largest_shard()
-        rows = self.plan.by_length.order[np.arange(*largest)].astype(np.int64)
-        sizes = self.plan.shards_of(step, epoch=0)
-        padded = largest.rows * self.plan.by_length.longest(np.array([largest.start]), np.array([largest.stop]))
-        return Shard(0, 0, rows, None, sizes._replace(padded_tokens=np.maximum(sizes.padded_tokens, padded)))
+    def largest(self, numbers: range) -> Shards:
+        step = self.plan.largest_step()
+        cuts, sizes = self.plan.cuts(step), self.plan.shards_of(step, epoch=0)
+        found = self.plan.by_length.order[step.start : step.stop].astype(np.int64)
+        rows = _in_rows(found, np.diff(cuts), sizes.shape[0])
+        sizes = sizes._replace(shape=(sizes.shape[0], *self.plan.by_length.longest(*step)))
+        return Shards(0, numbers, rows[numbers.start : numbers.stop].ravel(), None, sizes)
+
+
+def _in_rows(sequences: Ints, counts: Ints, most: int) -> NDArray[np.int64]:
+    """(S, most): the sequences of S shards with `counts` (S,) each, and -1 after them."""
+    rows = np.full((len(counts), most), -1)
+    rows[np.arange(most) < counts[:, None]] = sequences
+    return rows
 
 
 class StatefulDistributedSampler(ShardSampler):
@@ -125,19 +140,19 @@ class StatefulDistributedSampler(ShardSampler):
     def steps_per_epoch(self) -> int:
         return -(-self.num_segments // self.num_lanes)
 
-    def shards(self, steps: range, numbers: range) -> Iterator[Shard]:
+    def shards(self, steps: range, passes: list[range]) -> Iterator[Shards]:
         epoch, first = divmod(steps.start, self.steps_per_epoch)
         for place, step in enumerate(steps, first):
             documents, segments = self._lanes(epoch, place)
             sizes = self._sizes(segments)
-            for number in numbers:
-                own = slice(number * self.rows, (number + 1) * self.rows)
+            for shards in passes:
+                own = slice(shards.start * self.rows, shards.stop * self.rows)
                 read = Segments(segments.begin[own], segments.length[own], segments.continues[own])
-                yield Shard(step, number, documents[own], read, sizes)
+                yield Shards(step, shards, documents[own], read, sizes)
 
-    def largest_shard(self) -> Shard:
-        # All shards have the same size, except in the last step of an epoch.
-        return next(self.shards(range(1), range(1)))
+    def largest(self, numbers: range) -> Shards:
+        # All steps have the same size, except the last of an epoch.
+        return next(self.shards(range(1), [numbers]))
 
     def _lanes(self, epoch: int, place: int) -> tuple[NDArray[np.int64], Segments]:
         """For each lane, the document and the segment that it reads in step `place` of `epoch`."""
@@ -155,7 +170,7 @@ class StatefulDistributedSampler(ShardSampler):
         length = segments.length.reshape(self.num_shards, self.rows)
         tokens = length.sum(1)
         begun = (length > 0) & (segments.begin.reshape(length.shape) == 0)
-        return ShardSizes((length > 0).sum(1), tokens, self.rows * length.max(1).clip(1), tokens, begun.sum(1))
+        return ShardSizes((length > 0).sum(1), tokens, tokens, begun.sum(1), (self.rows, int(length.max())))
 
     @lru_cache(maxsize=2)  # noqa: B019  # a sampler lives as long as its run
     def _epoch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from seq.config import ClassifierConfig
-from seq.models.dropout import LockedDropout, TokenDropout
 from seq.models.gru import GRU
+from seq.models.layers import Dropout, Embedding, Linear, LockedDropout, TokenDropout
 from seq.models.ngrams import NgramLogits
 
 
@@ -17,12 +17,12 @@ class Classifier(nn.Module):
 
     def __init__(self, config: ClassifierConfig, vocab_size: int, num_outputs: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocab_size, config.embedding_dim, padding_idx=0)
+        self.embedding = Embedding(vocab_size, config.embedding_dim, padding_idx=0)
         self.token_dropout = TokenDropout(config.token_dropout)
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.gru = GRU(config.embedding_dim, config, bidirectional=config.bidirectional)
-        self.output_dropout = nn.Dropout(config.output_dropout)
-        self.output = nn.Linear(self.gru.directions * config.hidden_size, num_outputs)
+        self.output_dropout = Dropout(config.output_dropout)
+        self.output = Linear(self.gru.directions * config.hidden_size, num_outputs)
         size = {"orders": config.ngrams, "buckets": config.ngram_buckets}
         dropout = config.ngram_dropout
         self.ngrams = NgramLogits(vocab_size, num_outputs, dropout=dropout, **size) if config.ngrams else None

@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from launch.passes import spread
 from seq.config import GRUConfig
-from seq.models.gru_paths import PATHS, Layer, choose_path
+from seq.models.gru_paths import PATHS, Ends, Layer, choose_path
+from seq.models.layers import Dropout
 
 NAMES, DIRECTIONS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"), ("", "_reverse")
 """The parameters of an `nn.GRU` of one layer."""
@@ -13,7 +15,8 @@ CUDNN_FOR_BF16 = 91300
 
 
 class GRU(nn.Module):
-    """Like `nn.GRU(batch_first=True)`, for padded rows with their lengths; B rows, T steps, D directions, L layers.
+    """Like `nn.GRU(batch_first=True)`, for padded rows with their lengths; B rows (of all shards of a pass), T steps, D directions, L
+    layers.
 
     The layers are single `nn.GRU`s with dropout between them, because cuDNN's own dropout between layers keeps a state
     that cannot be a function of the step.
@@ -30,7 +33,7 @@ class GRU(nn.Module):
         self.layers = nn.ModuleList(
             nn.GRU(size, config.hidden_size, batch_first=True, bidirectional=bidirectional) for size in sizes
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         for layer in self.layers:
             assert isinstance(layer, nn.RNNBase)
             _initialise(layer)
@@ -51,23 +54,29 @@ class GRU(nn.Module):
         """
         if hidden is None:
             hidden = self.initial(inputs, inputs.shape[0])
-        kind, run = inputs.device.type, PATHS[choose_path(inputs.device) if self.path == "auto" else self.path]
+        kind = inputs.device.type
         if not torch.is_autocast_enabled(kind):
-            return run(self.weights(inputs.dtype), inputs, lengths, hidden, self.dropout)
+            return self._run(inputs, lengths, hidden)
         # cuDNN's GRU under autocast computes in fp16 whatever the type of autocast, and without a loss scale its small
         # gradients become zero. So everything is cast here.
         dtype = autocast_dtype(kind)
         with torch.autocast(kind, enabled=False):
-            return run(self.weights(dtype), inputs.to(dtype), lengths, hidden.to(dtype), self.dropout)
+            return self._run(inputs.to(dtype), lengths, hidden.to(dtype))
 
-    def weights(self, dtype: torch.dtype) -> list[Layer]:
-        """Return the weights of each layer in `dtype`."""
+    def _run(self, inputs: Tensor, lengths: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        run = PATHS[choose_path(inputs.device) if self.path == "auto" else self.path]
+        ends, last = Ends.of(inputs, lengths, directions=self.directions), []
+        for number, initial in enumerate(hidden.split(self.directions)):  # type: ignore[no-untyped-call]
+            inputs = self.dropout(inputs) if number else inputs
+            inputs, final = run(self._weights(number, inputs.dtype), inputs, initial, ends)
+            last.append(final)
+        return inputs, torch.cat(last)
+
+    def _weights(self, number: int, dtype: torch.dtype) -> Layer:
+        layer = self.layers[number]
         return [
-            [
-                [getattr(layer, f"{name}{direction}").to(dtype) for name in NAMES]
-                for direction in DIRECTIONS[: self.directions]
-            ]
-            for layer in self.layers
+            [spread(getattr(layer, f"{name}{direction}"), dtype) for name in NAMES]
+            for direction in DIRECTIONS[: self.directions]
         ]
 
 

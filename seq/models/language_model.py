@@ -3,23 +3,23 @@
 import torch
 from torch import Tensor, nn
 
-from launch.device import to_device
+from launch.passes import chance
 from seq.config import LanguageModelConfig
-from seq.models.dropout import LockedDropout, TokenDropout
 from seq.models.gru import GRU
+from seq.models.layers import Dropout, Embedding, Linear, LockedDropout, TokenDropout
 from seq.models.ngrams import NgramEmbedding
 
 
 class LanguageModel(nn.Module):
     """With `teacher_forcing` p < 1, in training each input after a row's first is the true token with probability p, else
-    the model's own likeliest token (p = 0: free running). Random numbers come from torch's default CPU generator."""
+    the model's own likeliest token (p = 0: free running)."""
 
     def __init__(
         self, config: LanguageModelConfig, vocab_size: int, teacher_forcing: float = 1.0, num_labels: int = 0
     ) -> None:
         super().__init__()
         self.teacher_forcing = teacher_forcing
-        self.embedding = nn.Embedding(vocab_size, config.embedding_dim, padding_idx=0)
+        self.embedding = Embedding(vocab_size, config.embedding_dim, padding_idx=0)
         self.reach = max(0, config.ngrams - 1)
         if self.reach:
             self.ngrams = NgramEmbedding(
@@ -28,11 +28,11 @@ class LanguageModel(nn.Module):
         self.token_dropout = TokenDropout(config.token_dropout)
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.gru = GRU(config.embedding_dim, config, bidirectional=False)
-        self.output_dropout = nn.Dropout(config.output_dropout)
+        self.output_dropout = Dropout(config.output_dropout)
         self.writes_by_label = config.condition == "label"
         if self.writes_by_label:
-            self.label_embedding = nn.Embedding(num_labels, config.num_layers * self.gru.state_size)
-        self.output = nn.Linear(config.hidden_size, vocab_size)
+            self.label_embedding = Embedding(num_labels, config.num_layers * self.gru.state_size)
+        self.output = Linear(config.hidden_size, vocab_size)
         if config.tie_weights:
             # With N(0, 1) embeddings as output weights, the first predictions would be far from uniform.
             nn.init.normal_(self.embedding.weight, std=config.embedding_dim**-0.5)
@@ -74,7 +74,7 @@ class LanguageModel(nn.Module):
         return self.output(self.output_dropout(states)), last
 
     def _free_running(self, inputs: Tensor, hidden: Tensor | None, preceding: Tensor) -> tuple[Tensor, Tensor]:
-        forced = to_device(torch.rand(inputs.shape) < self.teacher_forcing, inputs.device)
+        forced = chance(inputs.shape, self.teacher_forcing, inputs.device)
         mask = self.embedding_dropout.draw(self.embedding(inputs[:, :1]))
         one = torch.ones(len(inputs), dtype=torch.int64)
         token = inputs[:, :1]

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from launch.device import to_device
+from launch.passes import shards_in_pass
 from launch.sparse_gradients import RowGradient
+from seq.models.layers import Dropout, Linear
 
 MOST_COLUMNS = 128
 """A table for more classes has as many columns as this, from which a matrix makes the logits (as in fastText: Joulin and others, 2017)."""
@@ -23,7 +25,7 @@ class RowTable(nn.Module):
     """A table of embeddings of which a batch reads few rows. It gives weighted sums of rows, as `nn.EmbeddingBag` does. `weight` (rows, dim)
     has no `grad`, since that would be as large as the table: autograd sees only the sums.
 
-    After a backward pass in training mode, `take_gradient` returns the gradient of `weight`.
+    After a backward pass in training mode, and before `launch.passes.one_pass` ends, `take_gradient` returns the gradient of `weight`.
     """
 
     def __init__(self, rows: int, dim: int, *, per_token: int) -> None:
@@ -42,13 +44,20 @@ class RowTable(nn.Module):
             self._read.append((places, factors, sums.requires_grad_()))
         return sums
 
+    def forget(self) -> None:
+        """Drop what was read."""
+        self._read = []
+
     def take_gradient(self) -> RowGradient:
-        """Return the gradient of all calls since the last one."""
+        """Return the gradient of all calls in the current pass."""
         read, self._read = self._read, []
         found = [
             (rows, factors, torch.zeros_like(sums) if sums.grad is None else sums.grad) for rows, factors, sums in read
         ]
-        return RowGradient(*(torch.cat([part.flatten(0, -2) for part in parts]) for parts in zip(*found, strict=True)))
+        each = (
+            [part.reshape(shards_in_pass(), -1, part.shape[-1]) for part in parts] for parts in zip(*found, strict=True)
+        )
+        return RowGradient(*(torch.cat(parts, dim=1) for parts in each))
 
 
 def hash_longer(hashed: Tensor, token: Tensor) -> Tensor:
@@ -63,11 +72,11 @@ class NgramLogits(nn.Module):
 
     def __init__(self, vocab_size: int, num_labels: int, *, orders: int, buckets: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.sizes = [vocab_size] + [buckets] * (orders - 1)
         columns = min(num_labels, MOST_COLUMNS)
         self.table = RowTable(sum(self.sizes), columns, per_token=orders)
-        self.output = nn.Linear(columns, num_labels, bias=False) if columns < num_labels else nn.Identity()
+        self.output = Linear(columns, num_labels, bias=False) if columns < num_labels else nn.Identity()
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, num_labels)."""
@@ -82,7 +91,7 @@ class NgramLogits(nn.Module):
             inside.append(ends + before <= lengths)
             offset += size
         chosen = torch.stack(inside, dim=2)
-        kept = nn.functional.dropout(chosen.to(self.table.weight.dtype), self.dropout, self.training)
+        kept = self.dropout(chosen.to(self.table.weight.dtype))
         logits = self.table(torch.stack(places, dim=2).where(chosen, 0), kept)
         total: Tensor = self.output(logits.sum(1) / lengths.sqrt())
         return total
@@ -94,7 +103,7 @@ class NgramEmbedding(nn.Module):
 
     def __init__(self, dim: int, *, orders: int, buckets: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.reach, self.buckets, self.dropout = orders - 1, buckets, dropout
+        self.reach, self.buckets, self.dropout = orders - 1, buckets, Dropout(dropout)
         self.table = RowTable(self.reach * buckets, dim, per_token=self.reach)
         nn.init.normal_(self.table.weight, std=0.1)
 
@@ -105,8 +114,6 @@ class NgramEmbedding(nn.Module):
         for back in range(1, self.reach + 1):
             hashed = hash_longer(hashed, tokens[:, self.reach - back : tokens.shape[1] - back])
             places.append(hashed.remainder(self.buckets) + (back - 1) * self.buckets)
-        kept = self.table.weight.new_ones(*inputs.shape, self.reach)
-        embedded: Tensor = self.table(
-            torch.stack(places, dim=2), nn.functional.dropout(kept, self.dropout, self.training)
-        )
+        kept = self.dropout(self.table.weight.new_ones(*inputs.shape, self.reach))
+        embedded: Tensor = self.table(torch.stack(places, dim=2), kept)
         return embedded

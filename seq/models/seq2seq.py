@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from launch.device import to_device
+from launch.passes import chance
 from seq.config import Seq2SeqConfig
-from seq.models.dropout import LockedDropout, TokenDropout
 from seq.models.gru import GRU
+from seq.models.layers import Dropout, Embedding, Linear, LockedDropout, TokenDropout, multiply_rows
 
 
 class Memory(NamedTuple):
@@ -34,23 +35,23 @@ class Memory(NamedTuple):
 
 class Seq2Seq(nn.Module):
     """With `teacher_forcing` p < 1, in training each token after the first that the decoder reads is the true one with probability
-    p, else its own likeliest. Random numbers come from torch's default CPU generator."""
+    p, else its own likeliest."""
 
     def __init__(self, config: Seq2SeqConfig, vocab_size: int, num_outputs: int, teacher_forcing: float) -> None:
         super().__init__()
         self.teacher_forcing = teacher_forcing
-        self.embedding = nn.Embedding(vocab_size, config.embedding_dim, padding_idx=0)
-        self.target_embedding = nn.Embedding(num_outputs, config.embedding_dim, padding_idx=0)
+        self.embedding = Embedding(vocab_size, config.embedding_dim, padding_idx=0)
+        self.target_embedding = Embedding(num_outputs, config.embedding_dim, padding_idx=0)
         self.token_dropout = TokenDropout(config.token_dropout)
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.gru = GRU(config.embedding_dim, config, bidirectional=config.bidirectional)
-        self.bridge = nn.Linear(self.gru.directions * self.gru.state_size, self.gru.state_size)
+        self.bridge = Linear(self.gru.directions * self.gru.state_size, self.gru.state_size)
         self.decoder = GRU(config.embedding_dim, config, bidirectional=False)
-        self.key = nn.Linear(self.gru.directions * config.hidden_size, config.hidden_size, bias=False)
-        self.attention_dropout = nn.Dropout(config.attention_dropout)
-        self.mix = nn.Linear((self.gru.directions + 1) * config.hidden_size, config.hidden_size)
-        self.output_dropout = nn.Dropout(config.output_dropout)
-        self.output = nn.Linear(config.hidden_size, num_outputs)
+        self.key = Linear(self.gru.directions * config.hidden_size, config.hidden_size, bias=False)
+        self.attention_dropout = Dropout(config.attention_dropout)
+        self.mix = Linear((self.gru.directions + 1) * config.hidden_size, config.hidden_size)
+        self.output_dropout = Dropout(config.output_dropout)
+        self.output = Linear(config.hidden_size, num_outputs)
 
     def forward(
         self, inputs: Tensor, lengths: Tensor, target_inputs: Tensor, target_lengths: Tensor
@@ -69,22 +70,23 @@ class Seq2Seq(nn.Module):
         ends = to_device(lengths, inputs.device)
         outside = torch.arange(inputs.shape[1], device=inputs.device) >= ends[:, None]
         states = states.masked_fill(outside[:, :, None], 0)
-        # (L * D, B, H) -> (L, B, D * H)
-        both = last.unflatten(0, (-1, self.gru.directions)).transpose(1, 2).flatten(2)
-        return Memory(states, self.key(states), outside[:, None]), torch.tanh(self.bridge(both))
+        # (L * D, B, H) -> (B, L, D * H)
+        both = last.unflatten(0, (-1, self.gru.directions)).permute(2, 0, 1, 3).flatten(2)
+        hidden = torch.tanh(self.bridge(both)).transpose(0, 1)
+        return Memory(states, self.key(states), outside[:, None]), hidden
 
     def decode(
         self, tokens: Tensor, lengths: Tensor, memory: Memory, hidden: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """`tokens` (B, T), from the state `hidden` (L, B, H) -> logits (B, T, num_outputs), and the last state."""
         states, last = self.decoder(self.embedding_dropout(self.target_embedding(tokens), mask), lengths, hidden)
-        context = torch.bmm(self.attention_dropout(self.weights(states, memory)), memory.states.to(states.dtype))
+        context = multiply_rows(self.attention_dropout(self.weights(states, memory)), memory.states.to(states.dtype))
         mixed = torch.tanh(self.mix(torch.cat([context, states], dim=2)))
         return self.output(self.output_dropout(mixed)), last
 
     def weights(self, states: Tensor, memory: Memory) -> Tensor:
         """Attention (B, T, S) of the decoder's states (B, T, H); 0 for padding."""
-        scores = torch.bmm(states, memory.keys.to(states.dtype).transpose(1, 2))
+        scores = multiply_rows(states, memory.keys.to(states.dtype).transpose(1, 2))
         return scores.masked_fill(memory.outside, -torch.inf).softmax(-1).to(states.dtype)
 
     def attention(self, inputs: Tensor, lengths: Tensor, tokens: Tensor, target_lengths: Tensor) -> Tensor:
@@ -94,7 +96,7 @@ class Seq2Seq(nn.Module):
         return self.weights(states, memory)
 
     def _free_running(self, target_inputs: Tensor, memory: Memory, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        forced = to_device(torch.rand(target_inputs.shape) < self.teacher_forcing, target_inputs.device)
+        forced = chance(target_inputs.shape, self.teacher_forcing, target_inputs.device)
         mask = self.embedding_dropout.draw(self.target_embedding(target_inputs[:, :1]))
         one = torch.ones(len(target_inputs), dtype=torch.int64)
         token, logits = target_inputs[:, :1], list[Tensor]()

@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 
 from seq.config import TaggerConfig
-from seq.models.dropout import LockedDropout, TokenDropout
 from seq.models.gru import GRU
+from seq.models.layers import Dropout, Embedding, Linear, LockedDropout, TokenDropout
 from seq.models.ngrams import NgramEmbedding
 
 
@@ -13,7 +13,7 @@ class Tagger(nn.Module):
 
     def __init__(self, config: TaggerConfig, vocab_size: int, num_outputs: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocab_size, config.embedding_dim, padding_idx=0)
+        self.embedding = Embedding(vocab_size, config.embedding_dim, padding_idx=0)
         self.reach = max(0, config.ngrams - 1)
         if self.reach:
             size = {"orders": config.ngrams, "buckets": config.ngram_buckets}
@@ -23,8 +23,8 @@ class Tagger(nn.Module):
         self.token_dropout = TokenDropout(config.token_dropout)
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.gru = GRU(config.embedding_dim, config, bidirectional=config.bidirectional)
-        self.output_dropout = nn.Dropout(config.output_dropout)
-        self.output = nn.Linear(self.gru.directions * config.hidden_size, num_outputs)
+        self.output_dropout = Dropout(config.output_dropout)
+        self.output = Linear(self.gru.directions * config.hidden_size, num_outputs)
 
     def forward(self, inputs: Tensor, lengths: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`inputs` (B, T) token ids, `lengths` (B,) on the CPU, `hidden` (L * D, B, H), zeros if None -> logits

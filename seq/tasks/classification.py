@@ -29,7 +29,6 @@ from seq.tasks.sequence_task import (
     SCRIPT,
     OneLabel,
     SequenceTask,
-    ids_or_none,
     one_label_each,
     row_batch,
     shown_labels,
@@ -75,8 +74,10 @@ class Classification(OneLabel, SequenceTask):
     def code(self, split: Examples, outputs: Outputs) -> Coded:
         return one_label_each(split, outputs)
 
-    def batch(self, padded: Ints, stored: Ints, chosen: Ints, outputs: Outputs) -> dict[str, Tensor]:
-        return row_batch(padded, stored, ids_or_none(chosen))
+    def batch(
+        self, padded: Ints, stored: Ints, times: Sequence[int], chosen: Ints, outputs: Outputs
+    ) -> dict[str, Tensor]:
+        return row_batch(padded, stored, times, torch.from_numpy(chosen.astype(np.int64)))
 
     def show(self, target: int, outputs: Outputs) -> str:
         return outputs.labels[target]

@@ -32,7 +32,7 @@ from seq.tasks.loaded import LoadedModel
 from seq.tasks.losses import cross_entropy
 from seq.tasks.metrics import Evaluation, Metric, compute
 from seq.tasks.next_token import next_token_batch
-from seq.tasks.sequence_task import OneLabel, ids_or_none, one_label_each
+from seq.tasks.sequence_task import OneLabel, one_label_each
 from seq.tasks.task import TOKENS, Card, Task, TrainedModel
 
 CHUNK = 256
@@ -123,8 +123,10 @@ class LanguageModeling(Task):
     def count(self, sizes: ShardSizes) -> int:
         return int(sizes.tokens.sum())
 
-    def batch(self, padded: Ints, stored: Ints, chosen: Any, outputs: Outputs) -> dict[str, Tensor]:
-        return next_token_batch(padded, stored)
+    def batch(
+        self, padded: Ints, stored: Ints, times: Sequence[int], chosen: Any, outputs: Outputs
+    ) -> dict[str, Tensor]:
+        return next_token_batch(padded, stored, times[0])
 
     def loss(self, logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
         return cross_entropy(logits, targets, **options)
@@ -190,8 +192,10 @@ class ConditionalLanguageModeling(OneLabel, LanguageModeling):
             encoded[name] = frame(texts), one_label_each(split.take(kept), vocabulary.outputs)
         return encoded
 
-    def batch(self, padded: Ints, stored: Ints, chosen: Ints, outputs: Outputs) -> dict[str, Tensor]:
-        return next_token_batch(padded, stored) | {"labels": ids_or_none(chosen).clamp(min=0)}
+    def batch(
+        self, padded: Ints, stored: Ints, times: Sequence[int], chosen: Ints, outputs: Outputs
+    ) -> dict[str, Tensor]:
+        return next_token_batch(padded, stored, times[0]) | {"labels": torch.from_numpy(chosen.astype(np.int64))}
 
     def sample_labels(self, trained: TrainedModel) -> Sequence[str | None]:
         return trained.labels
@@ -236,7 +240,7 @@ def carried(model: Model, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits and targets of each row from beginning to end, with the state carried along."""
     hidden: Tensor | None = None
     padded = functional.pad(batch.inputs, (MAX_NGRAM, 0))
-    for start in range(0, batch.inputs.shape[1], CHUNK):
+    for start in range(0, int(batch.lengths.max()), CHUNK):
         lengths = (batch.lengths - start).clamp(max=CHUNK)
         now = slice(start, start + int(lengths.max()))
         running = to_device((lengths > 0).nonzero()[:, 0], batch.inputs.device)

@@ -8,7 +8,6 @@ import torch
 
 from seq.data.corpus import Corpus
 from seq.data.dataset import Batch, SequenceDataset, decode_rows
-from seq.data.plan import Shard, ShardSizes
 from seq.models import Model
 from seq.tasks.confusion import Confusion
 
@@ -59,6 +58,4 @@ def _batches(dataset: SequenceDataset) -> Iterator[Batch]:
     longest = int(dataset.by_length.length.max())
     size = max(1, min(ROWS, TOKENS // longest))
     for start in range(0, min(len(dataset), EXAMPLE_TOKENS // longest + 1), size):
-        rows = np.arange(start, min(start + size, len(dataset)))
-        count = np.array([len(rows)])
-        yield dataset[Shard(0, 0, rows, None, ShardSizes(*[count] * 5))]
+        yield dataset.gather(np.arange(start, min(start + size, len(dataset))))

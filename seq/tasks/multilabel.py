@@ -14,7 +14,7 @@ from torch.nn.functional import logsigmoid
 from seq.config import Config, DataConfig
 from seq.data.dataset import Batch
 from seq.data.examples import Examples
-from seq.data.outputs import IGNORE_INDEX, Coded, Outputs
+from seq.data.outputs import Coded, Outputs
 from seq.data.ragged import Ints, RaggedArray
 from seq.data.split import Split
 from seq.data.tokenizer import refuse_list_as_text
@@ -97,11 +97,13 @@ class Multilabel(SequenceTask):
     def code(self, split: Examples, outputs: Outputs) -> Coded:
         return label_ids(split, split.targets or (), outputs)
 
-    def batch(self, padded: Ints, stored: Ints, chosen: RaggedArray, outputs: Outputs) -> dict[str, Tensor]:
-        targets = torch.zeros(max(1, len(chosen)), outputs.size)
+    def batch(
+        self, padded: Ints, stored: Ints, times: Sequence[int], chosen: RaggedArray, outputs: Outputs
+    ) -> dict[str, Tensor]:
+        targets = torch.zeros(len(chosen), outputs.size)
         rows = np.repeat(np.arange(len(chosen)), chosen.lengths)
         targets[rows, torch.from_numpy(chosen.values.astype(np.int64))] = 1.0
-        return row_batch(padded, stored, targets if len(chosen) else targets.fill_(IGNORE_INDEX))
+        return row_batch(padded, stored, times, targets)
 
     def show(self, target: list[float], outputs: Outputs) -> str:
         return "; ".join(label for label, there in zip(outputs.labels, target, strict=True) if there)

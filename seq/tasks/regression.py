@@ -65,6 +65,7 @@ class Regression(SequenceTask):
         script=f'{SCRIPT}print(logits[0] * about["outputs"]["scale"] + about["outputs"]["mean"])\n',
     )
     smooths_labels = False
+    no_target = math.nan
 
     def read(self, value: Any, config: DataConfig) -> float:
         try:
@@ -85,8 +86,10 @@ class Regression(SequenceTask):
     def code(self, split: Examples, outputs: Outputs) -> Coded:
         return ((np.array(split.targets) - outputs.mean) / outputs.scale).astype(np.float32)
 
-    def batch(self, padded: Ints, stored: Ints, chosen: NDArray[Any], outputs: Outputs) -> dict[str, Tensor]:
-        return row_batch(padded, stored, torch.tensor(chosen) if len(chosen) else torch.full((1,), torch.nan))
+    def batch(
+        self, padded: Ints, stored: Ints, times: Sequence[int], chosen: NDArray[Any], outputs: Outputs
+    ) -> dict[str, Tensor]:
+        return row_batch(padded, stored, times, torch.tensor(chosen))
 
     def show(self, target: float, outputs: Outputs) -> str:
         return f"{target * outputs.scale + outputs.mean:.6g}"

@@ -19,7 +19,7 @@ from seq.data.dataset import Batch
 from seq.data.examples import Examples
 from seq.data.outputs import Coded, Outputs, Vocabulary
 from seq.data.plan import ShardSizes
-from seq.data.ragged import Ints, RaggedArray, at_least
+from seq.data.ragged import Ints, RaggedArray
 from seq.data.split import Split
 from seq.data.targets import Encoded
 from seq.data.tokenizer import BOS, EOS, Tokenizer, join_tokens, refuse_list_as_text, split_tokens
@@ -31,6 +31,7 @@ from seq.tasks.losses import cross_entropy
 from seq.tasks.metrics import Evaluation, Metric, compute, share_error
 from seq.tasks.next_token import next_token_batch
 from seq.tasks.references import References
+from seq.tasks.sequence_task import row_batch
 from seq.tasks.task import Answer, Answers, Card, PredictiveTask, TrainedModel, beside
 
 ROWS = 128
@@ -137,17 +138,13 @@ class SequenceToSequence(PredictiveTask):
     def count(self, sizes: ShardSizes) -> int:
         return int(sizes.target_tokens.sum())
 
-    def batch(self, padded: Ints, stored: Ints, chosen: RaggedArray, outputs: Outputs) -> dict[str, Tensor]:
+    def batch(
+        self, padded: Ints, stored: Ints, times: Sequence[int], chosen: RaggedArray, outputs: Outputs
+    ) -> dict[str, Tensor]:
         """The decoder's inputs and the targets are those of a language model."""
-        own = chosen if len(chosen) else RaggedArray.of([np.empty(0, np.int64)])
-        decoder = next_token_batch(*own.pad(np.arange(len(own))))
-        return {
-            "inputs": torch.from_numpy(at_least(padded, 1)),
-            "lengths": torch.from_numpy(stored).clamp(min=1),
-            "targets": decoder["targets"],
-            "target_inputs": decoder["inputs"],
-            "target_lengths": decoder["lengths"],
-        }
+        decoder = next_token_batch(*chosen.pad(np.arange(len(chosen))), times[1])
+        targets = {"target_inputs": decoder["inputs"], "target_lengths": decoder["lengths"]}
+        return row_batch(padded, stored, times, decoder["targets"]) | targets
 
     def show(self, target: list[int], outputs: Outputs) -> str:
         assert outputs.tokenizer is not None
@@ -204,11 +201,10 @@ class OutputEvaluator:
 
     def add(self, model: Model, batch: Batch) -> Tensor:
         assert isinstance(model, Seq2Seq)
-        assert batch.rows is not None
         logits = model(**batch.arguments())[0]
         there = batch.targets >= 0
         self._tokens += torch.stack([((logits.argmax(-1) == batch.targets) & there).sum(), there.sum()])
-        if len(first := np.flatnonzero(self._references.is_first[batch.rows])):
+        if len(first := np.flatnonzero(self._references.is_first[batch.rows] & (batch.rows >= 0))):
             chosen = torch.from_numpy(first)
             inputs = batch.inputs.index_select(0, chosen.to(batch.inputs.device))
             # 1.5 times as long as the longest target, in case a model does not stop.

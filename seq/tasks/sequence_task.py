@@ -14,7 +14,7 @@ from torch import Tensor
 from seq.config import DataConfig
 from seq.data.cut import encode_texts, frame, limit_length
 from seq.data.examples import Examples
-from seq.data.outputs import IGNORE_INDEX, Coded, Outputs, Vocabulary
+from seq.data.outputs import Coded, Outputs, Vocabulary
 from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray, at_least, slices
 from seq.data.targets import Encoded
@@ -92,10 +92,13 @@ class OneLabel:
         return Outputs(labels=tuple(sorted(set(targets))))
 
 
-def row_batch(padded: Ints, stored: Ints, targets: Tensor) -> dict[str, Tensor]:
-    """A batch of rows with their `targets`; an empty shard's row of padding has one time step."""
-    inputs = torch.from_numpy(at_least(padded, 1))
-    return {"inputs": inputs, "lengths": torch.from_numpy(stored).clamp(min=1), "targets": targets}
+def row_batch(padded: Ints, stored: Ints, times: Sequence[int], targets: Tensor) -> dict[str, Tensor]:
+    """A batch of rows with their `targets`."""
+    return {
+        "inputs": torch.from_numpy(at_least(padded, times[0])),
+        "lengths": torch.from_numpy(stored),
+        "targets": targets,
+    }
 
 
 def label_ids(split: Examples, targets: Sequence[Sequence[str]], outputs: Outputs) -> RaggedArray:
@@ -131,11 +134,6 @@ def read_label(value: Any) -> str:
     if not isinstance(value, str | int | float | datetime.date):
         raise ValueError(f"holds {str(value)[:60]!r}, not a label but a {type(value).__name__}")
     return str(value)
-
-
-def ids_or_none(chosen: Ints) -> Tensor:
-    """The targets (B,) of a batch; IGNORE_INDEX for the row of an empty shard."""
-    return torch.from_numpy(chosen.astype(np.int64)) if len(chosen) else torch.full((1,), IGNORE_INDEX)
 
 
 def shown_labels(best: Iterable[tuple[str, float]]) -> list[str]:

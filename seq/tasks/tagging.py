@@ -29,7 +29,7 @@ from seq.tasks.confusion import Confusion, macro_f1, per_class
 from seq.tasks.loaded import LoadedModel, Text, one_or_many
 from seq.tasks.losses import cross_entropy
 from seq.tasks.metrics import Evaluation, Metric, clustered_error, compute
-from seq.tasks.sequence_task import label_ids
+from seq.tasks.sequence_task import label_ids, row_batch
 from seq.tasks.task import Answer, Answers, Card, PredictiveTask, TrainedModel
 
 TOKENS = 16384
@@ -112,12 +112,12 @@ for token, tag in zip(tokens, logits.argmax(-1)):
     def count(self, sizes: ShardSizes) -> int:
         return int(sizes.tokens.sum())
 
-    def batch(self, padded: Ints, stored: Ints, chosen: RaggedArray, outputs: Outputs) -> dict[str, Tensor]:
-        inputs, lengths = torch.from_numpy(at_least(padded, 1)), torch.from_numpy(stored)
-        tags = np.zeros_like(padded) if not len(chosen) else chosen.pad(np.arange(len(chosen)))[0]
-        outside = torch.arange(inputs.shape[1]) >= lengths[:, None]
-        targets = torch.from_numpy(at_least(tags, 1)).masked_fill(outside, IGNORE_INDEX)
-        return {"inputs": inputs, "lengths": lengths.clamp(min=1), "targets": targets}
+    def batch(
+        self, padded: Ints, stored: Ints, times: Sequence[int], chosen: RaggedArray, outputs: Outputs
+    ) -> dict[str, Tensor]:
+        tags = at_least(chosen.pad(np.arange(len(chosen)))[0], times[0])
+        outside = np.arange(times[0]) >= stored[:, None]
+        return row_batch(padded, stored, times, torch.from_numpy(np.where(outside, IGNORE_INDEX, tags)))
 
     def show(self, target: list[int], outputs: Outputs) -> str:
         return " ".join(outputs.labels[tag] for tag in target if tag >= 0)

@@ -18,7 +18,7 @@ from seq.config import Config, DataConfig
 from seq.data.corpus import Corpus
 from seq.data.dataset import Batch
 from seq.data.examples import SEPARATOR, Examples, Target
-from seq.data.outputs import Coded, Outputs, Vocabulary
+from seq.data.outputs import IGNORE_INDEX, Coded, Outputs, Vocabulary
 from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray
 from seq.data.split import Split
@@ -154,6 +154,8 @@ class Task(ABC):
     """Whether documents may be read in stateful order (`batch.order=stateful`)."""
     splits_long: ClassVar[bool] = False
     """Whether a long sequence may go on in a further one (`data.too_long=split`)."""
+    no_target: ClassVar[float] = IGNORE_INDEX
+    """What stands in a batch where there is no target."""
     smooths_labels: ClassVar[bool] = True
     """Whether its loss takes `train.label_smoothing`."""
     weighs_classes: ClassVar[bool] = False
@@ -220,9 +222,12 @@ class Task(ABC):
         """Predictions that carry loss, in shards of these sizes."""
 
     @abstractmethod
-    def batch(self, padded: Ints, stored: Ints, chosen: Any, outputs: Outputs) -> dict[str, Tensor]:
-        """`inputs`, `lengths` and `targets` of a batch. `padded` (B, T) and `stored` (B,): token ids with their lengths.
-        `chosen`: the coded targets of the rows; none if the batch is an empty shard's one row of padding."""
+    def batch(
+        self, padded: Ints, stored: Ints, times: Sequence[int], chosen: Any, outputs: Outputs
+    ) -> dict[str, Tensor]:
+        """`inputs`, `lengths` and `targets` of a batch. `padded` (B, at most T) and `stored` (B,): token ids with their lengths; B may be
+        0. `times`: T, the time steps that the batch shall have; of source and target, if the task has pairs. `chosen`: the coded targets
+        of the rows."""
 
     def show(self, target: Any, outputs: Outputs) -> str | None:
         """A row's target in a batch, for people; None if it is the text itself."""

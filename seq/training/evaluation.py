@@ -40,9 +40,9 @@ def evaluate(
     steps: Iterable[list[Batch]] = batches.steps(0, batches.steps_per_epoch)
     if progress:
         steps = progress_bar(steps, f"evaluating {len(split):,} sequences", total=batches.steps_per_epoch)
-    for batch in (shard.to(device) for shards in steps for shard in shards):
+    for batch in (shard.to(device) for passes in steps for shard in passes):
         with autocast(config.train.precision, device):
-            table[:, batch.step, batch.shard] = evaluator.add(model, batch)
+            table[:, batch.step, batch.shards.start] = evaluator.add(model, batch)
     model.train()
     counts = [sum_over_ranks(count).cpu().numpy() for count in evaluator.counts]
     empty = torch.zeros(0, dtype=torch.int64, device=device)

@@ -29,17 +29,20 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def out_of_memory_as_run_error(batch: Batch) -> Iterator[None]:
-    """RunError that names the shard if its batch does not fit into memory."""
+    """RunError that names the shards if their pass does not fit into memory."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
         if not _is_out_of_memory(error):
             raise
         rows, steps = batch.inputs.shape
+        first, last = batch.shards[0], batch.shards[-1]
+        shards, advice = f"shard {first}", f"lower batch.tokens (to less than {rows * steps}) or batch.rows"
+        if first != last:
+            shards, advice = f"shards {first} to {last}", "lower run.pass_tokens, which changes no bit of the run"
         raise RunError(
-            f"out of memory on {batch.inputs.device} in shard {batch.shard} of step {batch.step + 1}: {rows} rows x "
-            f"{steps} time steps; lower batch.tokens (to less than {rows * steps}) or batch.rows, or for long sequences "
-            f"data.max_length ({' '.join(str(error).split())[:120]})"
+            f"out of memory on {batch.inputs.device} in {shards} of step {batch.step + 1}: {rows} rows x {steps} time steps; {advice}, "
+            f"or for long sequences data.max_length ({' '.join(str(error).split())[:120]})"
         ) from None
 
 
@@ -47,11 +50,11 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
-def bytes_beside_shard(model: Model, batch: Batch, own_shards: int) -> int:
-    """Return the bytes that a step needs beside weights, DDP's buckets and one shard: AdamW's two averages, the copies for the norm, the
+def bytes_beside_pass(model: Model, batch: Batch, own_shards: int) -> int:
+    """Return the bytes that a step needs beside weights, DDP's buckets and one pass: AdamW's two averages, the copies for the norm, the
     partial sums of a rank's shards, and the row gradients of all shards."""
     dense = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
-    tokens = len(batch.sizes.tokens) * int(batch.sizes.padded_tokens.max())
+    tokens = len(batch.sizes.tokens) * batch.sizes.padded_tokens
     rows = sum(tokens * 4 * table.per_token * (table.weight.shape[1] + 3) for table in row_tables(model).values())
     return dense * (3 + own_shards.bit_length()) + 3 * rows
 
@@ -62,10 +65,13 @@ def bytes_for_parameters(model: Model) -> int:
     return dense + sum(8 * table.weight.numel() + 8 * len(table.weight) for table in row_tables(model).values())
 
 
-def estimated_bytes_for_shard(model: Model, config: Config, tokens: int) -> int:
-    """Memory of the forward and backward pass over `tokens` padded tokens on a CPU. The scan keeps about 11 numbers a unit
-    for the backward pass (docs/performance.md); logits are kept twice; of tables, every rank adds up the rows of all shards."""
+def estimated_bytes_for_pass(model: Model, config: Config, batch: Batch) -> int:
+    """Memory of a forward and backward pass on a CPU. The scan keeps about 11 numbers a unit for the backward pass
+    (docs/performance.md); logits are kept twice; each shard has a gradient; of tables, every rank adds up the rows of all shards."""
+    shards = len(batch.shards)
+    tokens, dense = batch.sizes.padded_tokens * shards, sum(p.nbytes for p in model.parameters() if p.requires_grad)
     units = config.model.num_layers * model.gru.directions * model.gru.hidden_size
     classes = 0 if isinstance(model, Classifier) else model.output.out_features
     rows = sum(table.per_token * table.weight.shape[1] for table in row_tables(model).values())
-    return tokens * (4 * (11 * units + 2 * config.model.embedding_dim + 2 * config.batch.shards * rows) + 8 * classes)
+    kept = 4 * (11 * units + 2 * config.model.embedding_dim) + 8 * classes
+    return tokens * kept + shards * dense + batch.sizes.padded_tokens * config.batch.shards * 8 * rows

@@ -33,11 +33,13 @@ class Objective:
             options["smoothing"] = config.train.label_smoothing
         return cls(task, config.train.precision, options)
 
-    def shard_loss(self, model: nn.Module, batch: Batch, hidden: Tensor | None) -> tuple[Tensor, Any]:
-        """The shard's part of the step's loss, and the model's last state. `hidden`: the state to begin with."""
+    def losses(self, model: nn.Module, batch: Batch, hidden: Tensor | None) -> tuple[Tensor, Any]:
+        """The part of each shard in the step's loss (S,), and the model's last state. `hidden`: the state to begin with."""
         with autocast(self.precision, batch.inputs.device):
             logits, last = model(**batch.arguments(hidden))
-        return self.task.loss(logits, batch.targets, **self.options) / batch.num_targets, last
+        # Each shard's sum is computed alone, because the order of additions depends on the shape.
+        shards = zip(logits.chunk(len(batch.shards)), batch.targets.chunk(len(batch.shards)), strict=True)
+        return torch.stack([self.task.loss(*own, **self.options) for own in shards]) / batch.num_targets, last
 
 
 def class_weights(labels: Ints, classes: int, power: float) -> Tensor:

@@ -98,7 +98,7 @@ class Progress:
         tokens = int(sizes.tokens.sum())
         self.step += 1
         self.tokens_seen += tokens
-        self.padded_tokens += int(sizes.padded_tokens.sum())
+        self.padded_tokens += sizes.padded_tokens * len(sizes.tokens)
         self.examples_seen += int(sizes.examples.sum())
         self.imbalance_sum += int(sizes.tokens.max()) * len(sizes.tokens) / tokens - 1
 
@@ -127,16 +127,20 @@ class CarriedState:
         self._own = torch.zeros(config.batch.shards, dtype=torch.bool, device=like.device)
 
     def before(self, batch: Batch) -> Tensor | None:
-        """The state (L, B, H) in which the batch begins, zeros for texts that begin with it; None in bucketed order."""
+        """The state (L, S * B, H) in which the batch begins, zeros for texts that begin with it; None in bucketed order."""
         if batch.continues is None:
             return None
-        return torch.where(batch.continues[:, None], self.hidden[batch.shard], 0)
+        return torch.where(batch.continues[:, None], self._of(batch).transpose(0, 1).flatten(1, 2), 0)
 
     def after(self, batch: Batch, last: Tensor) -> None:
         """Keep the state in which the batch ends, detached, since gradients stop there. A bad step's state becomes zero."""
         if batch.continues is not None:
-            self.hidden[batch.shard] = last.detach().nan_to_num()
-            self._own[batch.shard].fill_(True)  # on a GPU, an assignment copies the value from the host, and waits
+            own = self._of(batch)
+            own.copy_(last.detach().nan_to_num().view_as(own.transpose(0, 1)).transpose(0, 1))
+            self._own[batch.shards.start : batch.shards.stop].fill_(True)  # an assignment would wait for a GPU
+
+    def _of(self, batch: Batch) -> Tensor:
+        return self.hidden[batch.shards.start : batch.shards.stop]
 
     def gather(self) -> Tensor:
         """(V, L, B, H) of all shards. Called by every rank: each adds its own states to the others' zeros."""

@@ -4,20 +4,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from launch.collectives import sum_over_ranks, tensor_digest
 from launch.lockstep import Lockstep
+from launch.passes import one_pass
 from launch.sparse_gradients import RowGradient, RowReduction
-from launch.tree import shards_of
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.dataset import Batch
 from seq.models import LanguageModel, Model, Seq2Seq, row_tables
 from seq.tasks import Task
-from seq.training.memory import bytes_beside_shard, keep_freed_memory, out_of_memory_as_run_error
+from seq.training.memory import bytes_beside_pass, keep_freed_memory, out_of_memory_as_run_error
 from seq.training.objective import Objective
 from seq.training.optimizer import lr_at, teacher_forcing_at
 from seq.training.state import TrainState
@@ -38,6 +37,31 @@ class StepResult:
         """The loss of this step, over all its targets, and the norm. Called by every rank."""
         loss = sum_over_ranks(self.shard_losses.clone()).sum()
         return {"step_loss": loss.item(), "grad_norm": self.grad_norm.item()}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a pass gives: its shards' losses (S,), the gradients of parameters, and those of tables."""
+
+    losses: Tensor
+    dense: dict[str, Tensor]
+    tables: dict[str, RowGradient]
+
+    def add(self, other: "Trial") -> "Trial":
+        """As a step adds the passes of neighbours."""
+        dense = {name: gradient + other.dense[name] for name, gradient in self.dense.items()}
+        tables = {
+            name: RowGradient(*map(torch.cat, zip(own, other.tables[name], strict=True)))
+            for name, own in self.tables.items()
+        }
+        return Trial(torch.cat([self.losses, other.losses]), dense, tables)
+
+    def differences(self, other: "Trial") -> list[str]:
+        """What has other bits."""
+        rows = {name: own.values for name, own in self.tables.items()}
+        others = other.dense | {name: own.values for name, own in other.tables.items()} | {"the loss": other.losses}
+        own = self.dense | rows | {"the loss": self.losses}
+        return [name for name, values in own.items() if tensor_digest(values) != tensor_digest(others[name])]
 
 
 class Trainer:
@@ -79,19 +103,28 @@ class Trainer:
         )
 
     def check_memory(self, batch: Batch) -> int:
-        """Try a forward and backward pass on one batch, with as much memory in use as the rest of a step takes. Nothing changes but the
-        memory that torch reserves. Returns the number of bytes held for the rest."""
-        own = len(shards_of(dist.get_rank(), dist.get_world_size(), self.config.batch.shards))
+        """Try a pass with as much memory in use as the rest of a step takes. Nothing changes but the memory that torch reserves. Returns
+        the number of bytes held for the rest."""
         with out_of_memory_as_run_error(batch):
-            size = bytes_beside_shard(self.model, batch, own)
+            size = bytes_beside_pass(self.model, batch, len(self._lockstep.own))
             beside = torch.empty(size, dtype=torch.uint8, device=self.device)
-            loss, _ = self._objective.shard_loss(self.model, batch.to(self.device), None)
-            loss.backward()  # type: ignore[no-untyped-call]
+            self.try_pass(batch)
             del beside
-        self.model.zero_grad()
-        for table in self._tables.values():
-            table.take_gradient()
         return size
+
+    def try_pass(self, batch: Batch) -> "Trial":
+        """Forward and backward pass from a fresh state. Nothing changes."""
+        try:
+            with one_pass(self.config.run.seed, batch.step, batch.shards, self.device):
+                losses, _ = self._objective.losses(self.model, batch.to(self.device), None)
+                losses.sum().backward()  # type: ignore[no-untyped-call]
+                tables = {name: table.take_gradient() for name, table in self._tables.items()}
+            dense = {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}
+            return Trial(losses.detach(), dense, tables)
+        finally:
+            self.model.zero_grad()
+            for table in self._tables.values():
+                table.forget()
 
     def set_lr(self, step: int, total_steps: int) -> float:
         """Set the learning rate of `step` (from 0), by `optimizer.schedule`, and return it; also the model's teacher forcing."""
@@ -105,7 +138,7 @@ class Trainer:
         for group in self.state.optimizer.param_groups:
             group["lr"] = lr
 
-    def accumulate_gradients(self, shards: list[Batch]) -> Tensor:
+    def accumulate_gradients(self, passes: list[Batch]) -> Tensor:
         """Leave the gradient of the whole step in every `grad`, on every rank. Returns the shards' losses (V,).
 
         A shard's loss is its sum over the number of targets of the *whole* step, so the gradient is the plain sum over
@@ -113,32 +146,33 @@ class Trainer:
         """
         losses = torch.zeros(self.config.batch.shards, dtype=torch.float64, device=self.device)
         rows: dict[str, list[RowGradient]] = {name: [] for name in self._tables}
-        for own, batch in zip(self._lockstep.shards(shards[0].step), shards, strict=True):
+        cut = [batch.shards for batch in passes]
+        for (shards, model), batch in zip(self._lockstep.passes(passes[0].step, cut), passes, strict=True):
             with out_of_memory_as_run_error(batch):
-                losses[batch.shard] = self._backward(own.model, batch.to(self.device))
+                losses[shards.start : shards.stop] = self._backward(model, batch.to(self.device))
             for name, table in self._tables.items():
                 rows[name].append(table.take_gradient())
-        self._add_rows(rows, int(shards[0].sizes.padded_tokens.max()))
+        self._add_rows(rows)
         self.state.scaler.unscale_(self.state.optimizer)
-        self._num_targets = shards[0].num_targets
+        self._num_targets = passes[0].num_targets
         return losses
 
-    def _add_rows(self, rows: dict[str, list[RowGradient]], tokens: int) -> None:
-        """Add up the gradients of tables. `tokens`: most padded tokens in a shard."""
+    def _add_rows(self, rows: dict[str, list[RowGradient]]) -> None:
+        """Add up the gradients of tables."""
         scale = self.state.scaler.scale(torch.ones((), device=self.device))
-        for name, shards in rows.items():
-            size = len(self._tables[name].weight)
-            found, values = self._row_reductions[name].sum(shards, table_rows=size, capacity=tokens)
+        for name, passes in rows.items():
+            own = RowGradient(*map(torch.cat, zip(*passes, strict=True)))
+            found, values = self._row_reductions[name].sum(own, table_rows=len(self._tables[name].weight))
             self.row_gradients[name] = (found, values / scale)
 
     def _backward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """A loss that is not finite makes its gradients NaN. The sum over ranks is then NaN too, so all ranks notice."""
+        """The losses (S,). One that is not finite makes its gradients NaN. The sum over ranks is then NaN too, so all ranks notice."""
         before = self.state.carried.before(batch)
-        loss, hidden = self._objective.shard_loss(model, batch, before)
+        losses, hidden = self._objective.losses(model, batch, before)
         self.state.carried.after(batch, hidden)
-        one_or_nan = torch.where(loss.detach().isfinite(), torch.ones_like(loss), torch.nan)
-        self.state.scaler.scale(loss).backward(one_or_nan)  # type: ignore[no-untyped-call]
-        return loss.detach()
+        one_or_nan = torch.where(losses.detach().isfinite(), torch.ones_like(losses), torch.nan)
+        self.state.scaler.scale(losses).backward(one_or_nan)  # type: ignore[no-untyped-call]
+        return losses.detach()
 
     def update(self, losses: Tensor) -> StepResult:
         """One step of the optimizer from the gradient of the whole step, or none if that is not finite.

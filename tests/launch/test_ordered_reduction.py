@@ -48,6 +48,7 @@ def _hooked(rank: int) -> None:
         for _ in range(2):
             for shard in own:
                 last = shard == own[-1]
+                reduction.begin(range(shard, shard + 1))
                 model.require_backward_grad_sync = last
                 model(shard).backward()
                 if not last:

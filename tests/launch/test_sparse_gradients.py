@@ -13,21 +13,22 @@ from tests.helpers import run_ranks
 SHARDS, TABLE = 6, 40
 
 
-def gradient(shard: int) -> RowGradient:
-    """A few sums of two rows; some rows occur more than once."""
-    generator = torch.Generator().manual_seed(shard)
-    sums = 1 + 2 * shard
-    rows = torch.randint(TABLE // 4, (sums, 2), generator=generator)
-    values = torch.randn(sums, 3, generator=generator) * 10 ** torch.randn(sums, 1, generator=generator)
-    return RowGradient(rows, torch.rand(sums, 2, generator=generator), values)
+def gradient(shards: range) -> RowGradient:
+    """A few sums of two rows for each shard; some rows occur more than once."""
+    found = []
+    for shard in shards:
+        generator = torch.Generator().manual_seed(shard)
+        rows = torch.randint(TABLE // 4, (5, 2), generator=generator)
+        values = torch.randn(5, 3, generator=generator) * 10 ** torch.randn(5, 1, generator=generator)
+        found.append((rows, torch.rand(5, 2, generator=generator), values))
+    return RowGradient(*map(torch.stack, zip(*found, strict=True)))
 
 
 def reference() -> Tensor:
     table = torch.zeros(TABLE, 3)
-    for shard in range(SHARDS):
-        for rows, factors, values in zip(*gradient(shard), strict=True):
-            for row, factor in zip(rows, factors, strict=True):
-                table[row] += factor * values
+    for rows, factors, values in zip(*(part.flatten(0, 1) for part in gradient(range(SHARDS))), strict=True):
+        for row, factor in zip(rows, factors, strict=True):
+            table[row] += factor * values
     return table
 
 
@@ -35,8 +36,8 @@ def _sum(rank: int) -> None:
     world_size = torch.distributed.get_world_size()
     reduction = RowReduction(torch.device("cpu"), shards=SHARDS)
     for _ in range(2):
-        own = [gradient(shard) for shard in shards_of(rank, world_size, SHARDS)]
-        rows, values = reduction.sum(own, table_rows=TABLE, capacity=12)
+        own = gradient(shards_of(rank, world_size, SHARDS))
+        rows, values = reduction.sum(own, table_rows=TABLE)
         assert len(rows) == len(set(rows.tolist()))
         table = torch.zeros(TABLE, 3).index_add(0, rows, values)
         assert torch.equal(table, reference())

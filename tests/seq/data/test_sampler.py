@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from seq.config import BatchConfig
 from seq.data.dataset import SequenceDataset
-from seq.data.plan import Shard
+from seq.data.plan import Shards as Request
 from seq.data.ragged import RaggedArray
 from seq.data.sampler import BucketedDistributedSampler
 from seq.data.split import Split
@@ -26,7 +26,9 @@ def dataset_of(lengths: list[int]) -> SequenceDataset:
     return SequenceDataset(Split.of(sequences, None, 0, TASKS["language_modeling"]))
 
 
-def all_shards(lengths: list[int], batch: BatchConfig, world_size: int, epoch: int, seed: int = 5) -> list[list[Shard]]:
+def all_shards(
+    lengths: list[int], batch: BatchConfig, world_size: int, epoch: int, seed: int = 5
+) -> list[list[Request]]:
     """For each rank the shards of one epoch."""
     dataset = dataset_of(lengths)
     result = []
@@ -38,6 +40,24 @@ def all_shards(lengths: list[int], batch: BatchConfig, world_size: int, epoch: i
     return result
 
 
+def rows_of(shards: Request) -> list[int]:
+    """Without padding."""
+    return [row for row in shards.sequences.tolist() if row >= 0]
+
+
+@given(Lengths, Shards, st.integers(0, 9))
+def test_passes_are_the_shards_one_after_another(lengths: list[int], shards: int, most: int) -> None:
+    sampler = BucketedDistributedSampler(
+        dataset_of(lengths), BatchConfig(shards=shards, rows=4), num_replicas=1, rank=0
+    )
+    alone = [shard.sequences.tolist() for shard in sampler]
+    sampler.most_in_pass = most
+    together = list(sampler)
+    assert len(together) == len(sampler)
+    assert [row for one in together for row in one.sequences.tolist()] == [row for rows in alone for row in rows]
+    assert all(len(one.numbers) <= max(1, most) for one in together)
+
+
 @given(Lengths, Shards, st.integers(40, 200), st.integers(1, 16), st.integers(0, 3))
 def test_exactly_once_at_every_world_size(lengths: list[int], shards: int, tokens: int, rows: int, epoch: int) -> None:
     batch = BatchConfig(shards=shards, tokens=tokens, rows=rows)
@@ -46,9 +66,9 @@ def test_exactly_once_at_every_world_size(lengths: list[int], shards: int, token
         ranks = all_shards(lengths, batch, world_size, epoch)
         assert len({tuple(dict.fromkeys(shard.step for shard in rank)) for rank in ranks}) == 1
         everything = [shard for rank in ranks for shard in rank]
-        placed = {(shard.step, shard.shard): shard.sequences.tolist() for shard in everything}
+        placed = {(shard.step, shard.numbers[0]): rows_of(shard) for shard in everything}
         assert len(placed) == len(everything)
-        assert sorted(np.concatenate([shard.sequences for shard in everything])) == list(range(len(lengths)))
+        assert sorted(row for rows in placed.values() for row in rows) == list(range(len(lengths)))
         alone = alone or placed
         assert placed == alone
 
@@ -56,19 +76,20 @@ def test_exactly_once_at_every_world_size(lengths: list[int], shards: int, token
 @given(Lengths, Shards, st.integers(40, 200), st.integers(1, 16))
 def test_budget_and_counts(lengths: list[int], shards: int, tokens: int, rows: int) -> None:
     (everything,) = all_shards(lengths, BatchConfig(shards=shards, tokens=tokens, rows=rows), 1, epoch=0)
-    by_step: dict[int, list[Shard]] = {}
+    by_step: dict[int, list[Request]] = {}
     for shard in everything:
         by_step.setdefault(shard.step, []).append(shard)
-        own = [lengths[row] for row in shard.sequences]
-        assert len(own) <= rows
-        assert len(own) * max(own, default=0) <= tokens
+        assert len(shard.sequences) == shard.sizes.shape[0] <= rows
+        assert len(shard.sequences) * max(lengths[row] for row in rows_of(shard) or [0]) <= tokens
     for parts in by_step.values():
         assert len(parts) == shards
-        sizes = [len(part.sequences) for part in parts]
+        sizes = [len(rows_of(part)) for part in parts]
         assert max(sizes) - min(sizes) <= 1
         # What every rank is told of the whole step, without communicating.
         assert parts[0].sizes.rows.sum() == sum(sizes)
-        assert parts[0].sizes.tokens.sum() == sum(lengths[row] for part in parts for row in part.sequences)
+        read = [lengths[row] for part in parts for row in rows_of(part)]
+        assert parts[0].sizes.tokens.sum() == sum(read)
+        assert parts[0].sizes.shape == (max(sizes), max(read))
 
 
 @given(Lengths, st.integers(0, 3), st.data())
@@ -90,9 +111,8 @@ def test_shapes_known_without_the_rows() -> None:
     sampler.set_epoch(2)
     for shard in sampler:
         sizes = shard.sizes
-        own = [lengths[row] for row in shard.sequences]
-        expected = [len(own), sum(own), len(own) * max(own, default=0), sum(own), len(own)]
-        assert [part[shard.shard] for part in sizes] == expected
+        own = [lengths[row] for row in rows_of(shard)]
+        assert [part[shard.numbers[0]] for part in sizes[:4]] == [len(own), sum(own), sum(own), len(own)]
 
 
 def test_epochs_and_seeds_differ_and_repeat() -> None:
@@ -114,7 +134,7 @@ def test_steps_are_shuffled_and_rows_of_a_length_are_mixed() -> None:
     order = [lengths[shard.sequences[0]] for shard in shards]
     assert order != sorted(order)
     assert abs(np.corrcoef(order, np.arange(len(order)))[0, 1]) < 0.4
-    assert any(np.ptp(shard.sequences) > 8 for shard in shards)
+    assert any(np.ptp(rows_of(shard)) > 8 for shard in shards)
 
 
 def steps_of(lengths: list[int], batch: BatchConfig, epochs: int) -> list[list[frozenset[int]]]:
@@ -125,7 +145,7 @@ def steps_of(lengths: list[int], batch: BatchConfig, epochs: int) -> list[list[f
         sampler.set_epoch(epoch)
         steps: dict[int, set[int]] = {}
         for shard in sampler:
-            steps.setdefault(shard.step, set()).update(shard.sequences.tolist())
+            steps.setdefault(shard.step, set()).update(rows_of(shard))
         found.append([frozenset(rows) for rows in steps.values()])
     return found
 
@@ -159,8 +179,8 @@ def test_mixing_costs_at_most_a_percent_of_padding() -> None:
     batch, shares = BatchConfig(shards=4, tokens=8192, rows=16), list[float]()
     for shuffle in (False, True):
         sampler = BucketedDistributedSampler(dataset_of(lengths), batch, num_replicas=1, rank=0, shuffle=shuffle)
-        sizes = [shard.sizes for shard in sampler if shard.shard == 0]
-        shares.append(sum(int(size.padded_tokens.sum()) for size in sizes) / sum(lengths))
+        sizes = [shard.sizes for shard in sampler]
+        shares.append(sum(size.padded_tokens for size in sizes) / sum(lengths))
     assert shares[1] < shares[0] + 0.01
 
 

@@ -36,7 +36,7 @@ def batches(
         own = [dataset[shard] for shard in sampler]
         assert len(own) == len(sampler)
         found += own
-    return sorted(found, key=lambda one: (one.step, one.shard))
+    return sorted(found, key=lambda one: (one.step, one.shards[0]))
 
 
 @given(Lengths, st.sampled_from([1, 2, 4]), st.integers(1, 3), st.integers(1, 9), st.integers(0, 2))
@@ -44,7 +44,7 @@ def test_a_document_is_one_example(lengths: list[int], shards: int, rows: int, w
     """It counts where it begins, however many windows it has."""
     batch = BatchConfig(order="stateful", shards=shards, rows=rows, bptt=window)
     found = batches(make_dataset(lengths), batch, epoch=epoch)
-    assert sum(int(one.sizes.examples.sum()) for one in found if one.shard == 0) == len(lengths)
+    assert sum(int(one.sizes.examples.sum()) for one in found if one.shards[0] == 0) == len(lengths)
 
 
 @given(Lengths, st.sampled_from([1, 2, 4]), st.integers(1, 3), st.integers(1, 9), st.integers(0, 2))
@@ -62,12 +62,12 @@ def test_lanes_read_the_text_exactly_once(lengths: list[int], shards: int, rows:
             assert len(targets) <= window
             inputs = one.inputs[row, : len(targets)].tolist()
             assert targets == [token + 1 for token in inputs]
-            before = lanes[one.shard, row][-1]
+            before = lanes[one.shards[0], row][-1]
             if targets:
                 # Goes on exactly where a lane may: in the same document, and not at the beginning of an epoch.
                 begins = inputs[0] - 1 in dataset.sequences.offsets
                 assert bool(one.continues[row]) == (before == inputs[0] and not begins)
-                lanes[one.shard, row] += targets
+                lanes[one.shards[0], row] += targets
                 assert one.preceding is not None
                 document = int(dataset.sequences.offsets.searchsorted(inputs[0], side="right")) - 1
                 first = int(dataset.sequences.offsets[document])  # tokens are 1 more than their place
@@ -75,8 +75,8 @@ def test_lanes_read_the_text_exactly_once(lengths: list[int], shards: int, rows:
                 assert one.preceding[row].tolist() == [0] * (7 - len(wanted)) + list(wanted)
             seen += targets
         assert one.num_targets == one.sizes.tokens.sum()
-        assert one.sizes.tokens[one.shard] == (one.targets >= 0).sum()
-        assert one.sizes.padded_tokens[one.shard] == one.inputs.numel()
+        assert one.sizes.tokens[one.shards[0]] == (one.targets >= 0).sum()
+        assert one.sizes.padded_tokens == one.inputs.numel()
     assert sorted(seen) == sorted(
         set(range(1, sum(lengths) + len(lengths) + 1)) - set(1 + dataset.sequences.offsets[:-1])
     )
@@ -86,11 +86,11 @@ def test_the_same_at_every_world_size_and_from_any_step() -> None:
     dataset = make_dataset([40, 7, 90, 3])
     batch = BatchConfig(order="stateful", shards=4, rows=2, bptt=5)
     texts = [
-        [(one.step, one.shard, one.inputs.tolist()) for one in batches(dataset, batch, world_size, epoch=1)]
+        [(one.step, one.shards[0], one.inputs.tolist()) for one in batches(dataset, batch, world_size, epoch=1)]
         for world_size in (1, 2, 4)
     ]
     assert texts[0] == texts[1] == texts[2]
-    later = [(one.step, one.shard, one.inputs.tolist()) for one in batches(dataset, batch, epoch=1, start=2)]
+    later = [(one.step, one.shards[0], one.inputs.tolist()) for one in batches(dataset, batch, epoch=1, start=2)]
     assert later == texts[0][2 * 4 :]
     other = [one.inputs.tolist() for one in batches(dataset, batch, epoch=2)]
     assert other != [text for _, _, text in texts[0]]

@@ -19,7 +19,7 @@ def test_gradient_of_several_calls(calls: list[list[tuple[int, int]]]) -> None:
         torch.testing.assert_close(read, expected)
         for values in (read, expected):
             (values.square() * torch.arange(1.0, 4.0)).sum().backward()
-    rows, gradient = table.take_gradient().total(10, most=100)
+    rows, gradient = table.take_gradient().total(10)
     assert table.weight.grad is None
     assert rows.tolist() == list(dict.fromkeys(row for call in calls for pair in call for row in pair))
     assert reference.weight.grad is not None

@@ -15,7 +15,6 @@ from seq.config.read import parse_config
 from seq.data.dataset import SequenceDataset
 from seq.data.examples import make_examples
 from seq.data.outputs import Outputs
-from seq.data.plan import Shard, ShardSizes
 from seq.data.ragged import RaggedArray
 from seq.data.split import Split
 from seq.models import Model, build_model
@@ -131,7 +130,7 @@ def check_nan(rank: int) -> None:
     """A model that says NaN is not perfect."""
     split = split_of("number", 5, 1)
     evaluator = NumberEvaluator(1.0)
-    batch = SequenceDataset(split)[Shard(0, 0, np.arange(5), None, ShardSizes(*[np.array([5])] * 5))]
+    batch = SequenceDataset(split).gather(np.arange(5))
     sums = evaluator.add(lambda **_: (torch.full((5, 1), torch.nan), None), batch)  # type: ignore[arg-type]
     assert np.isnan(evaluator.result(sums.tolist(), []).figures["mse"])
 

@@ -11,7 +11,7 @@ import torch
 from seq.config.read import SHIPPED, load_config, override_config, parse_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.dataset import SequenceDataset, decode_rows
-from seq.data.plan import Shard, ShardSizes
+from seq.data.plan import Shards, ShardSizes
 from seq.data.ragged import RaggedArray
 from seq.errors import UserError
 from seq.tasks import TASKS, task_of
@@ -37,8 +37,7 @@ def corpus_of(folder: Path, kind: str, column: str, values: list[object], task: 
 def shown(corpus: Corpus) -> dict[str, str]:
     """Text and target of all rows, as a batch has them."""
     split = corpus.splits["train"]
-    rows, count = np.arange(len(split)), np.array([len(split)])
-    batch = SequenceDataset(split)[Shard(0, 0, rows, None, ShardSizes(*[count] * 5))]
+    batch = SequenceDataset(split).gather(np.arange(len(split)))
     return {row["text"]: row["label"] for row in decode_rows(batch, corpus)}
 
 
@@ -70,11 +69,13 @@ def test_no_label_at_all(tmp_path: Path) -> None:
         corpus_of(tmp_path, "csv", "topics", [""] * 5, "multilabel")
 
 
-def test_an_empty_shard_is_a_row_without_target(tmp_path: Path) -> None:
-    nothing, no_rows = np.array([0]), np.empty(0, np.int64)
+def test_a_row_that_is_not_there_has_no_target(tmp_path: Path) -> None:
+    nothing, no_row = np.array([0]), np.array([-1])
     for task, values in (("multilabel", [";".join(own) for own in SETS]), ("regression", list(NUMBERS))):
         corpus = corpus_of(tmp_path, "csv", task, list(values), task)
-        batch = SequenceDataset(corpus.splits["train"])[Shard(0, 0, no_rows, None, ShardSizes(*[nothing] * 5))]
+        batch = SequenceDataset(corpus.splits["train"])[
+            Shards(0, range(1), no_row, None, ShardSizes(nothing, nothing, nothing, nothing, (1, 1)))
+        ]
         assert batch.inputs.tolist() == [[0]]
         assert not bool((batch.targets >= 0).any())
         assert decode_rows(batch, corpus) == []

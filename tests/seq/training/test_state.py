@@ -11,12 +11,12 @@ def test_progress_counts() -> None:
         ShardSizes(
             rows=np.array([2, 1]),
             tokens=np.array([7, 3]),
-            padded_tokens=np.array([8, 3]),
             target_tokens=np.array([7, 3]),
             examples=np.array([2, 1]),
+            shape=(2, 4),
         )
     )
     figures = progress.figures()
     assert (progress.step, figures["tokens_seen"], figures["examples_seen"]) == (1, 10, 3)
-    assert figures["padding_fraction"] == pytest.approx(1 - 10 / 11)
+    assert figures["padding_fraction"] == pytest.approx(1 - 10 / 16)
     assert figures["imbalance"] == pytest.approx(7 / 5 - 1)

@@ -76,6 +76,7 @@ def accumulate(
     assert sampler.steps_per_epoch == 1
     batches = [dataset[shard] for shard in sampler]
     for number, batch in enumerate(batches, 1):
+        reduction.begin(batch.shards)
         network = model if number == len(batches) else model.module
         loss = cross_entropy(network(batch.inputs, batch.lengths)[0], batch.targets) / batch.num_targets
         torch.autograd.backward(loss)

@@ -3,8 +3,7 @@
 import torch
 
 from seq.data import tokenizer
-from seq.models import dropout
-from seq.models.dropout import LockedDropout, TokenDropout
+from seq.models.layers import UNKNOWN, LockedDropout, TokenDropout
 
 
 def test_locked_dropout_keeps_one_mask_for_all_steps() -> None:
@@ -18,14 +17,14 @@ def test_locked_dropout_keeps_one_mask_for_all_steps() -> None:
 
 
 def test_tokens_become_unknown_but_markers_and_padding_stay() -> None:
-    assert dropout.UNKNOWN == tokenizer.UNKNOWN == tokenizer.RESERVED - 1
+    assert UNKNOWN == tokenizer.UNKNOWN == tokenizer.RESERVED - 1
     inputs = torch.tensor([[1, 4, 5, 6, 7, 2, 0, 0]]).repeat(2000, 1)
     torch.manual_seed(0)
     module = TokenDropout(0.25)
     read = module(inputs)
     assert torch.equal(read[:, [0, 5, 6, 7]], inputs[:, [0, 5, 6, 7]])
     changed = read != inputs
-    assert (read[changed] == dropout.UNKNOWN).all()
+    assert (read[changed] == UNKNOWN).all()
     assert 0.22 < changed[:, 1:5].float().mean().item() < 0.28
     assert torch.equal(module.eval()(inputs), inputs)
     torch.manual_seed(0)
