@@ -7,7 +7,7 @@ direction over turned rows, so it reads each row from its own end.
 
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -34,28 +34,31 @@ class Ends(NamedTuple):
     last: Tensor
     """(S * B, 1, 1) the last step of each row."""
     turned: Tensor | None
-    """(S * B, T, 1) the steps of each row from its end to its beginning, for two directions; padding stays in place."""
+    """(S * B * T,) for two directions: the steps of each row from its end to its beginning, as places in (S * B, T); padding stays in
+    place."""
 
     @classmethod
     def of(cls, inputs: Tensor, lengths: Tensor, *, directions: int) -> Self:
         """`inputs` (S * B, T, I), `lengths` (S * B,) on the CPU."""
         ends, steps = (lengths - 1)[:, None, None], torch.arange(inputs.shape[1])[:, None]
-        turned = torch.where(steps <= ends, ends - steps, steps) if directions == 2 else None
-        return cls(
-            lengths, to_device(ends, inputs.device), None if turned is None else to_device(turned, inputs.device)
-        )
+        last = to_device(ends, inputs.device)
+        if directions == 1:
+            return cls(lengths, last, None)
+        rows = torch.arange(len(lengths))[:, None, None] * inputs.shape[1]
+        turned = (torch.where(steps <= ends, ends - steps, steps) + rows).flatten()
+        return cls(lengths, last, to_device(turned, inputs.device))
 
     def both_ways(self, inputs: Tensor) -> list[Tensor]:
         """(S * B, T, I) as each direction reads it."""
-        return [inputs] if self.turned is None else [inputs, _gather(inputs, self.turned)]
+        return [inputs] if self.turned is None else [inputs, _turn(inputs, self.turned)]
 
     def joined(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """(D, S * B, T, H), in the order in which each direction reads -> (S * B, T, D * H) in the order of the inputs, and the last valid
         states (D, S * B, H)."""
-        last = torch.stack([_gather(own, self.last)[:, 0] for own in states.unbind(0)])
+        last = states.gather(2, self.last.expand(len(states), -1, -1, states.shape[3]))[:, :, 0]
         if self.turned is None:
             return states[0], last
-        return torch.cat([states[0], _gather(states[1], self.turned)], dim=2), last
+        return torch.cat([states[0], _turn(states[1], self.turned)], dim=2), last
 
 
 def choose_path(device: torch.device) -> str:
@@ -122,9 +125,30 @@ def _by_shard(weights: list[Tensor]) -> list[list[Tensor]]:
     return [list(own) for own in zip(*(weight.unbind(0) for weight in weights), strict=True)]
 
 
-def _gather(values: Tensor, places: Tensor) -> Tensor:
-    """(R, T, N) at the time steps `places` (R, P, 1) -> (R, P, N)."""
-    return values.gather(1, places.expand(-1, -1, values.shape[2]))
+def _turn(values: Tensor, turned: Tensor) -> Tensor:
+    """(S * B, T, N) in the order of `Ends.turned`."""
+    if not torch.is_grad_enabled():
+        return _reordered(values, turned)
+    found: Tensor = _Turn.apply(values, turned)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _reordered(values: Tensor, places: Tensor) -> Tensor:
+    rows, times, width = values.shape
+    return values.reshape(rows * times, width).index_select(0, places).view(rows, times, width)
+
+
+class _Turn(torch.autograd.Function):
+    """To turn twice changes nothing, so the gradient is turned as well. torch's own backward pass would add zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, turned: Tensor) -> Tensor:
+        ctx.save_for_backward(turned)
+        return _reordered(values, turned)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _reordered(gradients[0], *ctx.saved_tensors), None
 
 
 Path = Callable[[Layer, Tensor, Tensor, Ends], tuple[Tensor, Tensor]]

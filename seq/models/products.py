@@ -2,7 +2,7 @@
 
 A product over the rows of all shards would have other bits, because libraries choose their kernels by the sizes of the matrices. On
 CPUs they also choose them by the alignment of the matrices in memory, and, for odd sizes, by the number of matrices in a call. So every
-matrix begins at a multiple of 64 bytes, as a tensor of its own would. Only matrices of which all sizes are multiples of 16 are multiplied
+matrix begins at a multiple of 64 bytes, as a tensor of its own would. Only matrices of which all sizes are multiples of 8 are multiplied
 in one call, which saves time where they are small; others are multiplied one by one. None of this depends on S. tests/seq/models/test_products.py
 and `python -m seq.doctor` compare the bits.
 """
@@ -15,9 +15,10 @@ from torch import Tensor
 
 LINE = 64
 """Bytes at which the memory of a tensor begins, in torch's allocators."""
-EVEN = 16
-LARGE = 2**18
-"""Numbers in a matrix of weights that is not repeated for each shard: the copies would not fit into a processor's cache."""
+EVEN = 8
+SMALL, LARGE = 2**12, 2**18
+"""A product of up to SMALL multiplications is computed by other kernels, and a matrix of LARGE numbers is not repeated for each shard: the
+copies would not fit into a processor's cache."""
 
 
 def multiply(left: Tensor, right: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
@@ -29,9 +30,9 @@ def multiply(left: Tensor, right: Tensor, bias: Tensor | None = None, out: Tenso
         for place, (one, other, to) in enumerate(zip(left, right, out, strict=True)):
             torch.mm(one, other, out=to) if bias is None else torch.addmm(bias[place], one, other, out=to)
     elif bias is None:
-        torch.bmm(left, _repeated(right), out=out)
+        torch.bmm(left, repeated(right), out=out)
     else:
-        torch.baddbmm(bias[:, None], left, _repeated(right), out=out)
+        torch.baddbmm(bias[:, None], left, repeated(right), out=out)
     return out
 
 
@@ -39,7 +40,7 @@ def add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
     """`out[s] += left[s] @ right[s]`."""
     left, right = aligned(left), aligned(right)
     if _in_one_call(left, right):
-        out.baddbmm_(left, _repeated(right))
+        out.baddbmm_(left, repeated(right))
     else:
         for one, other, to in zip(left, right, out, strict=True):
             to.addmm_(one, other)
@@ -49,6 +50,12 @@ def empty(like: Tensor, *shape: int) -> Tensor:
     """A new tensor (S, *shape), of the type of `like` (S, ...), in which every shard is aligned."""
     line, size = LINE // like.element_size(), math.prod(shape)
     return like.new_empty(len(like), -(-size // line) * line)[:, :size].view(len(like), *shape)
+
+
+def repeated(weights: Tensor) -> Tensor:
+    """`weights` (S, ...) for products in one call. In bf16, those that lie in memory once take a product up to 18 times as long."""
+    small = weights.shape[1] * weights.shape[2] < LARGE and weights.dtype != torch.float32
+    return weights.contiguous() if small and weights.stride(0) == 0 else weights
 
 
 def aligned(parts: Tensor) -> Tensor:
@@ -64,13 +71,9 @@ def aligned(parts: Tensor) -> Tensor:
 def _in_one_call(left: Tensor, right: Tensor) -> bool:
     """On a GPU, it is not known whether a kernel depends on S."""
     rows, (inner, columns) = left.shape[1], right.shape[1:]
-    even = not (rows % EVEN or inner % EVEN or columns % EVEN)
-    return even and inner * columns < LARGE and left.device.type == "cpu"
-
-
-def _repeated(right: Tensor) -> Tensor:
-    """In bf16, a matrix that is not repeated in memory takes a product up to 18 times as long."""
-    return right.contiguous() if right.stride(0) == 0 and right.dtype != torch.float32 else right
+    if rows % EVEN or inner % EVEN or columns % EVEN or left.device.type != "cpu":
+        return False
+    return rows * inner * columns > SMALL and inner * columns < LARGE
 
 
 class Affine(torch.autograd.Function):

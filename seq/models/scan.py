@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seq.models.products import add_product, aligned, empty, multiply
+from seq.models.products import add_product, aligned, empty, multiply, repeated
 
 
 def scan(inputs: Tensor, hidden: Tensor, weights: list[Tensor]) -> Tensor:
@@ -31,18 +31,18 @@ class _Scan(torch.autograd.Function):
         ctx: Any, inputs: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
     ) -> Tensor:
         (_, times, rows, _), width = inputs.shape, hidden.shape[2]
-        inputs, weight_hh = aligned(inputs), aligned(weight_hh)
+        inputs, weight_hh = aligned(inputs), repeated(aligned(weight_hh))
         gates = multiply(inputs.flatten(1, 2), weight_ih.transpose(1, 2), bias_ih).view(-1, times, rows, 3 * width)
         recurrent = empty(inputs, times, rows, 3 * width)
-        states, before, new = (empty(inputs, times, rows, width) for _ in range(3))
-        weight = weight_hh.transpose(1, 2)
-        steps = (tensor.unbind(1) for tensor in (gates, recurrent, states, before, new))
-        for gate, own, state, previous, candidate in zip(*steps, strict=True):
-            previous.copy_(hidden)
+        states, new = empty(inputs, times + 1, rows, width), empty(inputs, times, rows, width)
+        states[:, 0] = hidden
+        before, states, weight = states[:, :-1], states[:, 1:], weight_hh.transpose(1, 2)
+        steps = (tensor.unbind(1) for tensor in (gates, recurrent, before, states, new))
+        for gate, own, previous, state, candidate in zip(*steps, strict=True):
             multiply(previous, weight, bias_hh, out=own)
             reset, update = own[:, :, : 2 * width].add_(gate[:, :, : 2 * width]).sigmoid_().split(width, dim=2)
             torch.addcmul(gate[:, :, 2 * width :], reset, own[:, :, 2 * width :], out=candidate).tanh_()
-            hidden = torch.lerp(candidate, previous, update, out=state)
+            torch.lerp(candidate, previous, update, out=state)
         ctx.save_for_backward(inputs, before, recurrent, new, weight_ih, weight_hh)
         return states
 
@@ -52,12 +52,13 @@ class _Scan(torch.autograd.Function):
         inputs, before, recurrent, new, weight_ih, weight_hh = ctx.saved_tensors
         (outer,), width = gradients, new.shape[3]
         reset, update, product = recurrent.split(width, dim=3)
-        by_new = (1 - new * new).mul_(1 - update)
+        passed = 1 - update
+        by_new = (1 - new * new).mul_(passed)
         # The derivatives of W_h h + b_h by the state, for the three gates.
         factors, inner = (empty(new, *new.shape[1:3], 3, width) for _ in range(2))
         torch.mul(by_new, reset, out=factors[..., 2, :])
         torch.mul(factors[..., 2, :], product, out=factors[..., 0, :]).mul_(1 - reset)
-        torch.mul(before - new, update, out=factors[..., 1, :]).mul_(1 - update)
+        torch.mul(before - new, update, out=factors[..., 1, :]).mul_(passed)
         flow, running = torch.empty_like(new), empty(new, *new.shape[2:]).zero_()
         steps = (tensor.unbind(1)[::-1] for tensor in (outer, factors, update, inner, flow))
         for out, factor, keep, gate, state in zip(*steps, strict=True):

@@ -37,7 +37,7 @@ class Objective:
         """The part of each shard in the step's loss (S,), and the model's last state. `hidden`: the state to begin with."""
         with autocast(self.precision, batch.inputs.device):
             logits, last = model(**batch.arguments(hidden))
-        # Each shard's sum is computed alone, because the order of additions depends on the shape.
+        # Shard by shard: a sum's order of additions depends on its shape, and some functions round the last numbers of a tensor otherwise.
         shards = zip(logits.chunk(len(batch.shards)), batch.targets.chunk(len(batch.shards)), strict=True)
         return torch.stack([self.task.loss(*own, **self.options) for own in shards]) / batch.num_targets, last
 
