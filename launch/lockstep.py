@@ -65,7 +65,8 @@ class Lockstep:
         self.model, self._seed = model, seed
         self._ddp = DistributedDataParallel(model, gradient_as_bucket_view=True)
         self.own = shards_of(dist.get_rank(), processes, shards)
-        self._device = next(model.parameters()).device
+        self._parameters = list(model.parameters())
+        self._device = self._parameters[0].device
         self.reduction: OrderedReduction | PlainReduction
         if reduction == "ordered":
             self.reduction = OrderedReduction(self._ddp, shards=shards)
@@ -81,7 +82,8 @@ class Lockstep:
     def passes(self, step: int, passes: list[range]) -> Iterator[tuple[range, nn.Module]]:
         """As `shards`, for a model whose layers know the shards of a pass (`launch.passes`). `passes`: this rank's shards, cut by
         `passes_of`; gives each with the model to call. How they are cut changes no bit."""
-        self.model.zero_grad()
+        for parameter in self._parameters:
+            parameter.grad = None
         for shards in passes:
             self.reduction.begin(shards)
             seed_shard(self._seed, step, shards.start)

@@ -96,7 +96,7 @@ class _Spread(torch.autograd.Function):
     @staticmethod
     def backward(_: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (sums,) = gradients
-        while len(sums) > 1:
+        while sums.shape[0] > 1:
             sums = sums[0::2] + sums[1::2]
         return sums[0], None
 

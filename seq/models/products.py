@@ -49,7 +49,8 @@ def add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
 def empty(like: Tensor, *shape: int) -> Tensor:
     """A new tensor (S, *shape), of the type of `like` (S, ...), in which every shard is aligned."""
     line, size = LINE // like.element_size(), math.prod(shape)
-    return like.new_empty(len(like), -(-size // line) * line)[:, :size].view(len(like), *shape)
+    shards = like.shape[0]  # `len` of a tensor takes ten times as long
+    return like.new_empty(shards, -(-size // line) * line)[:, :size].view(shards, *shape)
 
 
 def repeated(weights: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ def repeated(weights: Tensor) -> Tensor:
 def aligned(parts: Tensor) -> Tensor:
     """`parts` (S, ...), or a copy in which every part is aligned. Parts that share their memory are left as they are. A transposed
     matrix stays one, which also decides about kernels."""
-    if len(parts) == 1 or parts.stride(0) * parts.element_size() % LINE == 0:
+    if parts.shape[0] == 1 or parts.stride(0) * parts.element_size() % LINE == 0:
         return parts
     if parts.stride(-1) != 1 == parts.stride(-2):
         return aligned(parts.mT).mT

@@ -81,7 +81,7 @@ class Trainer:
             compress=config.sync.compress,
         )
         self._lr, self._objective = config.optimizer.lr, Objective.of(config, task, corpus.splits["train"], device)
-        self._tables = row_tables(self.state.model)
+        self._parameters, self._tables = list(self.model.named_parameters()), row_tables(self.model)
         self._row_reductions = {name: RowReduction(device, shards=config.batch.shards) for name in self._tables}
         self._num_targets = 0
         self.row_gradients: dict[str, tuple[Tensor, Tensor]] = {}
@@ -202,7 +202,7 @@ class Trainer:
 
     def gradients(self) -> list[tuple[str, Tensor]]:
         """(name, gradient) of every parameter, between the two halves of a step; of a table, of the rows that it has read."""
-        dense = [(name, p.grad) for name, p in self.model.named_parameters() if p.grad is not None]
+        dense = [(name, p.grad) for name, p in self._parameters if p.grad is not None]
         return dense + [(name, values) for name, (_, values) in self.row_gradients.items()]
 
     def close(self) -> None:
