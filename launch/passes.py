@@ -33,15 +33,16 @@ class Pass:
 
     def __init__(self, shards: range, generators: list[torch.Generator]) -> None:
         self.shards, self.generators = shards, generators
-        self._spread: dict[tuple[int, torch.dtype], Tensor] = {}
+        self._spread: dict[tuple[int, torch.dtype], list[Tensor]] = {}
 
-    def spread(self, parameter: Tensor, dtype: torch.dtype) -> Tensor:
-        key = id(parameter), dtype
+    def spread(self, parameters: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
+        key, own = (id(parameters[0]), dtype), parameters[0].dtype
         if key not in self._spread:
-            if dtype == parameter.dtype:
-                self._spread[key] = _Spread.apply(parameter, len(self.shards))  # type: ignore[no-untyped-call]
+            if dtype == own:
+                found = _Spread.apply(len(self.shards), *parameters)  # type: ignore[no-untyped-call]
             else:
-                self._spread[key] = _Cast.apply(self.spread(parameter, parameter.dtype), dtype)  # type: ignore[no-untyped-call]
+                found = _Cast.apply(dtype, *self.spread(parameters, own))  # type: ignore[no-untyped-call]
+            self._spread[key] = list(found)
         return self._spread[key]
 
 
@@ -69,10 +70,12 @@ def shards_in_pass() -> int:
     return 1 if _current is None else len(_current.shards)
 
 
-def spread(parameter: Tensor, dtype: torch.dtype) -> Tensor:
-    """(S, ...): the parameter for each shard, in `dtype`. All uses in a pass share one node of autograd. So the gradient of each shard is
-    complete before shards are added, as it is if each has a pass of its own."""
-    return parameter.to(dtype).unsqueeze(0) if _current is None else _current.spread(parameter, dtype)
+def spread(parameters: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    """(S, ...): each parameter for each shard, in `dtype`. A parameter is always spread with the same others. All uses in a pass share one
+    node of autograd, so the gradient of each shard is complete before shards are added, as it is if each has a pass of its own."""
+    if _current is None:
+        return [parameter.to(dtype).unsqueeze(0) for parameter in parameters]
+    return _current.spread(parameters, dtype)
 
 
 def chance(shape: tuple[int, ...], probability: float, device: torch.device) -> Tensor:
@@ -90,25 +93,25 @@ def chance(shape: tuple[int, ...], probability: float, device: torch.device) -> 
 
 class _Spread(torch.autograd.Function):
     @staticmethod
-    def forward(_: Any, parameter: Tensor, shards: int) -> Tensor:
-        return parameter.expand(shards, *parameter.shape)
+    def forward(_: Any, shards: int, *parameters: Tensor) -> tuple[Tensor, ...]:
+        return tuple(parameter.expand(shards, *parameter.shape) for parameter in parameters)
 
     @staticmethod
-    def backward(_: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (sums,) = gradients
-        while sums.shape[0] > 1:
-            sums = sums[0::2] + sums[1::2]
-        return sums[0], None
+    def backward(_: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        sums = gradients
+        while sums[0].shape[0] > 1:
+            sums = torch._foreach_add([each[0::2] for each in sums], [each[1::2] for each in sums])
+        return None, *(each[0] for each in sums)
 
 
 class _Cast(torch.autograd.Function):
     """`to`, which would make a copy for each shard."""
 
     @staticmethod
-    def forward(ctx: Any, parameters: Tensor, dtype: torch.dtype) -> Tensor:
-        ctx.dtype = parameters.dtype
-        return parameters[0].to(dtype).expand_as(parameters)
+    def forward(ctx: Any, dtype: torch.dtype, *parameters: Tensor) -> tuple[Tensor, ...]:
+        ctx.dtype = parameters[0].dtype
+        return tuple(each[0].to(dtype).expand_as(each) for each in parameters)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0].to(ctx.dtype), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *(each.to(ctx.dtype) for each in gradients)

@@ -37,18 +37,28 @@ class RowGradient(NamedTuple):
         number = is_first.cumsum(0) - 1
         size = int(number[-1]) + 1 if rows.device.type == "cpu" else min(len(rows), table_rows)
         # Later occurrences are written to one extra place, which is cut off.
-        found = rows.new_full((size + 1,), table_rows).index_copy_(0, number.where(is_first, size), rows)[:size]
+        found = rows.new_full((size + 1,), table_rows)
+        write_rows(found, number.where(is_first, size), rows)
         added = (self.values[:, :, None] * self.factors[..., None]).flatten(0, 2)
-        return found, added.new_zeros(size, added.shape[1]).index_add_(0, number.index_select(0, first), added)
+        return found[:size], added.new_zeros(size, added.shape[1]).index_add_(0, number.index_select(0, first), added)
 
 
 def existing_rows(rows: Tensor, values: Tensor, table_rows: int) -> tuple[Tensor, Tensor]:
-    """Prepare the result of `RowGradient.total` for an optimizer: replace rows that do not exist by the first row and its values. The
-    optimizer may then write all rows with `index_copy_`; it writes the first row several times with the same values."""
+    """Prepare the result of `RowGradient.total` for an optimizer: replace rows that do not exist by the first row and its values, which
+    `write_rows` may write several times."""
     if rows.device.type == "cpu":
         return rows, values
     places = torch.arange(len(rows), device=rows.device).where(rows < table_rows, 0)
     return rows.index_select(0, places), values.index_select(0, places)
+
+
+def write_rows(table: Tensor, rows: Tensor, values: Tensor) -> None:
+    """`table[rows] = values`, if a row that occurs several times has the same values. Then their order does not matter, and the
+    deterministic kernel of CUDA, which sorts the rows with some twenty launches, is not needed."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    table.index_copy_(0, rows, values)
+    torch.use_deterministic_algorithms(deterministic)
 
 
 class RowReduction:

@@ -55,7 +55,7 @@ class Ends(NamedTuple):
     def joined(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """(D, S * B, T, H), in the order in which each direction reads -> (S * B, T, D * H) in the order of the inputs, and the last valid
         states (D, S * B, H)."""
-        last = states.gather(2, self.last.expand(len(states), -1, -1, states.shape[3]))[:, :, 0]
+        last: Tensor = _AtEnds.apply(states, self.last)  # type: ignore[no-untyped-call]
         if self.turned is None:
             return states[0], last
         return torch.cat([states[0], _turn(states[1], self.turned)], dim=2), last
@@ -136,6 +136,22 @@ def _turn(values: Tensor, turned: Tensor) -> Tensor:
 def _reordered(values: Tensor, places: Tensor) -> Tensor:
     rows, times, width = values.shape
     return values.reshape(rows * times, width).index_select(0, places).view(rows, times, width)
+
+
+class _AtEnds(torch.autograd.Function):
+    """(D, S * B, T, H) -> (D, S * B, H). A mask gives the gradient, since CUDA's deterministic scattering takes 64 launches."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, last: Tensor) -> Tensor:
+        ctx.save_for_backward(last)
+        ctx.times = states.shape[2]
+        return states.gather(2, last.expand(states.shape[0], -1, -1, states.shape[3]))[:, :, 0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (last,) = ctx.saved_tensors
+        outside = torch.arange(ctx.times, device=last.device)[:, None] != last
+        return gradients[0][:, :, None].expand(-1, -1, ctx.times, -1).masked_fill(outside, 0), None
 
 
 class _Turn(torch.autograd.Function):

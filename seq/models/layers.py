@@ -20,8 +20,8 @@ class Linear(nn.Linear):
             return super().forward(inputs)
         kind = inputs.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
-        weight = spread(self.weight, dtype)
-        bias = None if self.bias is None else spread(self.bias, dtype)
+        (weight,) = spread([self.weight], dtype)
+        bias = None if self.bias is None else spread([self.bias], dtype)[0]
         rows = inputs.to(dtype).reshape(len(weight), -1, self.in_features)
         outputs: Tensor = Affine.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
         return outputs.reshape(*inputs.shape[:-1], self.out_features)
@@ -32,7 +32,7 @@ class Embedding(nn.Embedding):
         """(S * B, ...) token ids -> (S * B, ..., embedding_dim)"""
         if not in_pass():
             return super().forward(input)
-        weight = spread(self.weight, self.weight.dtype)
+        (weight,) = spread([self.weight], self.weight.dtype)
         found: Tensor = _Lookup.apply(weight, input.reshape(len(weight), -1), self.padding_idx)  # type: ignore[no-untyped-call]
         return found.view(*input.shape, self.embedding_dim)
 

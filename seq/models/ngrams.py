@@ -82,10 +82,11 @@ class NgramLogits(nn.Module):
         """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, num_labels)."""
         lengths = to_device(lengths, inputs.device)[:, None]
         ends = torch.arange(inputs.shape[1], device=inputs.device) + 1  # the end of a 1-gram that begins in this column
+        padded = nn.functional.pad(inputs, (0, len(self.sizes) - 1))
         hashed, offset = torch.zeros_like(inputs), 0
         places, inside = [], []
         for before, size in enumerate(self.sizes):
-            hashed = hash_longer(hashed, nn.functional.pad(inputs, (0, before))[:, before:])
+            hashed = hash_longer(hashed, padded[:, before : before + inputs.shape[1]])
             bucket = inputs if before == 0 else hashed.remainder(size)
             places.append(bucket + offset)
             inside.append(ends + before <= lengths)

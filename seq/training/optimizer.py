@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from launch.sparse_gradients import existing_rows
+from launch.sparse_gradients import existing_rows, write_rows
 from seq.config import OptimizerConfig, TrainConfig
 
 EPSILON = 1e-8
@@ -50,13 +50,13 @@ class RowAdamW:
         rows, gradient = existing_rows(rows, gradient, len(self.weight))
         last = self.last.index_select(0, rows)
         missed = torch.where(bad, 0, self.steps - last)
-        self.last.index_copy_(0, rows, last + missed)
+        write_rows(self.last, rows, last + missed)
         squares = self.squares.index_select(0, rows).mul_((self._beta**missed)[:, None])
         squares.addcmul_(gradient, gradient, value=1 - self._beta)
-        self.squares.index_copy_(0, rows, squares)
+        write_rows(self.squares, rows, squares)
         scale = squares.div_(1 - self._beta ** self.steps.clamp(min=1)).sqrt_().add_(EPSILON)
         weight = self.weight.index_select(0, rows).mul_(((1 - lr * self._weight_decay) ** missed)[:, None])
-        self.weight.index_copy_(0, rows, weight.addcdiv_(gradient, scale, value=-lr))
+        write_rows(self.weight, rows, weight.addcdiv_(gradient, scale, value=-lr))
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"squares": self.squares, "last": self.last, "steps": self.steps}

@@ -185,7 +185,7 @@ class Trainer:
         digests = gradient_digests(self.gradients()) if self.config.logging.digests else None
         # Of copies: CUDA adds a norm in another order where memory is not aligned, and a gradient lies elsewhere in DDP's buckets
         # in the first step after each start than later.
-        grad_norm = get_total_norm([gradient.clone() for _, gradient in self.gradients()])
+        grad_norm = get_total_norm(torch._foreach_add([gradient for _, gradient in self.gradients()], 0.0))
         bad, clip = ~grad_norm.isfinite(), (grad_norm / self.config.train.clip_grad_norm).clamp(min=1.0)
         optimizer.grad_scale = clip  # type: ignore[attr-defined]
         optimizer.found_inf = bad.float()  # type: ignore[attr-defined]

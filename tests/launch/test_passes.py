@@ -22,13 +22,13 @@ def test_the_gradient_of_a_pass_is_the_sum_in_the_tree() -> None:
     weight = nn.Parameter(torch.ones(13))
     with one_pass(1, 0, range(4, 8), CPU):
         assert shards_in_pass() == 4
-        both = spread(weight, torch.float32) + spread(weight, torch.float64).float()  # two uses, two types
+        both = spread([weight], torch.float32)[0] + spread([weight], torch.float64)[0].float()  # two uses, two types
         (both * torch.stack([values_of(shard) for shard in range(4, 8)])).sum().backward()  # type: ignore[no-untyped-call]
     s = {shard: values_of(shard) + values_of(shard) for shard in range(4, 8)}
     assert weight.grad is not None
     assert torch.equal(weight.grad, (s[4] + s[5]) + (s[6] + s[7]))
     assert shards_in_pass() == 1
-    assert torch.equal(spread(weight, torch.float32)[0], weight)
+    assert torch.equal(spread([weight], torch.float32)[0][0], weight)
 
 
 @given(st.integers(1, 5), st.integers(1, 40), st.floats(0, 1), st.integers(0, 1000))
