@@ -1,7 +1,8 @@
 """Does this machine keep lockstep? python -m seq.doctor [CONFIG] [section.key=value ...]
 
 It runs the first 8 steps at every world size that the machine allows, compares all losses, gradients and parameters to
-the last bit, and says whether they are equal; if not, which setting broke it. Exit code 0 if they are equal, else 1.
+the last bit, and says whether they are equal; if not, which setting broke it. It also compares matrix products of 1 to 8 shards of many
+sizes, because another step may have sizes that these steps lack. Exit code 0 if all are equal, else 1.
 """
 
 import json
@@ -17,16 +18,17 @@ from rich.console import Console
 from rich.table import Table
 
 from launch.context import PROGRAM
-from launch.device import gpu_count
+from launch.device import device_of, gpu_count
 from seq.command_line import config_and_overrides, config_parser, exit_code
 from seq.config import Config
 from seq.config.read import load_config
 from seq.errors import UserError
+from seq.models.products import multiply
 from seq.replay import RecordedSteps
 from seq.run.environment import cpu_name
 from seq.terminal import progress_bar
 
-STEPS = 8
+STEPS, PRODUCTS = 8, 200
 MOST_PROCESSES = 8
 
 SUSPECTS = ("sync.reduction=ordered", "run.deterministic=true", "train.precision=fp32", "run.threads=1")
@@ -60,7 +62,15 @@ def main(arguments: list[str]) -> int:
         print(f"{cpu_name()}, torch {torch.__version__}")
         Console(width=130).print(table(runs, differences))
         if not any(differences):
-            print(f"lockstep is kept: {len(runs)} world sizes, the same bits.")
+            if differing := differing_products():
+                print(
+                    f"lockstep is kept in these steps, but a product of {differing[0]} depends on the number of shards: "
+                    "set run.pass_tokens=1, which is slower"
+                )
+                return 1
+            print(
+                f"lockstep is kept: {len(runs)} world sizes, and {PRODUCTS} products of 1 to 8 shards, the same bits."
+            )
             return 0
         worst = next(run.world_size for run, difference in zip(runs, differences, strict=True) if difference)
         print(f"lockstep is NOT kept. {diagnose(path, overrides, worst, Path(folder))}")
@@ -104,6 +114,23 @@ def table(runs: list[FirstSteps], differences: list[str | None]) -> Table:
         loss = repr(run.recorded.figures[STEPS]["step_loss"])
         shown.add_row(str(run.world_size), loss, run.params_sha256[:32], difference or "the same bits")
     return shown
+
+
+def differing_products() -> list[str]:
+    """Sizes of matrix products whose bits depend on the number of shards that are computed together."""
+    generator, device, found = torch.Generator().manual_seed(0), device_of(), []
+    for number in range(PRODUCTS):
+        rows, inner, columns = (torch.randint(1, 25, (3,), generator=generator) * (8 if number % 4 else 1)).tolist()
+        dtype = (torch.float32, torch.bfloat16)[number % 2]
+        left, right = (
+            torch.randn(8, *size, generator=generator).to(device, dtype) for size in ((rows, inner), (inner, columns))
+        )
+        whole = multiply(left, right)
+        for shards in (1, 2, 4):
+            parts = zip(left.split(shards), right.split(shards), strict=True)  # type: ignore[no-untyped-call]
+            if not torch.equal(whole, torch.cat([multiply(own.clone(), other.clone()) for own, other in parts])):
+                found.append(f"{rows} x {inner} x {columns} in {dtype}")
+    return found
 
 
 def diagnose(path: Path, overrides: list[str], world_size: int, folder: Path) -> str:

@@ -18,7 +18,7 @@ def test_a_machine_that_keeps_lockstep(tmp_path: Path) -> None:
     well = run("python", "-m", "seq.doctor", "batch.shards=2", *few_rows(tmp_path), *TINY)
     assert well.returncode == 0, well.stderr
     assert cpu_name() in well.stdout
-    assert "lockstep is kept: 2 world sizes, the same bits." in well.stdout
+    assert "lockstep is kept: 2 world sizes, and 200 products of 1 to 8 shards, the same bits." in well.stdout
 
 
 @pytest.mark.extended
