@@ -44,7 +44,7 @@ class Ends(NamedTuple):
         last = to_device(ends, inputs.device)
         if directions == 1:
             return cls(lengths, last, None)
-        rows = torch.arange(len(lengths))[:, None, None] * inputs.shape[1]
+        rows = torch.arange(lengths.shape[0])[:, None, None] * inputs.shape[1]
         turned = (torch.where(steps <= ends, ends - steps, steps) + rows).flatten()
         return cls(lengths, last, to_device(turned, inputs.device))
 
