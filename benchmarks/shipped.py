@@ -18,7 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 from benchmarks.timing import DEVICE, Report, in_turn, ratio
 from launch.context import PROGRAM, describe_launch
 from launch.group import process_group
-from seq.config import Config
+from seq.config import Config, Seq2SeqConfig
 from seq.config.read import load_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.loader import BatchLoader
@@ -73,8 +73,10 @@ def _timed(train: Loop, spent: list[float]) -> Loop:
 def _loops(name: str, precision: str) -> Iterator[tuple[str, Loop, int]]:
     """(name, a function that trains some steps, the tokens in them)"""
     path, steps = PROGRAM.parent / "configs" / f"{name}.yaml", MANY.get(name, STEPS)
-    common = ["model.ngrams=0", f"train.precision={precision}"]
+    common = [f"train.precision={precision}"]
     shipped = load_config(path, common)
+    if not isinstance(shipped.model, Seq2SeqConfig):
+        common.append("model.ngrams=0")
     corpus = prepare_corpus(shipped.data, task_of(shipped))
     for shards in SHARDS:
         size = {key: getattr(shipped.batch, key) * shipped.batch.shards // shards for key in ("rows", "tokens")}

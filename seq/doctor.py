@@ -120,7 +120,7 @@ def differing_products() -> list[str]:
     """Sizes of matrix products whose bits depend on the number of shards that are computed together."""
     generator, device, found = torch.Generator().manual_seed(0), device_of(), []
     for number in range(PRODUCTS):
-        rows, inner, columns = (torch.randint(1, 25, (3,), generator=generator) * (8 if number % 4 else 1)).tolist()
+        rows, inner, columns = (torch.randint(1, 33, (3,), generator=generator) * (4 if number % 4 else 1)).tolist()
         dtype = (torch.float32, torch.bfloat16)[number % 2]
         left, right = (
             torch.randn(8, *size, generator=generator).to(device, dtype) for size in ((rows, inner), (inner, columns))

@@ -2,7 +2,7 @@
 
 A product over the rows of all shards would have other bits, because libraries choose their kernels by the sizes of the matrices. On
 CPUs they also choose them by the alignment of the matrices in memory, and, for odd sizes, by the number of matrices in a call. So every
-matrix begins at a multiple of 64 bytes, as a tensor of its own would. Only matrices of which all sizes are multiples of 8 are multiplied
+matrix begins at a multiple of 64 bytes, as a tensor of its own would. Only matrices of which all sizes are multiples of 4 are multiplied
 in one call, which saves time where they are small; others are multiplied one by one. None of this depends on S. tests/seq/models/test_products.py
 and `python -m seq.doctor` compare the bits.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 
 LINE = 64
 """Bytes at which the memory of a tensor begins, in torch's allocators."""
-EVEN = 8
+EVEN = 4
 SMALL, LARGE = 2**12, 2**18
 """A product of up to SMALL multiplications is computed by other kernels, and a matrix of LARGE numbers is not repeated for each shard: the
 copies would not fit into a processor's cache."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from seq.models.products import LARGE, RowProducts, add_product, aligned, empty, multiply
 
-Sizes = st.one_of(st.integers(1, 40), st.sampled_from([8, 16, 24, 32, 64, 96, 128, 384]))
+Sizes = st.one_of(st.integers(1, 40), st.sampled_from([4, 8, 12, 16, 20, 24, 32, 44, 64, 96, 128, 384]))
 Types = st.sampled_from([torch.float32, torch.bfloat16])
 
 
@@ -76,6 +76,7 @@ def test_large_and_uneven_products_are_computed_one_by_one() -> None:
 
     assert in_one_call(16, 96, 288)
     assert not in_one_call(15, 96, 288)
+    assert in_one_call(4, 96, 288)
     assert not in_one_call(8, 16, 32)
     assert not in_one_call(16, 1, 288)
     assert not in_one_call(32, 1024, LARGE // 1024)
