@@ -34,6 +34,7 @@ from seq.config.read import override_config, parse_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.loader import BatchLoader
 from seq.tasks import task_of
+from seq.training.pass_size import choose_pass_size
 from seq.training.precision import FAST_FP32_LIMIT
 from seq.training.step import Trainer
 
@@ -118,6 +119,7 @@ def _variants(problem: Problem, threads: int) -> Iterator[tuple[str, Callable[[]
 def _lockstep(problem: Problem, config: Config, corpus: Corpus, threads: int) -> Callable[[], int]:
     trainer = Trainer(config, task_of(config), corpus, DEVICE)
     batches = BatchLoader(corpus.splits["train"], config.batch)
+    choose_pass_size(trainer, batches)
     position = [0]
 
     def train() -> int:

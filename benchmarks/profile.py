@@ -18,6 +18,7 @@ from seq.config import Config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.loader import BatchLoader
 from seq.tasks import task_of
+from seq.training.pass_size import choose_pass_size
 from seq.training.precision import configure_numerics
 from seq.training.step import Trainer
 
@@ -59,6 +60,7 @@ def measure(
     """Self times of operators; what lies between them (Python) is counted for the part of the step around it."""
     batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
     trainer = Trainer(config, task_of(config), corpus, device)
+    choose_pass_size(trainer, batches)
     steps = batches.steps(0, UNTIMED + STEPS)
     trainer.set_lr(0, batches.steps_per_epoch)
     for _ in range(UNTIMED):
@@ -67,9 +69,9 @@ def measure(
     with profile(activities=[ProfilerActivity.CPU, *gpu]) as profiler:
         for _ in range(STEPS):
             with record_function("part: batches"):
-                shards = next(steps)
+                passes = next(steps)
             with record_function("part: gradients"):
-                losses = trainer.accumulate_gradients(shards)
+                losses = trainer.accumulate_gradients(passes)
             with record_function("part: update"):
                 trainer.update(losses)
     trainer.close()

@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import product
+from typing import NamedTuple
 
 import torch
 from torch.nn.utils import clip_grad_norm_
@@ -38,6 +39,14 @@ STEPS, MANY = 4, {"names": 24}
 Loop = Callable[[], None]
 
 
+class Measured(NamedTuple):
+    train: Loop
+    """Trains some steps."""
+    tokens: int
+    """In these steps, without padding."""
+    close: Loop
+
+
 def main(names: list[str], rounds: int) -> None:
     columns = ["config", "precision", "loop", "tokens/s", "times careful, CPU", "quartiles", "wall"]
     report = Report("shipped", f"one thread, one process, {DEVICE.type}; {rounds} rounds in turn", columns)
@@ -48,17 +57,18 @@ def main(names: list[str], rounds: int) -> None:
 
 
 def _add(report: Report, name: str, precision: str, rounds: int) -> None:
-    loops, tokens, cpu = dict[str, Loop](), dict[str, int](), defaultdict[str, list[float]](list)
-    for loop, train, size in _loops(name, precision):
-        loops[loop], tokens[loop] = _timed(train, cpu[loop]), size
-    wall = in_turn(loops, rounds)
+    loops, cpu = dict(_loops(name, precision)), defaultdict[str, list[float]](list)
+    wall = in_turn({loop: _timed(own.train, cpu[loop]) for loop, own in loops.items()}, rounds)
     per_token = [
-        {loop: [seconds / tokens[loop] for seconds in spent[loop][-rounds:]] for loop in loops} for spent in (cpu, wall)
+        {loop: [seconds / own.tokens for seconds in spent[loop][-rounds:]] for loop, own in loops.items()}
+        for spent in (cpu, wall)
     ]
     for loop in loops:
         (low, times, high), (_, by_wall, _) = (ratio(spent, "careful", loop) for spent in per_token)
         speed = 1 / statistics.median(per_token[0][loop])
         report.add(name, precision, loop, speed, times, f"{low:.2f} to {high:.2f}", by_wall)
+    for own in loops.values():
+        own.close()
 
 
 def _timed(train: Loop, spent: list[float]) -> Loop:
@@ -70,8 +80,7 @@ def _timed(train: Loop, spent: list[float]) -> Loop:
     return timed
 
 
-def _loops(name: str, precision: str) -> Iterator[tuple[str, Loop, int]]:
-    """(name, a function that trains some steps, the tokens in them)"""
+def _loops(name: str, precision: str) -> Iterator[tuple[str, Measured]]:
     path, steps = PROGRAM.parent / "configs" / f"{name}.yaml", MANY.get(name, STEPS)
     common = [f"train.precision={precision}"]
     shipped = load_config(path, common)
@@ -86,11 +95,12 @@ def _loops(name: str, precision: str) -> Iterator[tuple[str, Loop, int]]:
         batches = BatchLoader(corpus.splits["train"], config.batch, seed=1)
         tokens = sum(int(passes[0].sizes.tokens.sum()) for passes in batches.steps(0, steps))
         if shards == 1:
-            yield "careful", _careful(config, corpus, batches, steps), tokens
-        yield f"lockstep, {shards} shard(s)", _lockstep(config, corpus, batches, steps), tokens
+            yield "careful", Measured(_careful(config, corpus, batches, steps), tokens, lambda: None)
+        train, close = _lockstep(config, corpus, batches, steps)
+        yield f"lockstep, {shards} shard(s)", Measured(train, tokens, close)
 
 
-def _lockstep(config: Config, corpus: Corpus, batches: BatchLoader, steps: int) -> Loop:
+def _lockstep(config: Config, corpus: Corpus, batches: BatchLoader, steps: int) -> tuple[Loop, Loop]:
     trainer = Trainer(config, task_of(config), corpus, DEVICE)
     choose_pass_size(trainer, batches)
     whole = list(batches.steps(0, steps))
@@ -99,7 +109,7 @@ def _lockstep(config: Config, corpus: Corpus, batches: BatchLoader, steps: int) 
         for passes in whole:
             trainer.update(trainer.accumulate_gradients(passes))
 
-    return train
+    return train, trainer.close
 
 
 def _careful(config: Config, corpus: Corpus, batches: BatchLoader, steps: int) -> Loop:

@@ -22,6 +22,7 @@ from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.dataset import Batch
 from seq.data.loader import BatchLoader
 from seq.tasks import task_of
+from seq.training.pass_size import choose_pass_size
 from seq.training.precision import configure_numerics
 from seq.training.step import Trainer
 
@@ -46,13 +47,14 @@ def main(arguments: list[str]) -> int:
 def compare(config: Config, corpus: Corpus, device: torch.device) -> tuple[dict[str, list[float]], dict[str, float]]:
     """By reduction: seconds of each step, and bytes that a rank sends a step."""
     batches = BatchLoader(corpus.splits["train"], config.batch, seed=config.run.seed)
-    steps = list(batches.steps(0, ROUNDS + 2))
     trainers = {
         kind: Trainer(
             override_config(config, [f"sync.reduction={kind}"], where="benchmark"), task_of(config), corpus, device
         )
         for kind in ("ordered", "allreduce")
     }
+    choose_pass_size(trainers["ordered"], batches)
+    steps = list(batches.steps(0, ROUNDS + 2))
     seconds = in_turn(
         {kind: _stepper(trainer, steps) for kind, trainer in trainers.items()}, ROUNDS, before=dist.barrier
     )

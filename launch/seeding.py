@@ -12,14 +12,14 @@ from launch.device import gpu_count, seed_gpu
 
 
 def derive_seed(*key: int | str) -> int:
-    """A 63-bit seed from a key such as (seed, "dropout", step, shard). A hash gives unrelated streams for neighbouring
+    """A 63-bit seed from a key such as (seed, "shard", step, shard). A hash gives unrelated streams for neighbouring
     keys; a sum or product of small integers does not."""
     text = "/".join(map(str, key))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def seed_shard(seed: int, step: int, shard: int) -> None:
-    """Seed torch's default generators, of the CPU and of this process's GPU, for one shard of one step."""
+    """Seed torch's default generators, of the CPU and of this process's GPU, for one shard of one step; for a pass of several, by the first."""
     derived = derive_seed(seed, "shard", step, shard)
     # `torch.manual_seed` also formats a stack trace in case a GPU starts later, which costs 100 times as much as seeding.
     torch.default_generator.manual_seed(derived)

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from launch.context import PROGRAM
 from launch.device import device_of, gpu_count
@@ -27,6 +28,7 @@ from seq.models.products import multiply
 from seq.replay import RecordedSteps
 from seq.run.environment import cpu_name
 from seq.terminal import progress_bar
+from seq.training.precision import configure_numerics
 
 STEPS, PRODUCTS = 8, 200
 MOST_PROCESSES = 8
@@ -62,7 +64,7 @@ def main(arguments: list[str]) -> int:
         print(f"{cpu_name()}, torch {torch.__version__}")
         Console(width=130).print(table(runs, differences))
         if not any(differences):
-            if differing := differing_products():
+            if differing := differing_products(config):
                 print(
                     f"lockstep is kept in these steps, but a product of {differing[0]} depends on the number of shards: "
                     "set run.pass_tokens=1, which is slower"
@@ -116,21 +118,33 @@ def table(runs: list[FirstSteps], differences: list[str | None]) -> Table:
     return shown
 
 
-def differing_products() -> list[str]:
+def differing_products(config: Config) -> list[str]:
     """Sizes of matrix products whose bits depend on the number of shards that are computed together."""
-    generator, device, found = torch.Generator().manual_seed(0), device_of(), []
+    generator, device, found = torch.Generator().manual_seed(0), device_of(), list[str]()
+    configure_numerics(config, device)
     for number in range(PRODUCTS):
         rows, inner, columns = (torch.randint(1, 33, (3,), generator=generator) * (4 if number % 4 else 1)).tolist()
         dtype = (torch.float32, torch.bfloat16)[number % 2]
-        left, right = (
-            torch.randn(8, *size, generator=generator).to(device, dtype) for size in ((rows, inner), (inner, columns))
+        inputs, gradient = (
+            torch.randn(8, rows, size, generator=generator).to(device, dtype) for size in (inner, columns)
         )
-        whole = multiply(left, right)
+        weight = torch.randn(columns, inner, generator=generator).to(device, dtype)
+        whole = _products(inputs, gradient, weight)
         for shards in (1, 2, 4):
-            parts = zip(left.split(shards), right.split(shards), strict=True)  # type: ignore[no-untyped-call]
-            if not torch.equal(whole, torch.cat([multiply(own.clone(), other.clone()) for own, other in parts])):
+            pairs = zip(inputs.split(shards), gradient.split(shards), strict=True)  # type: ignore[no-untyped-call]
+            parts = [_products(own.clone(), other.clone(), weight) for own, other in pairs]
+            if not all(
+                torch.equal(one, torch.cat(own)) for one, own in zip(whole, zip(*parts, strict=True), strict=True)
+            ):
                 found.append(f"{rows} x {inner} x {columns} in {dtype}")
     return found
+
+
+def _products(inputs: Tensor, gradient: Tensor, weight: Tensor) -> list[Tensor]:
+    """Those of a linear layer, forward and backward."""
+    weights = weight.expand(inputs.shape[0], -1, -1)
+    forward, backward = multiply(inputs, weights.transpose(1, 2)), multiply(gradient, weights)
+    return [forward, backward, multiply(gradient.transpose(1, 2), inputs)]
 
 
 def diagnose(path: Path, overrides: list[str], world_size: int, folder: Path) -> str:

@@ -190,7 +190,7 @@ def try_steps(trainer: Trainer, batches: BatchLoader, device: torch.device) -> T
     seconds = (timed[-1] - timed[0]) / (len(timed) - 1)
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     return Trial(
-        len(times), seconds, parameters, bytes_for_parameters(trainer.model), own, len(batches.sampler.passes[0])
+        len(times), seconds, parameters, bytes_for_parameters(trainer.model), own, max(map(len, batches.sampler.passes))
     )
 
 

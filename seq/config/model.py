@@ -35,7 +35,7 @@ class GRUConfig(Section):
     """Dropout before the output layer."""
     path: Path = "auto"
     """How the layers are run: `dense` computes padding, `packed` uses `nn.GRU` on packed rows, `scan` takes time linear in
-    the length; `auto` chooses by the shard's shape. Results differ only in the last bits."""
+    the length; `auto` chooses by the device. Results differ only in the last bits."""
 
 
 class ClassifierConfig(GRUConfig):

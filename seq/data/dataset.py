@@ -13,7 +13,7 @@ from seq.config import MAX_NGRAM
 from seq.data.corpus import Corpus
 from seq.data.examples import SEPARATOR
 from seq.data.outputs import Coded
-from seq.data.plan import Segments, Shards, ShardSizes
+from seq.data.plan import PassRequest, Segments, ShardSizes
 from seq.data.ragged import Ints, RaggedArray, pad_slices
 from seq.data.split import Split
 from seq.data.tokenizer import PAD
@@ -76,7 +76,7 @@ class SequenceDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.sequences)
 
-    def __getitem__(self, shards: Shards) -> Batch:
+    def __getitem__(self, shards: PassRequest) -> Batch:
         there = shards.sequences >= 0
         rows, times = shards.sequences[there], shards.sizes.shape[1:]
         padded, stored = pad_slices(self.sequences.values, *self._slices(rows, shards.segments))
@@ -102,7 +102,7 @@ class SequenceDataset(Dataset[Batch]):
         lengths = self._task.time_steps(self.sequences.take(rows), self._chosen(rows)).reshape(len(rows), -1)
         counts, tokens = np.array([len(rows)]), lengths.sum(0)
         sizes = ShardSizes(counts, tokens[:1], tokens[-1:], counts, (len(rows), *lengths.max(0).tolist()))
-        return self[Shards(0, range(1), rows, None, sizes)]
+        return self[PassRequest(0, range(1), rows, None, sizes)]
 
     def _chosen(self, rows: Ints) -> Coded:
         if isinstance(self._coded, RaggedArray):
@@ -119,8 +119,8 @@ class SequenceDataset(Dataset[Batch]):
 
     def _with_padding(self, name: str, values: Tensor, there: NDArray[np.bool_]) -> Tensor:
         """Add the rows that are not there."""
-        nothing = self._task.no_target if name == "targets" else int("lengths" in name)
-        padded = values.new_full((len(there), *values.shape[1:]), nothing)
+        nothing = {"lengths": 1, "target_lengths": 1, "targets": self._task.no_target}
+        padded = values.new_full((len(there), *values.shape[1:]), nothing.get(name, 0))
         padded[torch.from_numpy(there)] = values
         return padded
 

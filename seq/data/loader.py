@@ -60,11 +60,11 @@ class BatchLoader:
                 yield passes
                 start += 1
 
-    def one_pass(self, step: int, shards: range) -> Batch:
+    def batch_of(self, step: int, shards: range) -> Batch:
         """Some shards of `step` of the run, of any rank."""
         (wanted,) = self.sampler.shards(range(step, step + 1), [shards])
         return self.dataset[wanted]
 
     def largest_pass(self) -> Batch:
-        """The rank's first pass in the step with the most padded tokens of the plan."""
-        return self.dataset[self.sampler.largest(self.sampler.passes[0])]
+        """The rank's largest pass in the step with the most padded tokens of the plan."""
+        return self.dataset[self.sampler.largest(max(self.sampler.passes, key=len))]

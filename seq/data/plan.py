@@ -36,7 +36,7 @@ class Span(NamedTuple):
         return self.stop - self.start
 
 
-class Shards(NamedTuple):
+class PassRequest(NamedTuple):
     """The loader's request to the data set: the shards of one pass, and the step that they are part of."""
 
     step: int

@@ -13,14 +13,14 @@ from launch.tree import passes_of, shards_of
 from seq.config import BatchConfig
 from seq.data.dataset import SequenceDataset
 from seq.data.order import permute
-from seq.data.plan import Plan, Segments, Shards, ShardSizes
+from seq.data.plan import PassRequest, Plan, Segments, ShardSizes
 from seq.data.ragged import Ints
 
 BLOCK = 32
 """Steps that are looked up together, so that they share the fixed cost of a vectorised shuffle."""
 
 
-class ShardSampler(DistributedSampler[Shards], ABC):
+class ShardSampler(DistributedSampler[PassRequest], ABC):
     """The base of both orders: rank r of W gets a contiguous part of each step's shards (`launch.tree.shards_of`), so all ranks
     have the same number of steps. The shards depend on (data, seed, epoch, batch); rank and world size only decide who gets them, and
     `most_in_pass` how many of them come together. ValueError if there are more ranks than shards.
@@ -58,11 +58,11 @@ class ShardSampler(DistributedSampler[Shards], ABC):
         return passes_of(self.own, self.most_in_pass)
 
     @abstractmethod
-    def shards(self, steps: range, passes: list[range]) -> Iterator[Shards]:
+    def shards(self, steps: range, passes: list[range]) -> Iterator[PassRequest]:
         """For each of `steps` of the run, which are all in one epoch, the shards of each of `passes`; of any rank."""
 
     @abstractmethod
-    def largest(self, numbers: range) -> Shards:
+    def largest(self, numbers: range) -> PassRequest:
         """The shards `numbers` of a step with the most padded tokens, as shards of step 0."""
 
     def seek(self, step: int) -> None:
@@ -76,7 +76,7 @@ class ShardSampler(DistributedSampler[Shards], ABC):
     def __len__(self) -> int:
         return (self.steps_per_epoch - self.start_step) * len(self.passes)
 
-    def __iter__(self) -> Iterator[Shards]:
+    def __iter__(self) -> Iterator[PassRequest]:
         begin = self.epoch * self.steps_per_epoch
         for place in range(self.start_step, self.steps_per_epoch, BLOCK):
             steps = range(begin + place, begin + min(place + BLOCK, self.steps_per_epoch))
@@ -84,7 +84,7 @@ class ShardSampler(DistributedSampler[Shards], ABC):
 
 
 class BucketedDistributedSampler(ShardSampler):
-    """Shards of neighbours in length. Over all ranks, each sequence comes exactly once an epoch. Without `shuffle`, the
+    """PassRequest of neighbours in length. Over all ranks, each sequence comes exactly once an epoch. Without `shuffle`, the
     longest come first."""
 
     def arrange(self, dataset: SequenceDataset, batch: BatchConfig) -> None:
@@ -95,7 +95,7 @@ class BucketedDistributedSampler(ShardSampler):
     def steps_per_epoch(self) -> int:
         return len(self.plan)
 
-    def shards(self, steps: range, passes: list[range]) -> Iterator[Shards]:
+    def shards(self, steps: range, passes: list[range]) -> Iterator[PassRequest]:
         epoch, place = divmod(steps.start, self.steps_per_epoch)
         wholes = self.plan.steps(range(place, place + len(steps)), epoch=epoch)
         numbers = range(passes[0].start, passes[-1].stop)
@@ -105,17 +105,17 @@ class BucketedDistributedSampler(ShardSampler):
             sizes, (here, found) = self.plan.shards_of(whole, epoch=epoch), np.split(found, [own[-1] - own[0]])
             rows = _in_rows(here, np.diff(own), sizes.shape[0])
             for shards in passes:
-                yield Shards(
+                yield PassRequest(
                     step, shards, rows[shards.start - numbers.start : shards.stop - numbers.start].ravel(), None, sizes
                 )
 
-    def largest(self, numbers: range) -> Shards:
+    def largest(self, numbers: range) -> PassRequest:
         step = self.plan.largest_step()
         cuts, sizes = self.plan.cuts(step), self.plan.shards_of(step, epoch=0)
         found = self.plan.by_length.order[step.start : step.stop].astype(np.int64)
         rows = _in_rows(found, np.diff(cuts), sizes.shape[0])
         sizes = sizes._replace(shape=(sizes.shape[0], *self.plan.by_length.longest(*step)))
-        return Shards(0, numbers, rows[numbers.start : numbers.stop].ravel(), None, sizes)
+        return PassRequest(0, numbers, rows[numbers.start : numbers.stop].ravel(), None, sizes)
 
 
 def _in_rows(sequences: Ints, counts: Ints, most: int) -> NDArray[np.int64]:
@@ -140,7 +140,7 @@ class StatefulDistributedSampler(ShardSampler):
     def steps_per_epoch(self) -> int:
         return -(-self.num_segments // self.num_lanes)
 
-    def shards(self, steps: range, passes: list[range]) -> Iterator[Shards]:
+    def shards(self, steps: range, passes: list[range]) -> Iterator[PassRequest]:
         epoch, first = divmod(steps.start, self.steps_per_epoch)
         for place, step in enumerate(steps, first):
             documents, segments = self._lanes(epoch, place)
@@ -148,9 +148,9 @@ class StatefulDistributedSampler(ShardSampler):
             for shards in passes:
                 own = slice(shards.start * self.rows, shards.stop * self.rows)
                 read = Segments(segments.begin[own], segments.length[own], segments.continues[own])
-                yield Shards(step, shards, documents[own], read, sizes)
+                yield PassRequest(step, shards, documents[own], read, sizes)
 
-    def largest(self, numbers: range) -> Shards:
+    def largest(self, numbers: range) -> PassRequest:
         # All steps have the same size, except the last of an epoch.
         return next(self.shards(range(1), [numbers]))
 

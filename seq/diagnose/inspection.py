@@ -26,7 +26,8 @@ def inspect_step(trainer: Trainer, shards: list[Batch], corpus: Corpus) -> None:
     console = Console(width=max(120, Console().width), highlight=False)
     for batch in shards:
         console.print(
-            f"shard {batch.shards[0]}: {batch.inputs.shape[0]} rows, {batch.inputs.shape[1]} steps", style="bold"
+            f"shard {', '.join(map(str, batch.shards))}: {batch.inputs.shape[0]} rows, {batch.inputs.shape[1]} steps",
+            style="bold",
         )
         for line in batch_as_text(batch, corpus):
             console.print("  " + escape(line), soft_wrap=True)

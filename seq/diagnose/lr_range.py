@@ -11,6 +11,7 @@ from rich.table import Table
 from seq.data.loader import BatchLoader
 from seq.errors import UserError
 from seq.terminal import progress_bar
+from seq.training.pass_size import choose_pass_size
 from seq.training.step import Trainer
 
 LOWEST, HIGHEST, STEPS = 1e-5, 1.0, 120
@@ -47,10 +48,11 @@ class LrRange:
 def lr_range(trainer: Trainer, batches: BatchLoader) -> LrRange:
     """Try rising learning rates over the first steps of a run. UserError if there is no finite loss."""
     found, mean = LrRange(), 0.0
-    for number, shards in enumerate(progress_bar(batches.steps(0, STEPS), "learning rates", total=STEPS)):
+    choose_pass_size(trainer, batches)
+    for number, passes in enumerate(progress_bar(batches.steps(0, STEPS), "learning rates", total=STEPS)):
         rate = LOWEST * (HIGHEST / LOWEST) ** (number / (STEPS - 1))
         trainer.use_lr(rate)
-        losses = trainer.accumulate_gradients(shards)
+        losses = trainer.accumulate_gradients(passes)
         trainer.update(losses)
         loss = losses.sum().item()
         if not math.isfinite(loss):

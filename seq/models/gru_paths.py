@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from launch.device import to_device
+from seq.models.products import aligned
 from seq.models.scan import scan
 
 Layer = list[list[Tensor]]
@@ -81,14 +82,14 @@ def run_scan(layer: Layer, inputs: Tensor, hidden: Tensor, ends: Ends) -> tuple[
 def run_dense(layer: Layer, inputs: Tensor, hidden: Tensor, ends: Ends) -> tuple[Tensor, Tensor]:
     """Padding is computed and ignored. cuDNN is called for each shard and direction, because it adds the gradients of all rows of a call."""
     found, shards = list[Tensor](), len(layer[0][0])
-    for weights, read, first in zip(layer, ends.both_ways(inputs), hidden[:, None].unbind(0), strict=True):
-        each = zip(_by_shard(weights), read.chunk(shards), first.chunk(shards, dim=1), strict=True)
+    for weights, read, first in zip(layer, ends.both_ways(inputs), hidden, strict=True):
+        rows, starts = (aligned(part.reshape(shards, -1, *part.shape[1:])) for part in (read, first))
         # cuDNN keeps what the backward pass needs only in its training mode.
         states = [
-            torch.gru(rows, start.contiguous(), own, *OPTIONS, torch.is_grad_enabled(), False, True)[0]
-            for own, rows, start in each
+            torch.gru(own_rows, start[None], own, *OPTIONS, torch.is_grad_enabled(), False, True)[0]
+            for own, own_rows, start in zip(_by_shard(weights), rows, starts, strict=True)
         ]
-        found.append(torch.cat(states))
+        found.append(torch.cat([_OwnGradient.apply(own) for own in states]))  # type: ignore[no-untyped-call]
     return ends.joined(torch.stack(found))
 
 
@@ -136,6 +137,18 @@ def _turn(values: Tensor, turned: Tensor) -> Tensor:
 def _reordered(values: Tensor, places: Tensor) -> Tensor:
     rows, times, width = values.shape
     return values.reshape(rows * times, width).index_select(0, places).view(rows, times, width)
+
+
+class _OwnGradient(torch.autograd.Function):
+    """Changes nothing. The gradient of a shard, a part of that of all, gets memory of its own, which is aligned."""
+
+    @staticmethod
+    def forward(_: Any, values: Tensor) -> Tensor:
+        return values
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0].clone(memory_format=torch.contiguous_format)
 
 
 class _AtEnds(torch.autograd.Function):

@@ -18,8 +18,7 @@ class Linear(nn.Linear):
         """(S * B, ..., in_features) -> (S * B, ..., out_features), in autocast's type."""
         if not in_pass():
             return super().forward(inputs)
-        kind = inputs.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
+        dtype = _product_type(inputs)
         (weight,) = spread([self.weight], dtype)
         bias = None if self.bias is None else spread([self.bias], dtype)[0]
         rows = inputs.to(dtype).reshape(len(weight), -1, self.in_features)
@@ -57,8 +56,14 @@ def multiply_rows(left: Tensor, right: Tensor) -> Tensor:
     """(S * B, N, K), (S * B, K, M) -> (S * B, N, M), a product for each row, as `torch.bmm`."""
     if not in_pass():
         return torch.bmm(left, right)
-    products: Tensor = RowProducts.apply(left, right, shards_in_pass())  # type: ignore[no-untyped-call]
+    dtype = _product_type(left)
+    products: Tensor = RowProducts.apply(left.to(dtype), right.to(dtype), shards_in_pass())  # type: ignore[no-untyped-call]
     return products
+
+
+def _product_type(inputs: Tensor) -> torch.dtype:
+    kind = inputs.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
 
 
 class Dropout(nn.Dropout):

@@ -22,8 +22,9 @@ copies would not fit into a processor's cache."""
 
 
 def multiply(left: Tensor, right: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
-    """(S, N, K), (S, K, M) [, (S, M)] -> (S, N, M): `left[s] @ right[s] + bias[s]`."""
-    left, right = aligned(left), aligned(right)
+    """(S, N, K), (S, K, M) [, (S, M)] -> (S, N, M): `left[s] @ right[s] + bias[s]`. The first shard begins at a place in memory that does
+    not depend on S; see `aligned`."""
+    left, right = aligned(left, base=False), aligned(right, base=False)
     if out is None:
         out = empty(left, left.shape[1], right.shape[2])
     if not _in_one_call(left, right):
@@ -38,7 +39,7 @@ def multiply(left: Tensor, right: Tensor, bias: Tensor | None = None, out: Tenso
 
 def add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
     """`out[s] += left[s] @ right[s]`."""
-    left, right = aligned(left), aligned(right)
+    left, right = aligned(left, base=False), aligned(right, base=False)
     if _in_one_call(left, right):
         out.baddbmm_(left, repeated(right))
     else:
@@ -55,17 +56,25 @@ def empty(like: Tensor, *shape: int) -> Tensor:
 
 def repeated(weights: Tensor) -> Tensor:
     """`weights` (S, ...) for products in one call. In bf16, those that lie in memory once take a product up to 18 times as long."""
-    small = weights.shape[1] * weights.shape[2] < LARGE and weights.dtype != torch.float32
-    return weights.contiguous() if small and weights.stride(0) == 0 else weights
+    if weights.dtype == torch.float32 or weights.stride(0) or weights.shape[1] * weights.shape[2] >= LARGE:
+        return weights
+    return _copied(weights)
 
 
-def aligned(parts: Tensor) -> Tensor:
-    """`parts` (S, ...), or a copy in which every part is aligned. Parts that share their memory are left as they are. A transposed
-    matrix stays one, which also decides about kernels."""
-    if parts.shape[0] == 1 or parts.stride(0) * parts.element_size() % LINE == 0:
+def aligned(parts: Tensor, *, base: bool = True) -> Tensor:
+    """`parts` (S, ...), or a copy in which every part is aligned. Parts that share their memory are left as they are. `base`: whether the
+    first part must be aligned too; it need not if it is a slice that begins at the same place for every S."""
+    apart = parts.shape[0] == 1 or parts.stride(0) * parts.element_size() % LINE == 0
+    shared = parts.stride(0) == 0 and parts.shape[0] > 1
+    if apart and (shared or not base or parts.data_ptr() % LINE == 0):
         return parts
+    return _copied(parts)
+
+
+def _copied(parts: Tensor) -> Tensor:
+    """Aligned. A transposed matrix stays one, which also decides about kernels."""
     if parts.stride(-1) != 1 == parts.stride(-2):
-        return aligned(parts.mT).mT
+        return _copied(parts.mT).mT
     return empty(parts, *parts.shape[1:]).copy_(parts)
 
 
@@ -77,11 +86,17 @@ def _in_one_call(left: Tensor, right: Tensor) -> bool:
     return rows * inner * columns > SMALL and inner * columns < LARGE
 
 
+def sum_rows(values: Tensor) -> Tensor:
+    """(S, N, M) -> (S, M). On a GPU, one call would divide the rows among threads by S."""
+    return values.sum(1) if values.device.type == "cpu" else torch.stack([shard.sum(0) for shard in values])
+
+
 class Affine(torch.autograd.Function):
     """(S, N, I), weight (S, O, I), bias (S, O) or None -> (S, N, O)"""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        inputs = aligned(inputs)
         ctx.save_for_backward(inputs, weight)
         ctx.has_bias = bias is not None
         return multiply(inputs, weight.transpose(1, 2), bias)
@@ -91,7 +106,8 @@ class Affine(torch.autograd.Function):
         inputs, weight = ctx.saved_tensors
         gradient = aligned(gradients[0].contiguous())
         by_inputs = multiply(gradient, weight) if ctx.needs_input_grad[0] else None
-        return by_inputs, multiply(gradient.transpose(1, 2), inputs), gradient.sum(1) if ctx.has_bias else None
+        by_bias = sum_rows(gradient) if ctx.has_bias else None
+        return by_inputs, multiply(gradient.transpose(1, 2), inputs), by_bias
 
 
 class RowProducts(torch.autograd.Function):

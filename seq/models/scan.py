@@ -31,7 +31,7 @@ class _Scan(torch.autograd.Function):
         ctx: Any, inputs: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor
     ) -> Tensor:
         (_, times, rows, _), width = inputs.shape, hidden.shape[2]
-        inputs, weight_hh = aligned(inputs), repeated(aligned(weight_hh))
+        inputs, weight_hh = aligned(inputs), aligned(repeated(weight_hh), base=False)
         gates = multiply(inputs.flatten(1, 2), weight_ih.transpose(1, 2), bias_ih).view(-1, times, rows, 3 * width)
         recurrent = empty(inputs, times, rows, 3 * width)
         states, new = empty(inputs, times + 1, rows, width), empty(inputs, times, rows, width)

@@ -76,7 +76,7 @@ class BadSteps:
 
     def _shard(self, step: int, shard: int, loss: float) -> dict[str, Any]:
         """The shard's loss, and its rows as text."""
-        rows = decode_rows(self.batches.one_pass(step - 1, range(shard, shard + 1)), self.run.corpus)
+        rows = decode_rows(self.batches.batch_of(step - 1, range(shard, shard + 1)), self.run.corpus)
         return {"shard": shard, "loss": repr(loss), "rows": rows}
 
     def _advice(self, step: int) -> str:

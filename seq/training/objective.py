@@ -11,6 +11,7 @@ from seq.config import Config
 from seq.data.dataset import Batch
 from seq.data.ragged import Ints
 from seq.data.split import Split
+from seq.models.products import aligned
 from seq.tasks import Task
 from seq.training.precision import Precision, autocast
 
@@ -38,7 +39,8 @@ class Objective:
         with autocast(self.precision, batch.inputs.device):
             logits, last = model(**batch.arguments(hidden))
         # Shard by shard: a sum's order of additions depends on its shape, and some functions round the last numbers of a tensor otherwise.
-        shards = zip(logits.chunk(len(batch.shards)), batch.targets.chunk(len(batch.shards)), strict=True)
+        size = len(batch.shards)
+        shards = zip(aligned(logits.reshape(size, -1, *logits.shape[1:])), batch.targets.chunk(size), strict=True)
         return torch.stack([self.task.loss(*own, **self.options) for own in shards]) / batch.num_targets, last
 
 

@@ -86,7 +86,7 @@ class Progress:
     """The same with padding."""
     examples_seen: int = 0
     imbalance_sum: float = 0.0
-    """Sum over steps of (most tokens in a shard) / (mean over the shards) - 1, which bounds the imbalance of the ranks."""
+    """Sum over steps of (most tokens in a shard) / (mean over the shards) - 1."""
     bad_steps: int = 0
     """Steps whose loss or gradient was not finite; they changed nothing."""
     bad_in_a_row: int = 0

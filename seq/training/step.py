@@ -40,28 +40,32 @@ class StepResult:
 
 
 @dataclass(frozen=True)
-class Trial:
+class PassGradients:
     """What a pass gives: its shards' losses (S,), the gradients of parameters, and those of tables."""
 
     losses: Tensor
     dense: dict[str, Tensor]
     tables: dict[str, RowGradient]
 
-    def add(self, other: "Trial") -> "Trial":
+    def add(self, other: "PassGradients") -> "PassGradients":
         """As a step adds the passes of neighbours."""
         dense = {name: gradient + other.dense[name] for name, gradient in self.dense.items()}
         tables = {
             name: RowGradient(*map(torch.cat, zip(own, other.tables[name], strict=True)))
             for name, own in self.tables.items()
         }
-        return Trial(torch.cat([self.losses, other.losses]), dense, tables)
+        return PassGradients(torch.cat([self.losses, other.losses]), dense, tables)
 
-    def differences(self, other: "Trial") -> list[str]:
+    def differences(self, other: "PassGradients") -> list[str]:
         """What has other bits."""
-        rows = {name: own.values for name, own in self.tables.items()}
-        others = other.dense | {name: own.values for name, own in other.tables.items()} | {"the loss": other.losses}
-        own = self.dense | rows | {"the loss": self.losses}
+        own, others = self._named(), other._named()
         return [name for name, values in own.items() if tensor_digest(values) != tensor_digest(others[name])]
+
+    def _named(self) -> dict[str, Tensor]:
+        parts = {
+            f"{name} ({part})": own for name, table in self.tables.items() for part, own in table._asdict().items()
+        }
+        return self.dense | parts | {"the loss": self.losses}
 
 
 class Trainer:
@@ -112,7 +116,7 @@ class Trainer:
             del beside
         return size
 
-    def try_pass(self, batch: Batch) -> "Trial":
+    def try_pass(self, batch: Batch) -> "PassGradients":
         """Forward and backward pass from a fresh state. Nothing changes."""
         try:
             with one_pass(self.config.run.seed, batch.step, batch.shards, self.device):
@@ -120,7 +124,7 @@ class Trainer:
                 losses.sum().backward()  # type: ignore[no-untyped-call]
                 tables = {name: table.take_gradient() for name, table in self._tables.items()}
             dense = {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}
-            return Trial(losses.detach(), dense, tables)
+            return PassGradients(losses.detach(), dense, tables)
         finally:
             self.model.zero_grad()
             for table in self._tables.values():

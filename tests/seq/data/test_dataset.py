@@ -3,7 +3,7 @@ import torch
 
 from seq.data.dataset import SequenceDataset
 from seq.data.outputs import IGNORE_INDEX
-from seq.data.plan import Shards, ShardSizes
+from seq.data.plan import PassRequest, ShardSizes
 from seq.data.ragged import RaggedArray
 from seq.data.split import Split
 from seq.tasks import TASKS
@@ -12,8 +12,8 @@ SEQUENCES = RaggedArray(np.array([1, 5, 6, 7, 1, 8], np.uint8), np.array([0, 4, 
 ONE, TOKENS = np.array([1, 1]), np.array([3, 1])
 
 
-def shard(*rows: int, times: int) -> Shards:
-    return Shards(3, range(1, 2), np.array(rows, np.int64), None, ShardSizes(ONE, TOKENS, TOKENS, ONE, (2, times)))
+def shard(*rows: int, times: int) -> PassRequest:
+    return PassRequest(3, range(1, 2), np.array(rows, np.int64), None, ShardSizes(ONE, TOKENS, TOKENS, ONE, (2, times)))
 
 
 def test_language_model_batch() -> None:

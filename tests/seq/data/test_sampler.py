@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from seq.config import BatchConfig
 from seq.data.dataset import SequenceDataset
-from seq.data.plan import Shards as Request
+from seq.data.plan import PassRequest
 from seq.data.ragged import RaggedArray
 from seq.data.sampler import BucketedDistributedSampler
 from seq.data.split import Split
@@ -28,7 +28,7 @@ def dataset_of(lengths: list[int]) -> SequenceDataset:
 
 def all_shards(
     lengths: list[int], batch: BatchConfig, world_size: int, epoch: int, seed: int = 5
-) -> list[list[Request]]:
+) -> list[list[PassRequest]]:
     """For each rank the shards of one epoch."""
     dataset = dataset_of(lengths)
     result = []
@@ -40,7 +40,7 @@ def all_shards(
     return result
 
 
-def rows_of(shards: Request) -> list[int]:
+def rows_of(shards: PassRequest) -> list[int]:
     """Without padding."""
     return [row for row in shards.sequences.tolist() if row >= 0]
 
@@ -76,7 +76,7 @@ def test_exactly_once_at_every_world_size(lengths: list[int], shards: int, token
 @given(Lengths, Shards, st.integers(40, 200), st.integers(1, 16))
 def test_budget_and_counts(lengths: list[int], shards: int, tokens: int, rows: int) -> None:
     (everything,) = all_shards(lengths, BatchConfig(shards=shards, tokens=tokens, rows=rows), 1, epoch=0)
-    by_step: dict[int, list[Request]] = {}
+    by_step: dict[int, list[PassRequest]] = {}
     for shard in everything:
         by_step.setdefault(shard.step, []).append(shard)
         assert len(shard.sequences) == shard.sizes.shape[0] <= rows

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from seq.models.products import LARGE, RowProducts, add_product, aligned, empty, multiply
+from seq.models.products import LARGE, Affine, RowProducts, add_product, aligned, empty, multiply
 
 Sizes = st.one_of(st.integers(1, 40), st.sampled_from([4, 8, 12, 16, 20, 24, 32, 44, 64, 96, 128, 384]))
 Types = st.sampled_from([torch.float32, torch.bfloat16])
@@ -14,6 +14,25 @@ Types = st.sampled_from([torch.float32, torch.bfloat16])
 def alone(shards: Tensor, number: int) -> Tensor:
     """A shard in memory of its own, as it is if a pass has no other."""
     return shards[number : number + 1].clone()
+
+
+@given(st.integers(2, 8), st.integers(1, 9), st.integers(1, 20), st.integers(1, 20), Types)
+def test_a_linear_layer_of_a_view(shards: int, rows: int, inner: int, columns: int, dtype: torch.dtype) -> None:
+    """What a layer gets may be a part of a tensor, which begins anywhere in memory."""
+    torch.manual_seed(0)
+    everything, weight = torch.randn(shards + 1, rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
+    inputs, gradient = everything[1:], torch.randn(shards + 1, rows, columns).to(dtype)[1:]
+    found = _affine(inputs, gradient, weight)
+    for number in range(shards):
+        own = slice(number, number + 1)
+        one = _affine(inputs[own], gradient[own], weight)
+        assert all(torch.equal(whole[own], part) for whole, part in zip(found, one, strict=True))
+
+
+def _affine(inputs: Tensor, gradient: Tensor, weight: Tensor) -> list[Tensor]:
+    inputs, weights = inputs.detach().requires_grad_(), weight.expand(inputs.shape[0], -1, -1).clone().requires_grad_()
+    outputs = Affine.apply(inputs, weights, None)  # type: ignore[no-untyped-call]
+    return [outputs, *torch.autograd.grad(outputs, [inputs, weights], gradient)]
 
 
 @given(st.integers(1, 8), Sizes, Sizes, Sizes, Types, st.integers(0, 99))

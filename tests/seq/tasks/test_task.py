@@ -11,7 +11,7 @@ import torch
 from seq.config.read import SHIPPED, load_config, override_config, parse_config
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.dataset import SequenceDataset, decode_rows
-from seq.data.plan import Shards, ShardSizes
+from seq.data.plan import PassRequest, ShardSizes
 from seq.data.ragged import RaggedArray
 from seq.errors import UserError
 from seq.tasks import TASKS, task_of
@@ -74,7 +74,7 @@ def test_a_row_that_is_not_there_has_no_target(tmp_path: Path) -> None:
     for task, values in (("multilabel", [";".join(own) for own in SETS]), ("regression", list(NUMBERS))):
         corpus = corpus_of(tmp_path, "csv", task, list(values), task)
         batch = SequenceDataset(corpus.splits["train"])[
-            Shards(0, range(1), no_row, None, ShardSizes(nothing, nothing, nothing, nothing, (1, 1)))
+            PassRequest(0, range(1), no_row, None, ShardSizes(nothing, nothing, nothing, nothing, (1, 1)))
         ]
         assert batch.inputs.tolist() == [[0]]
         assert not bool((batch.targets >= 0).any())

@@ -29,7 +29,8 @@ STREAM = ("data.unit=document", "batch.order=stateful", "batch.bptt=9")
 KINDS = {
     "classifier": ("names", "model.token_dropout=0.1", "model.output_dropout=0.3", "model.ngram_dropout=0.2"),
     "one direction": ("names", "model.bidirectional=false", "train.class_weights=0.5", "train.label_smoothing=0.1"),
-    "dense": ("names", "model.path=dense"),
+    "views": ("names", "model.bidirectional=false", "batch.rows=3", "model.output_dropout=0"),
+    "dense": ("names", "model.path=dense", "batch.rows=3"),
     "packed": ("names", "model.path=packed"),
     "labels": ("labels",),
     "number": ("number",),
@@ -45,6 +46,8 @@ KINDS = {
         "model.hidden_size=16",
         "train.teacher_forcing=0.5",
     ),
+    "free running, dense": ("speeches", "model.path=dense", "train.teacher_forcing=0.5", "batch.rows=3"),
+    "stream, dense": ("speeches", *STREAM, "model.path=dense", "batch.rows=3"),
     "by label": ("name_generator",),
     "plain": ("names", "sync.reduction=allreduce"),
 }
@@ -94,6 +97,10 @@ def test_what_would_mix_shards_is_found(tmp_path: Path, capsys: pytest.CaptureFi
     with trainer_of(tmp_path, "names") as (trainer, batches):
         choose_pass_size(trainer, batches)
         assert (batches.sampler.most_in_pass > 1, capsys.readouterr().err) == (True, "")
+        several = trainer.config.model_copy(update={"run": trainer.config.run.model_copy(update={"threads": 2})})
+        with patch.object(trainer, "config", several):
+            choose_pass_size(trainer, batches)
+        assert batches.sampler.most_in_pass == 1
         forward = Classifier.forward
 
         def mixed(model: Classifier, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
