@@ -13,6 +13,7 @@ TINY = "data.source=csv data.files.train=rows.csv model.hidden_size=8 model.ngra
 PROGRAMS = {
     "sync": ["benchmarks.sync", *TINY, "batch.rows=2"],
     "prepare": ["benchmarks.prepare", "--text", "3e5", "--rows", "2000"],
+    "shipped": ["benchmarks.shipped", "pronunciation", "--rounds", "2"],
     "plan": ["benchmarks.plan", "--sequences", "1e6", "--ranks", "8"],
 }
 
