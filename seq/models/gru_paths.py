@@ -83,7 +83,7 @@ def run_dense(layer: Layer, inputs: Tensor, hidden: Tensor, ends: Ends) -> tuple
     """Padding is computed and ignored. cuDNN is called for each shard and direction, because it adds the gradients of all rows of a call."""
     found, shards = list[Tensor](), len(layer[0][0])
     for weights, read, first in zip(layer, ends.both_ways(inputs), hidden, strict=True):
-        rows, starts = (aligned(part.reshape(shards, -1, *part.shape[1:])) for part in (read, first))
+        rows, starts = (aligned(part.contiguous().view(shards, -1, *part.shape[1:])) for part in (read, first))
         # cuDNN keeps what the backward pass needs only in its training mode.
         states = [
             torch.gru(own_rows, start[None], own, *OPTIONS, torch.is_grad_enabled(), False, True)[0]
