@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from launch.device import to_device
+from launch.passes import in_pass
 from seq.models.products import aligned
 from seq.models.scan import scan
 
@@ -83,7 +84,7 @@ def run_dense(layer: Layer, inputs: Tensor, hidden: Tensor, ends: Ends) -> tuple
     """Padding is computed and ignored. cuDNN is called for each shard and direction, because it adds the gradients of all rows of a call."""
     found, shards = list[Tensor](), len(layer[0][0])
     for weights, read, first in zip(layer, ends.both_ways(inputs), hidden, strict=True):
-        rows, starts = (aligned(part.contiguous().view(shards, -1, *part.shape[1:])) for part in (read, first))
+        rows, starts = (_parts_of(values.contiguous(), shards) for values in (read, first))
         # cuDNN keeps what the backward pass needs only in its training mode.
         states = [
             torch.gru(own_rows, start[None], own, *OPTIONS, torch.is_grad_enabled(), False, True)[0]
@@ -119,6 +120,13 @@ def _packed_layer(
 ) -> tuple[Tensor, Tensor]:
     """One layer on rows as `pack_padded_sequence` packs them."""
     return torch.gru(data, sizes, initial, weights, *OPTIONS, torch.is_grad_enabled(), both)
+
+
+def _parts_of(values: Tensor, shards: int) -> list[Tensor]:
+    """(S * B, ...) -> the part of each shard, aligned."""
+    if not in_pass():  # then there is one shard, and an exporter would take sizes for constants
+        return [values]
+    return list(aligned(values.view(shards, -1, *values.shape[1:])))
 
 
 def _by_shard(weights: list[Tensor]) -> list[list[Tensor]]:
