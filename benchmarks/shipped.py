@@ -1,8 +1,9 @@
 """Lockstep as the configs have it, against a careful loop with the same model, data and batch: python -m benchmarks.shipped [NAME ...]
 
-The careful loop reads the step's rows as one padded batch of neighbours in length, with torch's own layers and dense `nn.GRU`, clipping, and fused AdamW. N-gram tables are left out, which such a loop
-would not have. Lockstep divides the same rows among 1, 4 and 8 shards. Batches are built before. One process, one thread; medians of
-rounds in turn, in CPU time and wall time.
+The careful loop reads the step's rows as one padded batch of neighbours in length, with torch's own layers and dense `nn.GRU`, clipping,
+and fused AdamW. N-gram tables are left out, which such a loop would not have. Lockstep divides the same rows among 1, 4 and 8 shards.
+Batches are built before. One process with one thread trains in all loops; the figures are medians of rounds in turn, in CPU time and wall
+time.
 """
 
 import argparse

@@ -48,6 +48,7 @@ def seed_gpu(seed: int) -> None:
 
 
 def new_generator(device: torch.device) -> torch.Generator:
+    """Make a generator whose numbers arise on `device`."""
     return torch.Generator(device)
 
 

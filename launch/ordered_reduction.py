@@ -1,9 +1,9 @@
 """The lockstep reduction: the gradients of V shards are added in one fixed tree at every number of ranks (`launch.tree`).
 
 Floating-point addition is not associative, so an ordinary all-reduce gives different bits at different world sizes. Here each rank adds
-its own shards, wherever they form subtrees: within a pass (`launch.passes`), and from pass to pass. A DDP communication hook then adds the sums of subtrees across ranks
-(`launch.exchange` moves them). Every rank adds all of a small bucket; of a large one it adds only its own slice, and all ranks then
-gather the slices. Every element is added in the same tree, so buckets and slices do not matter.
+its own shards, wherever they form subtrees: within a pass (`launch.passes`), and from pass to pass. A DDP communication hook then adds
+the sums of subtrees across ranks (`launch.exchange` moves them). Every rank adds all of a small bucket; of a large one it adds only its
+own slice, and all ranks then gather the slices. Every element is added in the same tree, so buckets and slices do not matter.
 """
 
 from collections.abc import Iterable, Iterator

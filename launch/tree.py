@@ -79,7 +79,4 @@ def wasted_share(world_size: int, shards: int) -> float:
 
 def subtrees_of(shards: range) -> list[Subtree]:
     """The maximal subtrees inside a range of shards, in its order."""
-    tree: TreeSum[None] = TreeSum(lambda left, right: None)
-    for shard in shards:
-        tree.push(Subtree(0, shard), None)
-    return [subtree for subtree, _ in tree.parts]
+    return [subtree_of(part) for part in passes_of(shards, len(shards))]

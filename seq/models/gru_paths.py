@@ -74,7 +74,9 @@ def run_scan(layer: Layer, inputs: Tensor, hidden: Tensor, ends: Ends) -> tuple[
     directions, shards = len(layer), len(layer[0][0])
     groups, (rows, times, _) = directions * shards, inputs.shape
     # (D, S * B, T, I) -> (D * S, T, B, I)
-    read = torch.stack(ends.both_ways(inputs)).view(groups, -1, times, inputs.shape[2]).transpose(1, 2).contiguous()
+    ways = ends.both_ways(inputs)
+    read = ways[0] if directions == 1 else torch.cat(ways)
+    read = read.reshape(groups, -1, times, inputs.shape[2]).transpose(1, 2).contiguous()
     weights = layer[0] if directions == 1 else [torch.cat(parts) for parts in zip(*layer, strict=True)]
     states = scan(read, hidden.reshape(groups, -1, hidden.shape[2]), weights)
     return ends.joined(states.transpose(1, 2).reshape(directions, rows, times, -1))

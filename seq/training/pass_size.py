@@ -19,7 +19,7 @@ def choose_pass_size(trainer: Trainer, batches: BatchLoader) -> None:
     """Give a pass as many shards as `run.pass_tokens` allows, as fit into memory, and as the model computes like each of them alone. With
     `run.threads` > 1 it has one: threads divide the work by the size of the whole."""
     run, sampler = trainer.config.run, batches.sampler
-    fitting = run.pass_tokens // batches.largest_pass().sizes.padded_tokens
+    fitting = run.pass_tokens // sampler.largest(range(1)).sizes.padded_tokens
     sampler.most_in_pass = max(1, fitting) if run.threads == 1 else 1
     if trainer.config.train.memory_check:
         _reduce_to_memory(trainer, batches)

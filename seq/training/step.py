@@ -41,7 +41,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class PassGradients:
-    """What a pass gives: its shards' losses (S,), the gradients of parameters, and those of tables."""
+    """A pass gives its shards' losses (S,), the gradients of parameters, and those of tables."""
 
     losses: Tensor
     dense: dict[str, Tensor]
@@ -123,7 +123,7 @@ class Trainer:
                 losses, _ = self._objective.losses(self.model, batch.to(self.device), None)
                 losses.sum().backward()  # type: ignore[no-untyped-call]
                 tables = {name: table.take_gradient() for name, table in self._tables.items()}
-            dense = {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}
+            dense = {name: p.grad for name, p in self._parameters if p.grad is not None}
             return PassGradients(losses.detach(), dense, tables)
         finally:
             self.model.zero_grad()

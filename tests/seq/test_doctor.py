@@ -1,9 +1,13 @@
 """The doctor's verdict."""
 
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+import torch
 
+from seq.config import Config
+from seq.doctor import PRODUCTS, differing_products
 from seq.run.environment import cpu_name
 from tests.helpers import run
 from tests.runs import few_rows
@@ -27,6 +31,16 @@ def test_a_setting_that_breaks_it(tmp_path: Path) -> None:
     ill = run("python", "-m", "seq.doctor", "sync.reduction=allreduce", "batch.shards=3", *tiny)
     assert ill.returncode == 1, ill.stderr
     assert "lockstep is NOT kept. With sync.reduction=ordered it is." in ill.stdout
+
+
+def test_products_that_depend_on_the_number_of_shards() -> None:
+    config = Config()
+    assert differing_products(config) == []
+    with patch("seq.doctor.multiply", lambda left, right: left @ right + (len(left) == 8)):
+        found = differing_products(config)
+    torch.use_deterministic_algorithms(False)
+    assert len(found) == 3 * PRODUCTS
+    assert " x " in found[0]
 
 
 def test_a_fault_in_the_config() -> None:
