@@ -25,6 +25,7 @@ from seq.run.checkpoints import CheckpointSaver
 from seq.run.directory import RunDirectory
 from seq.run.result import make_result, refit_config
 from seq.run.run import Run
+from seq.run.witness import Witness
 from seq.tasks.task import samples_of
 from seq.training.evaluation import evaluate
 from seq.training.hyperparameters import with_earlier_hyperparameters
@@ -80,7 +81,7 @@ def train(run: Run, resumed_from: Checkpoint | None) -> bool:
     event = "resume" if resumed_from or ledger.spent("lost") else "start"
     logger.event(event, start, world_size=run.process.world_size, device=str(run.device))
     saver = CheckpointSaver(directory.checkpoints, config.checkpoint, logger.event, run.is_main)
-    bad_steps = BadSteps(run, trainer.state, batches)
+    bad_steps, witness = BadSteps(run, trainer.state, batches), Witness(run, trainer, batches, logger.event)
     preemption, evaluation, stopped_by = Preemption(), None, None
 
     # ---- train ----------------------------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ def train(run: Run, resumed_from: Checkpoint | None) -> bool:
     for passes in ledger.each("data", batches.steps(start, start if selection.out_of_patience else last_step)):
         with ledger("compute"):
             lr = trainer.set_lr(progress.step, last_step)
-            losses = trainer.accumulate_gradients(passes)
+            losses = witness.accumulate_gradients(passes)
             preemption.ask()
             done = trainer.update(losses)
         ledger.move("compute", "sync", trainer.take_sync_seconds())

@@ -23,7 +23,7 @@ class PlainReduction:
         self.timer = SyncTimer(next(model.parameters()).device)
         model.register_comm_hook(self, PlainReduction._hook)
 
-    def begin(self, shards: range) -> None:
+    def begin(self, shards: range, *, keep: bool = False) -> None:
         """Nothing to do: the order of additions is not fixed."""
 
     def push(self) -> None:

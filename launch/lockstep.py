@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -25,7 +25,7 @@ from launch.allreduce import Compression, PlainReduction
 from launch.ordered_reduction import OrderedReduction
 from launch.passes import one_pass
 from launch.seeding import seed_shard
-from launch.tree import passes_of, shards_of
+from launch.tree import passes_of, share
 
 
 class OwnShard(NamedTuple):
@@ -64,9 +64,10 @@ class Lockstep:
         torch.set_num_threads(threads)
         self.model, self._seed = model, seed
         self._ddp = DistributedDataParallel(model, gradient_as_bucket_view=True)
-        self.own = shards_of(dist.get_rank(), processes, shards)
+        self.own = share(processes, shards)[dist.get_rank()]
         self._parameters = list(model.parameters())
         self._device = self._parameters[0].device
+        self._kept: dict[Tensor, Tensor] = {}
         self.reduction: OrderedReduction | PlainReduction
         if reduction == "ordered":
             self.reduction = OrderedReduction(self._ddp, shards=shards)
@@ -79,19 +80,34 @@ class Lockstep:
         for shards, model in self.passes(step, passes_of(self.own, 1)):
             yield OwnShard(shards.start, model)
 
-    def passes(self, step: int, passes: list[range]) -> Iterator[tuple[range, nn.Module]]:
+    def passes(self, step: int, passes: list[range], keep: int | None = None) -> Iterator[tuple[range, nn.Module]]:
         """As `shards`, for a model whose layers know the shards of a pass (`launch.passes`). `passes`: this rank's shards, cut by
-        `passes_of`; gives each with the model to call. How they are cut changes no bit."""
+        `passes_of`; gives each with the model to call. How they are cut changes no bit. `keep`: the shard whose gradients
+        `kept` shall hold."""
         for parameter in self._parameters:
             parameter.grad = None
         for shards in passes:
-            self.reduction.begin(shards)
+            chosen = keep if keep in shards else None
+            self.reduction.begin(shards, keep=chosen is not None and len(shards) == 1)
             seed_shard(self._seed, step, shards.start)
-            with one_pass(self._seed, step, shards, self._device):
+            with one_pass(self._seed, step, shards, self._device, chosen) as one:
                 yield shards, self._ddp if shards == passes[-1] else self.model
+            if chosen is not None:
+                self._kept = one.kept
             if shards != passes[-1]:
                 self.reduction.push()
         self.reduction.finish()
+
+    @property
+    def kept(self) -> dict[Tensor, Tensor]:
+        """By parameter, the gradients of the shard that was to be kept, before anything was added; of an ordered reduction."""
+        assert isinstance(self.reduction, OrderedReduction)
+        return self.reduction.kept | self._kept
+
+    def assign(self, shards: list[range]) -> None:
+        """From now on, each rank computes these shards; for an ordered reduction. What a rank without shards computes is ignored."""
+        assert isinstance(self.reduction, OrderedReduction)
+        self.reduction.assign(shards)
 
     def close(self) -> None:
         """Call this before the process group ends."""

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from launch.device import SyncTimer, is_gpu, module_of
 from launch.exchange import connects_gpus, open_exchange
-from launch.tree import Subtree, TreeSum, is_left_neighbour, shards_of, subtree_of, subtrees_of
+from launch.tree import Subtree, TreeSum, is_left_neighbour, share, subtree_of, subtrees_of
 
 SMALL_BYTES = 8 << 20
 """If the parts of all ranks are at most this large, every rank adds the whole bucket. This takes one exchange instead of two, since
@@ -40,23 +40,33 @@ class OrderedReduction:
         # Parameters only: a reference to `model` would be a cycle through its hook and outlive the group.
         self._parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._local: TreeSum[Gradients] = TreeSum(_add_gradients)
-        self._now = Subtree(0, 0)
+        self._now, self._keep = Subtree(0, 0), False
+        self.kept: Gradients = {}
+        """By parameter, the gradients of the pass of one shard that was to be kept. In larger passes, `launch.passes` keeps them."""
         self._error: BaseException | None = None
         device = self._parameters[0].device
         self.timer = SyncTimer(device)
-        self._ranks: _RankSum | None = _RankSum(device, shards, small_bytes)
+        self._ranks: _RankSum | None = _RankSum(device, small_bytes)
+        self.assign(share(dist.get_world_size(), shards))
         self._stream = _side_stream(device)
         # One thread: an exchange blocks, and every rank must do them in the order of the buckets.
         self._thread = ThreadPoolExecutor(1) if device.type == "cpu" else None
         model.register_comm_hook(self, OrderedReduction._hook)
 
-    def begin(self, shards: range) -> None:
-        """The next backward pass gives the sum over these shards, a subtree."""
-        self._now = subtree_of(shards)
+    def assign(self, shards: list[range]) -> None:
+        """Which rank computes which shards; what a rank without shards computes is ignored."""
+        assert self._ranks is not None
+        self._ranks.assign(shards)
+
+    def begin(self, shards: range, *, keep: bool = False) -> None:
+        """The next backward pass gives the sum over these shards, a subtree. `keep`: copy it to `kept`."""
+        self._now, self._keep = subtree_of(shards), keep
 
     def push(self) -> None:
         """Take the gradients out of the parameters and add them to the local tree."""
-        self._local.push(self._now, {parameter: _take(parameter) for parameter in self._parameters})
+        gradients = {parameter: _take(parameter) for parameter in self._parameters}
+        self._keep_copies(gradients)
+        self._local.push(self._now, gradients)
 
     def finish(self) -> None:
         """The step's gradients are complete: drop the partial sums. An error of an exchange is raised here."""
@@ -81,6 +91,7 @@ class OrderedReduction:
     def _hook(self, bucket: GradBucket) -> Future[Tensor]:
         """The bucket holds only the gradients of the last pass. Complete the rank's subtrees, then add across ranks."""
         self.timer.bucket_ready()
+        self._keep_copies(dict(zip(bucket.parameters(), bucket.gradients(), strict=True)))
         buffer, parts = bucket.buffer(), list(self._parts_of(bucket))
         if self._stream is not None:
             return self._reduce_on_stream(buffer, parts, self._stream)
@@ -90,6 +101,10 @@ class OrderedReduction:
         else:  # a single bucket: there is nothing to overlap with
             future.set_result(self._reduce(buffer, parts))
         return future
+
+    def _keep_copies(self, gradients: Gradients) -> None:
+        if self._keep:
+            self.kept |= {parameter: gradient.clone() for parameter, gradient in gradients.items()}
 
     def _parts_of(self, bucket: GradBucket) -> Iterator[Tensor]:
         """The sums of the rank's subtrees, as flat as the bucket; the last one is the bucket's own buffer."""
@@ -130,11 +145,15 @@ class OrderedReduction:
 class _RankSum:
     """Adds the sums of all ranks' subtrees, in tree order."""
 
-    def __init__(self, device: torch.device, shards: int, small_bytes: int) -> None:
+    def __init__(self, device: torch.device, small_bytes: int) -> None:
         self.exchange, self._small_bytes = open_exchange(device), small_bytes
         self._world_size = dist.get_world_size()
-        self._subtrees = [subtrees_of(shards_of(rank, self._world_size, shards)) for rank in range(self._world_size)]
+
+    def assign(self, shards: list[range]) -> None:
+        self._subtrees = [subtrees_of(own) for own in shards]
         self._most = max(map(len, self._subtrees))
+        # A rank that has no shards, since it computes wrongly, must not add for others.
+        self._all_add = not all(shards)
 
     def sum_into(self, buffer: Tensor, parts: list[Tensor]) -> Tensor:
         """The sum over all ranks, in `buffer` (n,), from this rank's `parts`: each (n,), one of its subtrees."""
@@ -142,7 +161,7 @@ class _RankSum:
             total = self._add([parts])
             return buffer if total is buffer else buffer.copy_(total)
         sent = torch.stack(parts + [parts[0]] * (self._most - len(parts))) if self._most > 1 else parts[0][None]
-        if sent.nbytes * self._world_size <= self._small_bytes:
+        if self._all_add or sent.nbytes * self._world_size <= self._small_bytes:
             return buffer.copy_(self._add(self.exchange.gather(sent)))
         # Each rank adds a slice, and the slices are gathered: the bytes and the additions of a ring.
         missing = -len(buffer) % self._world_size

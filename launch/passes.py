@@ -10,7 +10,7 @@ Outside of a pass, these functions see one shard, and torch's default generators
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,32 +31,41 @@ _current: "Pass | None" = None
 class Pass:
     """A pass over the shards `shards` of a step, a whole subtree (`launch.tree`)."""
 
-    def __init__(self, shards: range, generators: list[torch.Generator]) -> None:
-        self.shards, self.generators = shards, generators
+    def __init__(self, shards: range, generators: list[torch.Generator], keep: int | None) -> None:
+        self.shards, self.generators, self._keep = shards, generators, keep
+        self.kept: dict[Tensor, Tensor] = {}
+        """By parameter, the gradients of the shard that was to be kept."""
         self._spread: dict[tuple[int, torch.dtype], list[Tensor]] = {}
 
     def spread(self, parameters: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
         key, own = (id(parameters[0]), dtype), parameters[0].dtype
         if key not in self._spread:
             if dtype == own:
-                found = _Spread.apply(len(self.shards), *parameters)  # type: ignore[no-untyped-call]
+                found = _Spread.apply(self, *parameters)  # type: ignore[no-untyped-call]
             else:
                 found = _Cast.apply(dtype, *self.spread(parameters, own))  # type: ignore[no-untyped-call]
             self._spread[key] = list(found)
         return self._spread[key]
 
+    def keep_of(self, parameters: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:
+        """Copy the chosen shard's part of `gradients`, each (S, ...)."""
+        if self._keep is not None:
+            place = self._keep - self.shards.start
+            self.kept |= {own: every[place].clone() for own, every in zip(parameters, gradients, strict=True)}
+
 
 @contextmanager
-def one_pass(seed: int, step: int, shards: range, device: torch.device) -> Iterator[None]:
-    """While the context is open, the forward pass reads `shards` of `step`. Random numbers are a function of (seed, step, shard)."""
+def one_pass(seed: int, step: int, shards: range, device: torch.device, keep: int | None = None) -> Iterator[Pass]:
+    """While the context is open, the forward pass reads `shards` of `step`. Random numbers are a function of (seed, step, shard). `keep`:
+    the shard whose gradients are copied (`Pass.kept`)."""
     global _current
     generators = _generators.setdefault(device, [])
     generators += [new_generator(device) for _ in range(len(shards) - len(generators))]
     for shard, generator in zip(shards, generators, strict=False):
         generator.manual_seed(derive_seed(seed, "pass", step, shard))
-    _current = Pass(shards, generators[: len(shards)])
+    _current = Pass(shards, generators[: len(shards)], keep)
     try:
-        yield
+        yield _current
     finally:
         _current = None
 
@@ -93,11 +102,13 @@ def chance(shape: tuple[int, ...], probability: float, device: torch.device) -> 
 
 class _Spread(torch.autograd.Function):
     @staticmethod
-    def forward(_: Any, shards: int, *parameters: Tensor) -> tuple[Tensor, ...]:
-        return tuple(parameter.expand(shards, *parameter.shape) for parameter in parameters)
+    def forward(ctx: Any, own: Pass, *parameters: Tensor) -> tuple[Tensor, ...]:
+        ctx.own, ctx.parameters = own, parameters
+        return tuple(parameter.expand(len(own.shards), *parameter.shape) for parameter in parameters)
 
     @staticmethod
-    def backward(_: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.own.keep_of(ctx.parameters, gradients)
         sums = gradients
         while sums[0].shape[0] > 1:
             sums = torch._foreach_add([each[0::2] for each in sums], [each[1::2] for each in sums])

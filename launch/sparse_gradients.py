@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from launch.exchange import open_exchange
-from launch.tree import shards_of
+from launch.tree import share
 
 
 class RowGradient(NamedTuple):
@@ -65,9 +65,12 @@ class RowReduction:
     """Every rank gets the gradients of all shards in one exchange, and adds them in the order of the shards."""
 
     def __init__(self, device: torch.device, *, shards: int) -> None:
-        ranks = range(dist.get_world_size())
-        self._counts = [len(shards_of(rank, len(ranks), shards)) for rank in ranks]
         self.exchange = open_exchange(device)
+        self.assign(share(dist.get_world_size(), shards))
+
+    def assign(self, shards: list[range]) -> None:
+        """Which rank computes which shards; what a rank without shards computes is ignored."""
+        self._counts = [len(own) for own in shards]
 
     def sum(self, own: RowGradient, *, table_rows: int) -> tuple[Tensor, Tensor]:
         """`own`: the gradients of this rank's shards; all shards have equally many sums. Returns the result of `RowGradient.total` for

@@ -9,7 +9,7 @@ Rank r of W has the contiguous shards from floor(r V / W) to floor((r + 1) V / W
 its range; the sums of these subtrees, from all ranks and in their order, are then added in the same tree.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Generic, NamedTuple, TypeVar
 
 Value = TypeVar("Value")
@@ -52,6 +52,13 @@ def is_left_neighbour(left: Subtree, right: Subtree) -> bool:
 def shards_of(rank: int, world_size: int, shards: int) -> range:
     """The shards that a rank runs. Their number differs by at most one between ranks."""
     return range(rank * shards // world_size, (rank + 1) * shards // world_size)
+
+
+def share(world_size: int, shards: int, *, without: Collection[int] = ()) -> list[range]:
+    """The shards of every rank. Ranks in `without` get none, unless these are all; the others compute theirs."""
+    ranks = [rank for rank in range(world_size) if rank not in without] or list(range(world_size))
+    parts = {rank: shards_of(place, len(ranks), shards) for place, rank in enumerate(ranks)}
+    return [parts.get(rank, range(0)) for rank in range(world_size)]
 
 
 def passes_of(shards: range, most: int) -> list[range]:

@@ -126,7 +126,8 @@ def check_launch(process: Launch, config: Config) -> None:
 
 def exit_code(program: Callable[[], int | None]) -> int:
     """The exit code of `program`. 0: it succeeded (or the code that it returns). 2: invalid config, data or command line; the
-    message is printed once on each node. 1: a run cannot continue; the rank that failed prints why. Other errors pass."""
+    message is printed once on each node. 1: a run cannot continue; the rank that failed prints why. 3: a device computed wrongly. Other
+    errors pass."""
     _have_a_home()
     for stream in (sys.stdout, sys.stderr):  # what the terminal cannot show is replaced
         if isinstance(stream, io.TextIOWrapper):
@@ -147,7 +148,7 @@ def exit_code(program: Callable[[], int | None]) -> int:
             raise
         print(printable(f"error: rank {describe_launch().rank}: {message}", sys.stderr), file=sys.stderr)
         sys.stdout.flush()
-        os._exit(1)  # threads may still wait for ranks that have gone
+        os._exit(error.code if isinstance(error, RunError) else 1)  # threads may still wait for ranks that have gone
     except BrokenPipeError:
         # The reader, such as `head`, has closed the pipe. Python would report it again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,6 +17,14 @@ class RunError(Exception):
     """The run cannot continue, for a reason other than config or data. Exit code 1. The files on disk are complete, and the
     run continues from them when it is started again. Only the rank that raises the error prints the message."""
 
+    code = 1
+
+
+class CorruptionError(RunError):
+    """A device computed wrongly. Exit code 3."""
+
+    code = 3
+
 
 def warn(message: str) -> None:
     """Print one line on stderr. A full disk must not end the run here."""

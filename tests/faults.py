@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 import train_ddp
 from launch.context import describe_launch
 from launch.group import process_group
+from seq.command_line import exit_code
 from seq.data.dataset import Batch
 from seq.errors import RunError
 from seq.run import checkpoints
@@ -55,13 +57,51 @@ def flip_bit(argument: str, words: list[str]) -> None:
 
         def _flip(self, gradient: Tensor) -> Tensor:
             self.calls += 1
-            if dist.get_rank() == 1 and self.calls == int(argument):
-                gradient = gradient.clone()
-                gradient.view(torch.int32)[0, 0] ^= 1 << 20
-            return gradient
+            flips = dist.get_rank() == 1 and self.calls == int(argument)
+            return _with_a_flipped_bit(gradient) if flips else gradient
 
     with patch.object(seq_run, "Trainer", FlippingTrainer):
         train_ddp.main(words)
+
+
+def compute_wrongly(argument: str, words: list[str]) -> None:
+    """`6 once`: the rank that has the shard which is compared in step 6 flips a bit of its gradient, `once` or `always`."""
+    step, times = argument.split()
+
+    class FlippingTrainer(Trainer):
+        compared = -1
+        attempts, flipped = 0, False
+
+        def accumulate_gradients(self, passes: list[Batch], keep: int | None = None) -> Tensor:
+            if passes[0].step + 1 == int(step):
+                self.attempts += 1
+                if self.attempts == 1 and keep is not None and any(keep in batch.shards for batch in passes):
+                    self.compared = keep
+            return super().accumulate_gradients(passes, keep)
+
+        def _backward(self, model: Any, batch: Batch) -> tuple[Tensor, Tensor | None]:
+            struck = batch.step + 1 == int(step) and self.compared in batch.shards
+            if not struck or (self.flipped and times == "once"):
+                return super()._backward(model, batch)
+            self.flipped = True
+            place = batch.shards.index(self.compared) * len(batch.lengths) // len(batch.shards)
+            handle = self.model.output.register_forward_hook(partial(_flip_in_backward, place))
+            found = super()._backward(model, batch)
+            handle.remove()
+            return found
+
+    with patch.object(seq_run, "Trainer", FlippingTrainer):
+        sys.exit(exit_code(lambda: train_ddp.main(words)))
+
+
+def _flip_in_backward(place: int, _: Any, __: Any, output: Tensor) -> None:
+    output.register_hook(lambda gradient: _with_a_flipped_bit(gradient, place))  # type: ignore[no-untyped-call]
+
+
+def _with_a_flipped_bit(gradient: Tensor, place: int = 0) -> Tensor:
+    gradient = gradient.clone(memory_format=torch.contiguous_format)
+    gradient[place].view(-1)[:1].view(torch.uint8)[gradient.element_size() // 2] ^= 16
+    return gradient
 
 
 def bad_losses(argument: str, words: list[str]) -> None:
@@ -132,6 +172,7 @@ def error_in_group(argument: str, words: list[str]) -> None:
 FAULTS = (
     die_after_save,
     flip_bit,
+    compute_wrongly,
     bad_losses,
     many,
     error_in_group,

@@ -11,6 +11,8 @@ NOT_IDENTITY = (
     "run.pass_tokens",
     "data.cache_dir",
     "sync.check_every",
+    "sync.witness_every",
+    "sync.on_corruption",
     "train.max_bad_steps",
     "train.memory_check",
     "evaluation.",

@@ -138,6 +138,8 @@ class Config(Section):
             faults.append("train.teacher_forcing is for language models and encoder-decoders only; leave it at 1.0")
         if self.checkpoint.monitor and (self.data.validation_fraction == 0 or self.data.train_on_validation):
             faults.append("checkpoint.monitor needs a validation split: set data.validation_fraction above 0")
+        if self.sync.witness_every and not self.run.deterministic:
+            faults.append("sync.witness_every needs run.deterministic=true, because it compares bits")
         if self.train.patience and not self.checkpoint.monitor:
             faults.append("train.patience needs checkpoint.monitor, the figure that shall get better")
         if faults:

@@ -82,9 +82,17 @@ class SyncConfig(Section):
     """Send gradients in half the bytes, with rounded values (`allreduce` only)."""
     check_every: Positive = 500
     """Steps between two comparisons of the parameters across ranks, to the last bit."""
+    witness_every: Count = 0
+    """Every so many steps, a second process computes one of the shards too, and the bits are compared, to find a device that computes
+    wrongly (0: never; docs/silent-corruption.md). All machines need the same processors and software."""
+    on_corruption: Literal["stop", "continue"] = "stop"
+    """What to do if it finds one. `stop`: end the run with exit code 3; `continue`: other processes compute the step again, unless the
+    device repeats its mistake."""
 
     @model_validator(mode="after")
     def _compress_goes_with_allreduce(self) -> "SyncConfig":
         if self.compress != "none" and self.reduction == "ordered":
             raise ValueError("compress needs reduction=allreduce; the ordered reduction keeps every bit")
+        if self.witness_every and self.reduction == "allreduce":
+            raise ValueError("witness_every needs reduction=ordered, which keeps the gradients of each shard apart")
         return self

@@ -58,6 +58,8 @@ class WandbSink:
         if event == "train":
             self._log(step, _prefixed(event, values))
         self._doubtful |= event == "checkpoint_failed"
+        if event == "corruption":
+            self._alert(f"step {step}: {values['where']} computed wrongly")
         if values.get("bad_steps", 0) > self._bad_steps:
             self._bad_steps = values["bad_steps"]
             self._alert(f"{self._bad_steps} step(s) whose loss or gradient was not finite, up to step {step}")

@@ -44,6 +44,7 @@ def make_result(
         "parts": final.parts if final else None,
         "calibration": _calibration(final) if final else None,
         **state.progress.figures(),
+        "corruptions": state.progress.corruptions,
         "torch": torch.__version__,
     }
     if run.is_main:

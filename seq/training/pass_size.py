@@ -9,7 +9,8 @@ from seq.errors import RunError, warn
 from seq.models.gru import GRU
 from seq.models.layers import Dropout, Embedding, Linear
 from seq.models.ngrams import RowTable
-from seq.training.step import PassGradients, Trainer
+from seq.training.pass_gradients import PassGradients
+from seq.training.step import Trainer
 
 LAYERS = (Dropout, Embedding, GRU, Linear, RowTable)
 """Layers with parameters or random numbers that know the shards of a pass."""

@@ -1,11 +1,12 @@
 """The state of training: a step reads and changes it, and a checkpoint holds all of it. Nothing here depends on the rank."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from launch.collectives import sum_over_ranks
 from launch.tree import shards_of
@@ -62,6 +63,13 @@ class TrainState:
         used = {"model": self.selection.model.state_dict(), "selection": {"average": None}}
         return used | {"progress": asdict(self.progress)}
 
+    def copy_from(self, rank: int) -> None:
+        """Every rank takes the weights and averages of `rank`."""
+        parts = (self.model, self.optimizer, self.selection, *self.tables.values())
+        for tensor in tree_leaves([part.state_dict() for part in parts]):
+            if isinstance(tensor, Tensor):
+                dist.broadcast(tensor, src=rank)
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -92,6 +100,8 @@ class Progress:
     bad_in_a_row: int = 0
     overflow_steps: int = 0
     """Steps for which fp16's loss scale was too high; they changed nothing either."""
+    corruptions: list[dict[str, Any]] = field(default_factory=list)
+    """Steps that were computed again because a device had computed wrongly, as they were logged."""
 
     def advance(self, sizes: ShardSizes) -> None:
         """One step further."""
@@ -125,6 +135,7 @@ class CarriedState:
         rows, like = config.batch.rows if config.batch.order == "stateful" else 0, model.embedding.weight
         self.hidden = torch.stack([model.gru.initial(like, rows)] * config.batch.shards)
         self._own = torch.zeros(config.batch.shards, dtype=torch.bool, device=like.device)
+        self._set_own(shards_of(dist.get_rank(), dist.get_world_size(), config.batch.shards))
 
     def before(self, batch: Batch) -> Tensor | None:
         """The state (L, S * B, H) in which the batch begins, zeros for texts that begin with it; None in bucketed order."""
@@ -133,11 +144,9 @@ class CarriedState:
         return torch.where(batch.continues[:, None], self._of(batch).transpose(0, 1).flatten(1, 2), 0)
 
     def after(self, batch: Batch, last: Tensor) -> None:
-        """Keep the state in which the batch ends, detached, since gradients stop there. A bad step's state becomes zero."""
-        if batch.continues is not None:
-            own = self._of(batch)
-            own.copy_(last.detach().nan_to_num().view_as(own.transpose(0, 1)).transpose(0, 1))
-            self._own[batch.shards.start : batch.shards.stop].fill_(True)  # an assignment would wait for a GPU
+        """Keep the state in which the batch ends; gradients stop there. A bad step's state becomes zero."""
+        own = self._of(batch)
+        own.copy_(last.nan_to_num().view_as(own.transpose(0, 1)).transpose(0, 1))
 
     def _of(self, batch: Batch) -> Tensor:
         return self.hidden[batch.shards.start : batch.shards.stop]
@@ -150,6 +159,15 @@ class CarriedState:
 
     def load(self, hidden: Tensor) -> None:
         self.hidden.copy_(hidden)
+
+    def assign(self, own: range) -> None:
+        """From now on, this rank computes these shards."""
+        self.load(self.gather())
+        self._set_own(own)
+
+    def _set_own(self, own: range) -> None:
+        self._own.zero_()
+        self._own[own.start : own.stop] = True
 
 
 class MeanLoss:

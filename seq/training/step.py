@@ -1,15 +1,17 @@
 """One step of training: the gradient of all shards, then the update. `Trainer` is the one place that builds a step."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from launch.collectives import sum_over_ranks, tensor_digest
 from launch.lockstep import Lockstep
 from launch.passes import one_pass
+from launch.seeding import seed_shard
 from launch.sparse_gradients import RowGradient, RowReduction
 from seq.config import Config
 from seq.data.corpus import Corpus
@@ -19,6 +21,7 @@ from seq.tasks import Task
 from seq.training.memory import bytes_beside_pass, keep_freed_memory, out_of_memory_as_run_error
 from seq.training.objective import Objective
 from seq.training.optimizer import lr_at, teacher_forcing_at
+from seq.training.pass_gradients import PassGradients
 from seq.training.state import TrainState
 
 
@@ -37,35 +40,6 @@ class StepResult:
         """The loss of this step, over all its targets, and the norm. Called by every rank."""
         loss = sum_over_ranks(self.shard_losses.clone()).sum()
         return {"step_loss": loss.item(), "grad_norm": self.grad_norm.item()}
-
-
-@dataclass(frozen=True)
-class PassGradients:
-    """A pass gives its shards' losses (S,), the gradients of parameters, and those of tables."""
-
-    losses: Tensor
-    dense: dict[str, Tensor]
-    tables: dict[str, RowGradient]
-
-    def add(self, other: "PassGradients") -> "PassGradients":
-        """As a step adds the passes of neighbours."""
-        dense = {name: gradient + other.dense[name] for name, gradient in self.dense.items()}
-        tables = {
-            name: RowGradient(*map(torch.cat, zip(own, other.tables[name], strict=True)))
-            for name, own in self.tables.items()
-        }
-        return PassGradients(torch.cat([self.losses, other.losses]), dense, tables)
-
-    def differences(self, other: "PassGradients") -> list[str]:
-        """What has other bits."""
-        own, others = self._named(), other._named()
-        return [name for name, values in own.items() if tensor_digest(values) != tensor_digest(others[name])]
-
-    def _named(self) -> dict[str, Tensor]:
-        parts = {
-            f"{name} ({part})": own for name, table in self.tables.items() for part, own in table._asdict().items()
-        }
-        return self.dense | parts | {"the loss": self.losses}
 
 
 class Trainer:
@@ -116,18 +90,22 @@ class Trainer:
             del beside
         return size
 
-    def try_pass(self, batch: Batch) -> "PassGradients":
-        """Forward and backward pass from a fresh state. Nothing changes."""
+    def try_pass(self, batch: Batch, model: Model | None = None) -> PassGradients:
+        """Forward and backward pass as in a step, by this rank alone; of another `model` if it is given. Nothing changes, but the gradients
+        of a step before are gone."""
+        model, seed = model or self.model, self.config.run.seed
+        tables = row_tables(model)
+        model.zero_grad()
         try:
-            with one_pass(self.config.run.seed, batch.step, batch.shards, self.device):
-                losses, _ = self._objective.losses(self.model, batch.to(self.device), None)
-                losses.sum().backward()  # type: ignore[no-untyped-call]
-                tables = {name: table.take_gradient() for name, table in self._tables.items()}
-            dense = {name: p.grad for name, p in self._parameters if p.grad is not None}
-            return PassGradients(losses.detach(), dense, tables)
+            seed_shard(seed, batch.step, batch.shards.start)
+            with one_pass(seed, batch.step, batch.shards, self.device):
+                losses, state = self._backward(model, batch.to(self.device))
+                rows = {name: table.take_gradient() for name, table in tables.items()}
+            dense = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+            return PassGradients(losses, dense, rows, state)
         finally:
-            self.model.zero_grad()
-            for table in self._tables.values():
+            model.zero_grad()
+            for table in tables.values():
                 table.forget()
 
     def set_lr(self, step: int, total_steps: int) -> float:
@@ -142,8 +120,16 @@ class Trainer:
         for group in self.state.optimizer.param_groups:
             group["lr"] = lr
 
-    def accumulate_gradients(self, passes: list[Batch]) -> Tensor:
-        """Leave the gradient of the whole step in every `grad`, on every rank. Returns the shards' losses (V,).
+    def assign(self, shards: list[range]) -> None:
+        """From now on, each rank computes these shards. The ranks tell each other the states that stateful order carries."""
+        self.state.carried.assign(shards[dist.get_rank()])
+        self._lockstep.assign(shards)
+        for rows in self._row_reductions.values():
+            rows.assign(shards)
+
+    def accumulate_gradients(self, passes: list[Batch], keep: int | None = None) -> Tensor:
+        """Leave the gradient of the whole step in every `grad`, on every rank. Returns the shards' losses (V,). `keep`: the shard that
+        `kept` shall hold, if it is one of this rank's.
 
         A shard's loss is its sum over the number of targets of the *whole* step, so the gradient is the plain sum over
         shards and ranks.
@@ -151,11 +137,17 @@ class Trainer:
         losses = torch.zeros(self.config.batch.shards, dtype=torch.float64, device=self.device)
         rows: dict[str, list[RowGradient]] = {name: [] for name in self._tables}
         cut = [batch.shards for batch in passes]
-        for (shards, model), batch in zip(self._lockstep.passes(passes[0].step, cut), passes, strict=True):
+        for (shards, model), batch in zip(self._lockstep.passes(passes[0].step, cut, keep), passes, strict=True):
             with out_of_memory_as_run_error(batch):
-                losses[shards.start : shards.stop] = self._backward(model, batch.to(self.device))
+                own, last = self._backward(model, batch.to(self.device))
+            losses[shards.start : shards.stop] = own
+            if last is not None:
+                self.state.carried.after(batch, last)
             for name, table in self._tables.items():
                 rows[name].append(table.take_gradient())
+            if keep is not None and keep in shards:
+                whole = PassGradients(own, {}, {name: tables[-1] for name, tables in rows.items()}, last)
+                self._kept = whole.only(keep - shards.start)
         self._add_rows(rows)
         self.state.scaler.unscale_(self.state.optimizer)
         self._num_targets = passes[0].num_targets
@@ -169,14 +161,18 @@ class Trainer:
             found, values = self._row_reductions[name].sum(own, table_rows=len(self._tables[name].weight))
             self.row_gradients[name] = (found, values / scale)
 
-    def _backward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The losses (S,). One that is not finite makes its gradients NaN. The sum over ranks is then NaN too, so all ranks notice."""
-        before = self.state.carried.before(batch)
-        losses, hidden = self._objective.losses(model, batch, before)
-        self.state.carried.after(batch, hidden)
+    def _backward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The losses (S,), and the state in which the batch ends, in stateful order. A loss that is not finite makes its gradients NaN. The
+        sum over ranks is then NaN too, so all ranks notice."""
+        losses, hidden = self._objective.losses(model, batch, self.state.carried.before(batch))
         one_or_nan = torch.where(losses.detach().isfinite(), torch.ones_like(losses), torch.nan)
         self.state.scaler.scale(losses).backward(one_or_nan)  # type: ignore[no-untyped-call]
-        return losses.detach()
+        return losses.detach(), None if batch.continues is None else hidden.detach()
+
+    def kept(self) -> PassGradients:
+        """The shard that was to be kept, before anything was added to it."""
+        copies = self._lockstep.kept
+        return replace(self._kept, dense={name: copies[p] for name, p in self._parameters if p in copies})
 
     def update(self, losses: Tensor) -> StepResult:
         """One step of the optimizer from the gradient of the whole step, or none if that is not finite.

@@ -25,7 +25,7 @@ import train_ddp
 from launch import rendezvous
 from launch.context import describe_launch
 from launch.exchange import HostExchange
-from seq.run import checkpoint, checkpoints
+from seq.run import checkpoint, checkpoints, run
 from seq.run.checkpoint import write_checkpoint
 from seq.training.evaluation import evaluate
 from seq.training.step import Trainer
@@ -139,14 +139,14 @@ def _at_step(argument: str, strike: Callable[[], None], words: list[str]) -> Non
     process, calls = describe_launch(), 0
 
     class StruckTrainer(Trainer):
-        def accumulate_gradients(self, shards: Any) -> Any:
+        def accumulate_gradients(self, shards: Any, keep: int | None = None) -> Any:
             nonlocal calls
             calls += 1
             if self.state.progress.step >= int(argument) and process.rank == process.world_size - 1:
                 strike()
-            return super().accumulate_gradients(shards)
+            return super().accumulate_gradients(shards, keep)
 
-    with patch.object(train_ddp, "Trainer", StruckTrainer):
+    with patch.object(run, "Trainer", StruckTrainer):
         train_ddp.main(words)
 
 
