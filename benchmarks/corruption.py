@@ -194,10 +194,13 @@ class Trials:
         torch.distributed.all_gather_object(struck, injector.struck)
         return fault, self._judge(fault, struck[fault.rank], changed, weights)
 
-    def _train(self, injector: Injector, rank: int) -> tuple[str, bool]:
-        """The weights after the last step (empty if the run was ended), and whether a compared shard had other bits than it should."""
+    def reset(self) -> None:
         self.trainer.state.load_state_dict(copy.deepcopy(self._initial))
         self.events.clear()
+
+    def _train(self, injector: Injector, rank: int) -> tuple[str, bool]:
+        """The weights after the last step (empty if the run was ended), and whether a compared shard had other bits than it should."""
+        self.reset()
         changed = False
         try:
             for step, batches in enumerate(self.batches.steps(0, STEPS)):
@@ -257,7 +260,7 @@ def work(model: str, folder: str, faults: int, first: int, quiet: int) -> None:
             fault, found = trials.count(seed)
             counts[f"{fault.kind} {fault.times}"] += found
         trials.witness._sync = config.sync.model_copy(update={"witness_every": 1})
-        trials.events.clear()
+        trials.reset()
         for step, batches in enumerate(trials.batches.steps(0, quiet)):
             trials.trainer.set_lr(step, quiet)
             trials.witness.found = []
