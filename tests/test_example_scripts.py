@@ -26,6 +26,17 @@ def test_any_model_in_lockstep() -> None:
     assert sum(line.endswith("# lockstep") for line in lines) <= 10
 
 
+def test_lockstep_inside_accelerate() -> None:
+    found = set()
+    for processes in (1, 2, 3):
+        launcher = ("torchrun", "--standalone", f"--nproc_per_node={processes}", "examples/with_accelerate.py")
+        done = run(*launcher, forked=False, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr
+        found.add(re.findall(rf"{processes} processes: parameters (\w{{16}})", done.stdout)[0])
+    assert len(found) == 1
+    assert len((ROOT / "examples" / "with_accelerate.py").read_text().splitlines()) <= 60
+
+
 def test_the_lecture_in_one_file(tmp_path: Path) -> None:
     """Two epochs, of which the second is a resume, are better than one; and it can be read in ten minutes."""
     checkpoint = tmp_path / "lecture.pt"

@@ -1,18 +1,22 @@
 """DistributedSamplers whose items are the shards of a pass: bucketed by length, or in stateful order."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DistributedSampler
 
 from launch.seeding import derive_seed
 from launch.tree import passes_of, shards_of
 from seq.config import BatchConfig
 from seq.data.dataset import SequenceDataset
-from seq.data.order import permute
+from seq.data.order import LengthOrder, permute
 from seq.data.plan import PassRequest, Plan, Segments, ShardSizes
 from seq.data.ragged import Ints
 
@@ -65,6 +69,10 @@ class ShardSampler(DistributedSampler[PassRequest], ABC):
     def largest(self, numbers: range) -> PassRequest:
         """The shards `numbers` of a step with the most padded tokens, as shards of step 0."""
 
+    def of_step(self, step: int) -> list[PassRequest]:
+        """This rank's shards of one step of the run, pass by pass."""
+        return list(self.shards(range(step, step + 1), self.passes))
+
     def seek(self, step: int) -> None:
         """The next pass begins at `step` of the run, also in the middle of an epoch. Takes no time."""
         self.epoch, self.start_step = divmod(step, self.steps_per_epoch)
@@ -86,6 +94,16 @@ class ShardSampler(DistributedSampler[PassRequest], ABC):
 class BucketedDistributedSampler(ShardSampler):
     """PassRequest of neighbours in length. Over all ranks, each sequence comes exactly once an epoch. Without `shuffle`, the
     longest come first."""
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], *, shards: int, tokens: int, rows: int = 512, **options: Any) -> Self:
+        """For any data set: time steps of each sequence, all at least 1. `tokens`, `rows`: most in a shard, with padding. `options`: as of
+        the class; `pad_shard` makes the batches."""
+        counts = np.asarray(lengths, dtype=np.int64)
+        if counts.ndim != 1 or not len(counts) or counts.min() < 1:
+            raise ValueError("lengths: give at least one sequence, each of at least one time step")
+        batch = BatchConfig(shards=shards, tokens=tokens, rows=rows)
+        return cls(_Lengths(LengthOrder.of(counts)), batch, **options)  # type: ignore[arg-type]
 
     def arrange(self, dataset: SequenceDataset, batch: BatchConfig) -> None:
         size = {"shards": batch.shards, "tokens": batch.tokens, "rows": batch.rows}
@@ -116,6 +134,27 @@ class BucketedDistributedSampler(ShardSampler):
         rows = _in_rows(found, np.diff(cuts), sizes.shape[0])
         sizes = sizes._replace(shape=(sizes.shape[0], *self.plan.by_length.longest(*step)))
         return PassRequest(0, numbers, rows[numbers.start : numbers.stop].ravel(), None, sizes)
+
+
+@dataclass(frozen=True)
+class _Lengths:
+    """All that the bucketed order needs of a data set."""
+
+    by_length: LengthOrder
+
+    def __len__(self) -> int:
+        return len(self.by_length)
+
+
+def pad_shard(request: PassRequest, sequences: Sequence[Tensor], padding: float = 0) -> tuple[Tensor, Tensor]:
+    """The batch (S * B, T) that is asked for, and its lengths (S * B,), from `sequences` (T,) each. A row that is not there has the
+    length 0. All shards of a step have one shape at every number of processes, so do not cut the padding off."""
+    rows = request.sequences.tolist()
+    padded = sequences[0].new_full((len(rows), *request.sizes.shape[1:]), padding)
+    for place, row in enumerate(rows):
+        if row >= 0:
+            padded[place, : len(sequences[row])] = sequences[row]
+    return padded, torch.tensor([0 if row < 0 else len(sequences[row]) for row in rows])
 
 
 def _in_rows(sequences: Ints, counts: Ints, most: int) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +10,7 @@ from seq.config import BatchConfig
 from seq.data.dataset import SequenceDataset
 from seq.data.plan import PassRequest
 from seq.data.ragged import RaggedArray
-from seq.data.sampler import BucketedDistributedSampler
+from seq.data.sampler import BucketedDistributedSampler, pad_shard
 from seq.data.split import Split
 from seq.tasks import TASKS
 
@@ -43,6 +44,34 @@ def all_shards(
 def rows_of(shards: PassRequest) -> list[int]:
     """Without padding."""
     return [row for row in shards.sequences.tolist() if row >= 0]
+
+
+@given(Lengths, Shards, st.integers(1, 3))
+def test_any_list_of_lengths(lengths: list[int], shards: int, world_size: int) -> None:
+    """Over the ranks, each sequence comes once an epoch, whole, and all shards of a step have one shape."""
+    world_size = min(world_size, shards)
+    sequences, seen, shapes = [torch.arange(1, length + 1) for length in lengths], list[int](), list[set[object]]()
+    for rank in range(world_size):
+        sampler = BucketedDistributedSampler.of(
+            lengths, shards=shards, tokens=100, num_replicas=world_size, rank=rank, seed=3
+        )
+        for step in range(sampler.steps_per_epoch):
+            shapes += [set()] * (step == len(shapes))
+            for request in sampler.of_step(step):
+                padded, own = pad_shard(request, sequences)
+                assert (padded > 0).sum(1).tolist() == own.tolist()
+                assert own.tolist() == [lengths[row] if row >= 0 else 0 for row in request.sequences.tolist()]
+                assert own.sum() == request.sizes.tokens[request.numbers.start]
+                shapes[step] = shapes[step] | {padded.shape}
+                seen += rows_of(request)
+    assert sorted(seen) == list(range(len(lengths)))
+    assert all(len(found) == 1 for found in shapes)
+
+
+def test_lengths_must_be_there() -> None:
+    for lengths in ([], [3, 0], [[1]]):
+        with pytest.raises(ValueError, match="at least one"):
+            BucketedDistributedSampler.of(lengths, shards=1, tokens=9, num_replicas=1, rank=0)  # type: ignore[arg-type]
 
 
 @given(Lengths, Shards, st.integers(0, 9))
