@@ -246,7 +246,7 @@ def work(model: str, folder: str, faults: int, first: int, quiet: int) -> None:
         *SMALL,
         *MODELS[model],
         f"sync.witness_every={EVERY}",
-        "run.timeout_seconds=100",
+        "run.timeout_seconds=1e5",
         f"run.output_dir={folder}",
     ]
     overrides += [] if model == "pronunciation" else ["model.ngram_buckets=64"]
