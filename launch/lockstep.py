@@ -25,6 +25,7 @@ from launch.allreduce import Compression, PlainReduction
 from launch.ordered_reduction import OrderedReduction
 from launch.passes import one_pass
 from launch.seeding import seed_shard
+from launch.step_record import StepRecord
 from launch.tree import passes_of, share
 
 
@@ -43,6 +44,7 @@ class Lockstep:
 
     `seed`: of what is random in the forward pass. `threads`: CPU threads of a product, which change its last bits. `reduction`:
     `allreduce` is plain DDP, for comparison, without equal bits; `compress`: what it sends.
+    `record`: where to write what the steps compute, for a script that takes shard by shard.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Lockstep:
         threads: int = 1,
         reduction: Literal["ordered", "allreduce"] = "ordered",
         compress: Compression = "none",
+        record: StepRecord | None = None,
     ) -> None:
         if (processes := dist.get_world_size()) > shards:
             raise ValueError(f"{processes} processes cannot share {shards} shards")
@@ -68,6 +71,7 @@ class Lockstep:
         self._parameters = list(model.parameters())
         self._device = self._parameters[0].device
         self._kept: dict[Tensor, Tensor] = {}
+        self._record = record
         self.reduction: OrderedReduction | PlainReduction
         if reduction == "ordered":
             self.reduction = OrderedReduction(self._ddp, shards=shards)
@@ -79,6 +83,8 @@ class Lockstep:
         seeded for the shard. After the loop, every `grad` is the sum over all shards, on every rank."""
         for shards, model in self.passes(step, passes_of(self.own, 1)):
             yield OwnShard(shards.start, model)
+        if self._record is not None:
+            self._record.step(step, self.model)
 
     def passes(self, step: int, passes: list[range], keep: int | None = None) -> Iterator[tuple[range, nn.Module]]:
         """As `shards`, for a model whose layers know the shards of a pass (`launch.passes`). `passes`: this rank's shards, cut by
@@ -87,7 +93,8 @@ class Lockstep:
         for parameter in self._parameters:
             parameter.grad = None
         for shards in passes:
-            chosen = keep if keep in shards else None
+            recorded = self._record if self._record and step == self._record.tensors_of else None
+            chosen = shards.start if recorded else keep if keep in shards else None
             self.reduction.begin(shards, keep=chosen is not None and len(shards) == 1)
             seed_shard(self._seed, step, shards.start)
             with one_pass(self._seed, step, shards, self._device, chosen) as one:
@@ -96,6 +103,8 @@ class Lockstep:
                 self._kept = one.kept
             if shards != passes[-1]:
                 self.reduction.push()
+            if recorded is not None:
+                recorded.shard(step, shards.start, self.model, self.kept)
         self.reduction.finish()
 
     @property

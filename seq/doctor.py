@@ -25,8 +25,8 @@ from seq.config import Config
 from seq.config.read import load_config
 from seq.errors import UserError
 from seq.models.products import multiply
-from seq.replay import RecordedSteps
 from seq.run.environment import cpu_name
+from seq.run.recorded import RecordedSteps
 from seq.terminal import progress_bar
 from seq.training.precision import configure_numerics
 
@@ -47,9 +47,8 @@ class FirstSteps:
 
     def difference(self, other: "FirstSteps") -> str | None:
         """A message about the first difference; None if everything is equal."""
-        for step, figures in sorted(other.recorded.figures.items()):
-            found = self.recorded.differences(step, **figures, digests=other.recorded.digests[step])
-            if found:
+        for step in self.recorded.steps_of_both(other.recorded):
+            if found := self.recorded.differences(other.recorded, step):
                 return f"step {step}: {found[0]}"
         return None if self.params_sha256 == other.params_sha256 else "the parameters, after equal gradients"
 

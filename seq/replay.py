@@ -1,22 +1,25 @@
-"""Replay a run's steps on one process and compare them with what it recorded: python -m seq.replay RUN --step K.
+"""Replay a run's steps on one process and compare them with what it recorded, or with another run.
 
-Exit code 0 if every replayed step is as recorded, to the last bit; 1 if one is not, and then its first difference is
-named. With --inspect, stop inside step K, between backward pass and update, and show batch, activations and gradients.
+python -m seq.replay RUN --step K [--inspect]     exit code 0 if every step is as recorded, to the last bit, else 1
+python -m seq.replay RUN --against OTHER          the first tensor in which they differ: step, shard, name, position, both values
+
+With --inspect, stop inside step K, between backward pass and update, and show batch, activations and gradients. With --against, RUN and OTHER
+may also be folders that a script has written with `launch.step_record`.
 """
 
 import argparse
-import math
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from seq.command_line import exit_code, run_parser
+from seq.config.identity import differing_keys
 from seq.config.read import load_config
+from seq.diagnose.differences import Replayed, common_starts, compare_records, compare_replays, first_difference
 from seq.diagnose.inspection import inspect_step
 from seq.errors import UserError
 from seq.run.checkpoint import Checkpoint
 from seq.run.directory import RunDirectory
-from seq.run.json_lines import read_lines
+from seq.run.recorded import RecordedSteps
 from seq.run.run import Run, require_one_process
 from seq.terminal import progress_bar
 from seq.training.step import Trainer
@@ -24,23 +27,31 @@ from seq.training.step import Trainer
 
 def main(arguments: list[str]) -> int:
     parser = run_parser("seq.replay", __doc__, checkpoint=False)
-    parser.add_argument("--step", type=int, required=True, metavar="K", help="replay up to this step")
+    parser.add_argument("--step", type=int, metavar="K", help="replay up to this step")
     parser.add_argument("--inspect", action="store_true", help="stop inside step K and show everything")
+    parser.add_argument("--against", type=Path, metavar="OTHER", help="another run to compare with")
     options = parser.parse_intermixed_args(arguments)
-    directory = RunDirectory(options.run)
-    directory.require()
-    config = load_config(directory.config_file, ["logging.digests=true"])
-    recorded = RecordedSteps.read(directory.path)
+    require_one_process("a replay")
+    if options.against is not None:
+        return _compare(options)
+    if options.step is None:
+        raise UserError("give --step K, the step to replay, or --against OTHER, a run to compare with")
+    recorded = RecordedSteps.read(options.run)
+    run = _open(options.run)
     if not 1 <= options.step <= recorded.last_step:
         raise UserError(f"--step {options.step}: {options.run} recorded the steps 1 to {recorded.last_step}")
-    require_one_process("a replay")
-    run = Run.open(config, directory)
-    checkpoint = directory.checkpoints.newest(run.config, run.corpus, before=options.step)
+    checkpoint = run.directory.checkpoints.newest(run.config, run.corpus, before=options.step)
     with run.joined():
         return replay(run, checkpoint, recorded, options)
 
 
-def replay(run: Run, checkpoint: Checkpoint | None, recorded: "RecordedSteps", options: argparse.Namespace) -> int:
+def _open(folder: Path) -> Run:
+    directory = RunDirectory(folder)
+    directory.require()
+    return Run.open(load_config(directory.config_file, ["logging.digests=true"]), directory)
+
+
+def replay(run: Run, checkpoint: Checkpoint | None, recorded: RecordedSteps, options: argparse.Namespace) -> int:
     """The exit code."""
     trainer = run.trainer()
     if checkpoint is not None:
@@ -52,7 +63,7 @@ def replay(run: Run, checkpoint: Checkpoint | None, recorded: "RecordedSteps", o
     return 0 if same else 1
 
 
-def _replay(run: Run, trainer: Trainer, recorded: "RecordedSteps", stop: int, *, inspect: bool) -> bool:
+def _replay(run: Run, trainer: Trainer, recorded: RecordedSteps, stop: int, *, inspect: bool) -> bool:
     """Continue from the trainer's state to step `stop`; False at the first step that differs from the record."""
     start, batches = trainer.state.progress.step, run.batches()
     last_step = batches.total_steps(run.config.train)
@@ -64,8 +75,8 @@ def _replay(run: Run, trainer: Trainer, recorded: "RecordedSteps", stop: int, *,
             return True
         done = trainer.update(trainer.accumulate_gradients(shards))
         loss, grad_norm = done.shard_losses.sum().item(), done.grad_norm.item()
-        if differences := recorded.differences(step, loss, grad_norm, done.digests or {}):
-            print(f"step {step} differs: {'; '.join(differences)}")
+        if differences := recorded.differences(RecordedSteps.of(step, loss, grad_norm, done.digests), step):
+            print(f"step {step} differs, recorded and replayed: {'; '.join(differences)}")
             return False
         if step in recorded.figures:
             digests = f", {len(recorded.digests[step])} gradients" if step in recorded.digests else ""
@@ -73,39 +84,51 @@ def _replay(run: Run, trainer: Trainer, recorded: "RecordedSteps", stop: int, *,
     return True
 
 
-@dataclass(frozen=True)
-class RecordedSteps:
-    figures: dict[int, dict[str, float | None]]
-    """step -> `step_loss` and `grad_norm`, for the steps that the run logged."""
-    digests: dict[int, dict[str, str]]
-    """step -> parameter -> digest of its gradient, if `logging.digests` was on."""
+def _compare(options: argparse.Namespace) -> int:
+    folders = options.run, options.against
+    if not all((folder / "config.yaml").is_file() for folder in folders):
+        found = compare_records(*folders)
+        print(found or "the same bits in all steps that both have recorded")
+        return 1 if found else 0
+    runs, records = [_open(folder) for folder in folders], [RecordedSteps.read(folder) for folder in folders]
+    if keys := differing_keys(*(run.config for run in runs)):
+        print(f"their configs differ in {', '.join(keys)}")
+    both = [step for step in records[0].steps_of_both(records[1]) if not options.step or step <= options.step]
+    if not both:
+        raise UserError("no step is recorded in both runs")
+    last = next((step for step in both if records[0].differences(records[1], step)), both[-1])
+    with runs[0].joined():
+        found = _side_by_side(runs, records, last)
+    print(found or f"the same bits up to step {last}")
+    return 1 if found else 0
 
-    @classmethod
-    def read(cls, folder: Path) -> "RecordedSteps":
-        """Read `metrics.jsonl` and `digests.jsonl`. If a resumed run did a step again, the later line counts."""
-        train = (line for line in read_lines(folder / "metrics.jsonl") if line.get("event") == "train")
-        figures: dict[int, dict[str, float | None]] = {
-            line["step"]: {name: line[name] for name in ("step_loss", "grad_norm") if name in line} for line in train
-        }
-        digests = (line for line in read_lines(folder / "digests.jsonl") if isinstance(line.get("gradients"), dict))
-        return cls(figures, {line["step"]: line["gradients"] for line in digests})
 
-    @property
-    def last_step(self) -> int:
-        return max([0, *self.figures, *self.digests])
+def _side_by_side(runs: list[Run], records: list[RecordedSteps], last: int) -> str | None:
+    """Replay both runs up to step `last` from the newest common checkpoint whose weights are equal."""
+    for start in common_starts(runs[0].directory, runs[1].directory, last):
+        one, other = (Replayed(run, start) for run in runs)
+        different = first_difference(one.weights(), other.weights())
+        if different is None:
+            print(f"from step {start}: the same weights")
+            found, replayed = compare_replays(one, other, range(start, last))
+        one.close()
+        other.close()
+        if different is None:
+            return found or _record_at_fault(runs, records, replayed, last)
+    return f"before the first step: the weight {different}"
 
-    def differences(
-        self, step: int, step_loss: float | None, grad_norm: float | None, digests: dict[str, str]
-    ) -> list[str]:
-        """Messages about what differs from the record of `step`, gradients first; empty if nothing differs."""
-        recorded = self.digests.get(step, {})
-        tensors = [name for name in recorded if recorded[name] != digests.get(name)]
-        found = [f"gradient of {tensors[0]} (and {len(tensors) - 1} more of {len(recorded)})"] if tensors else []
-        for name, value in (("step_loss", step_loss), ("grad_norm", grad_norm)):
-            now = value if value is not None and math.isfinite(value) else None  # as JSON has it
-            was = self.figures.get(step, {}).get(name, now)
-            found += [] if was == now else [f"{name}: recorded {was!r}, replayed {value!r}"]
-        return found
+
+def _record_at_fault(
+    runs: list[Run], records: list[RecordedSteps], replayed: list[RecordedSteps], last: int
+) -> str | None:
+    """Replayed here, both give the same bits. If a record has others, its launch or machine gave them."""
+    for run, record, now in zip(runs, records, replayed, strict=True):
+        if differing := record.differences(now, last):
+            return (
+                f"step {last}: replayed here, both runs give the same bits, but {run.directory.path} recorded others ({differing[0]}); "
+                "so its machine or launch made the difference"
+            )
+    return None
 
 
 if __name__ == "__main__":

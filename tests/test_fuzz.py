@@ -26,7 +26,6 @@ from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 from seq.inference.rows import harmless, rows_of_file
 from seq.models import Model, build_model
-from seq.replay import RecordedSteps
 from seq.report import write_report
 from seq.report.record import RunRecord
 from seq.run.checkpoint import (
@@ -39,6 +38,7 @@ from seq.run.checkpoint import (
 )
 from seq.run.directory import RunDirectory
 from seq.run.model_files import write_model
+from seq.run.recorded import RecordedSteps
 from seq.run.trained import load_exported, load_trained
 from seq.tasks import TASKS, TrainedModel, task_of
 from seq.training.state import TrainState
@@ -210,7 +210,7 @@ def test_what_a_run_recorded(tmp_path: Path, content: bytes) -> None:
     for name in ("metrics.jsonl", "digests.jsonl", "result.json"):
         (tmp_path / name).write_bytes(content)
     recorded = RecordedSteps.read(tmp_path)
-    recorded.differences(recorded.last_step, 1.0, 1.0, {})
+    recorded.differences(RecordedSteps.of(recorded.last_step, 1.0, 1.0, {}), recorded.last_step)
     directory = RunDirectory(tmp_path)
     assert directory.wall_seconds() >= 0
     documented(directory.read_result, "result.json")

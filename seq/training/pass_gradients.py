@@ -39,14 +39,16 @@ class PassGradients:
         state = None if self.state is None else self.state.chunk(len(self.losses), dim=1)[place]
         return PassGradients(self.losses[place : place + 1], {}, tables, state)
 
-    def digests(self) -> dict[str, str]:
-        """A digest of each tensor, by its name."""
+    def named(self) -> dict[str, Tensor]:
         parts = {
             f"{name} ({part})": own for name, table in self.tables.items() for part, own in table._asdict().items()
         }
         state = {} if self.state is None else {"the state": self.state}
-        named = self.dense | parts | state | {"the loss": self.losses}
-        return {name: tensor_digest(values) for name, values in named.items()}
+        return {"the loss": self.losses} | state | self.dense | parts
+
+    def digests(self) -> dict[str, str]:
+        """A digest of each tensor, by its name."""
+        return {name: tensor_digest(values) for name, values in self.named().items()}
 
     def differences(self, other: "PassGradients") -> list[str]:
         """The names of tensors with other bits."""
