@@ -7,8 +7,8 @@ PYTEST := PYTHONUNBUFFERED=1 $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscop
 .PHONY: train smoke check test test-all gpu-test slurm-test lint chaos fuzz demo-report venv format
 .DEFAULT_GOAL := train
 
-train: venv
-	$(BIN)/torchrun --standalone --nproc_per_node=2 train_ddp.py
+train: .venv/runtime
+	OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc_per_node=2 train_ddp.py
 
 smoke: venv
 	$(BIN)/pytest -q tests/test_smoke.py
@@ -42,7 +42,7 @@ chaos: venv
 fuzz: venv
 	LOCKSTEP_FUZZ=full $(BIN)/pytest -q -n 2 --dist worksteal tests/test_fuzz.py
 
-demo-report: venv
+demo-report: .venv/runtime
 	$(BIN)/python train_ddp.py run.name=demo train.steps=400 evaluation.every_steps=50 logging.wandb=disabled
 	@echo "open $(CURDIR)/runs/demo/report.html"
 	@test -z "$$DISPLAY$$WAYLAND_DISPLAY" || $(BIN)/python -m webbrowser "file://$(CURDIR)/runs/demo/report.html"
@@ -53,8 +53,15 @@ format: venv
 
 venv: .venv/installed
 
-.venv/installed: pyproject.toml constraints.txt
-	@echo "installing the pinned packages into .venv; this takes a few minutes"
+# What training needs. torch comes first: its build for CPUs is kept if it is there already (docs/install.md).
+.venv/runtime: pyproject.toml constraints.txt
+	@echo "installing torch and the other pinned packages into .venv: some minutes; with CUDA's libraries 5 GB (docs/install.md: how to get the CPU build)"
 	$(PYTHON) -m venv .venv || { echo "Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/pip install --constraint constraints.txt --editable .
+	touch $@
+
+# What the tests need too.
+.venv/installed: .venv/runtime
+	@echo "installing what the tests need: linters, type checkers, the packages that lockstep is compared with"
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@

@@ -23,7 +23,7 @@ from seq.run.bad_steps import BadSteps
 from seq.run.checkpoint import Checkpoint, describe_run, fingerprint
 from seq.run.checkpoints import CheckpointSaver
 from seq.run.directory import RunDirectory
-from seq.run.result import make_result, refit_config
+from seq.run.result import describe_start, make_result, refit_config
 from seq.run.run import Run
 from seq.run.witness import Witness
 from seq.tasks.task import samples_of
@@ -79,7 +79,7 @@ def train(run: Run, resumed_from: Checkpoint | None) -> bool:
         ledger.add_earlier(resumed_from.state["ledger"] if resumed_from else {}, directory.wall_seconds())
     logger = open_logger(run, start, last_step)
     event = "resume" if resumed_from or ledger.spent("lost") else "start"
-    logger.event(event, start, world_size=run.process.world_size, device=str(run.device))
+    logger.event(event, start, **describe_start(run, trainer.model, last_step))
     saver = CheckpointSaver(directory.checkpoints, config.checkpoint, logger.event, run.is_main)
     bad_steps, witness = BadSteps(run, trainer.state, batches), Witness(run, trainer, batches, logger.event)
     preemption, evaluation, stopped_by = Preemption(), None, None

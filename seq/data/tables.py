@@ -102,6 +102,8 @@ def check_columns(path: Path, names: Sequence[str], columns: Mapping[str, str], 
             only, here = known[0] if len(known) == 1 else "", form.delimiter_of(path)
             likely = next((mark for mark in ";\t|," if mark in only and mark != here), None)
             advice = f"; is data.delimiter={likely!r} meant?" if likely else ""
+            if "," in name and {*name.split(",")} <= {*known}:
+                advice = f"; several columns are a list: [{name}]"
             shown = ", ".join(known if known == known.strip() else repr(known) for known in known)
             raise UserError(f"{path}: no column {name!r} ({columns[name]}); columns are {shown}{advice}")
 

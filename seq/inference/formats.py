@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import seq
 from seq.config import Config
+from seq.data.examples import SEPARATOR
 from seq.data.outputs import Vocabulary
 from seq.data.tokenizer import BOS, EOS, PAD, RESERVED, UNKNOWN
 from seq.errors import UserError, warn
@@ -178,6 +179,8 @@ def metadata(trained: TrainedModel) -> dict[str, Any]:
         "name": trained.config.run.name,
         "task": trained.task.name,
         "max_length": trained.config.data.max_length,
+        "columns": trained.config.data.text_columns,
+        "separator": SEPARATOR,
         "tokenizer": trained.tokenizer.to_dict(),
         "markers": {"padding": PAD, "begin": BOS, "end": EOS, "unknown": UNKNOWN, "first": RESERVED},
         "outputs": trained.outputs.to_dict(),

@@ -43,15 +43,16 @@ def model_card(config: Config, task: Task, vocabulary: Vocabulary, result: dict[
             show=show,
             version=seq.__version__,
             folder=f"runs/{config.run.name}/model",
-            script=onnx_script(task, vocabulary) if task.card.script else "",
+            script=onnx_script(config, task, vocabulary) if task.card.script else "",
             caution=NOT_FOR_PEOPLE if config.data.source == "names" else CAUTION,
         )
     )
 
 
-def onnx_script(task: Task, vocabulary: Vocabulary) -> str:
-    """Python that reads `model.onnx` and answers a text with numpy and onnxruntime alone."""
-    begin = _templates().get_template("onnx_script.py.jinja").render(tokenizer=vocabulary.tokenizer)
+def onnx_script(config: Config, task: Task, vocabulary: Vocabulary) -> str:
+    """Python that reads `model.onnx` and answers a text, whose columns are its arguments, without lockstep."""
+    several = len(config.data.text_columns) > 1
+    begin = _templates().get_template("onnx_script.py.jinja").render(tokenizer=vocabulary.tokenizer, several=several)
     return f"{begin}\n{task.card.script}".rstrip()
 
 

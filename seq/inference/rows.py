@@ -47,7 +47,9 @@ def add_row_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--encoding", metavar="NAME", help="of --file (default: as in training)")
     parser.add_argument(
-        "--column", action="append", metavar="NAME", help="column of the text in --file (default: as in training)"
+        "--column",
+        metavar="NAME",
+        help="column of the text in --file, or several: title,review (default: as in training)",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
@@ -72,7 +74,7 @@ def print_answers(
     )
     write = _writer(options, answers.fields, trained.config.data.label_separator)
     while batch := list(islice(rows, size)):
-        refused = {row.number: reason for row in batch if (reason := _why_not(trained, row.text, answers.longest))}
+        refused = {row.number: why for row in batch if (why := _why_not(trained, row.text, answers.longest))}
         for number, reason in refused.items():
             if words:
                 raise UserError(f"text {number}: {reason}")
@@ -85,6 +87,11 @@ def print_answers(
 def _why_not(trained: TrainedModel, text: str, longest: int | None) -> str | None:
     if not text.replace(SEPARATOR, "").strip():
         return "the text is empty"
+    columns, parts = trained.config.data.text_columns, text.count(SEPARATOR) + 1
+    if parts != len(columns):
+        return (
+            f"the text has {parts} columns, not the model's {len(columns)}, {', '.join(columns)}; a tab separates them"
+        )
     if longest is None or len(trained.tokenizer.encode([text]).values) <= longest:
         return None
     return f"{text[:60]!r} has more than data.max_length={longest} tokens"
@@ -101,10 +108,22 @@ def _read(
     if options.column and not (options.file and kind_of(options.file) in ("csv", "json", "parquet")):
         raise UserError("--column names columns of a --file that ends with .csv, .tsv, .json, .jsonl or .parquet")
     if options.file:
-        columns, form = options.column or trained.config.data.text_columns, _form(trained, options)
+        columns, form = _columns(options.column, trained.config.data.text_columns), _form(trained, options)
         return rows_of_file(trained, options.file.expanduser(), columns, most_characters, form)
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     return _rows_of_lines(trained, words or read_lines(sys.stdin, most_characters))
+
+
+def _columns(given: str | None, trained_on: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of --column. A comma belongs to the name of a single column."""
+    if given is None:
+        return trained_on
+    columns = tuple(given.strip("[]").split(",")) if len(trained_on) > 1 else (given,)
+    if len(columns) != len(trained_on):
+        raise UserError(
+            f"--column {given}: the model reads {len(trained_on)} columns, as {','.join(trained_on)}; name as many"
+        )
+    return trained_on if {*columns} == {*trained_on} else columns  # in the order of the training
 
 
 def _form(trained: TrainedModel, options: argparse.Namespace) -> Form:

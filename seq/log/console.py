@@ -1,7 +1,9 @@
 """The run on a terminal: a progress line on a terminal, plain lines in a log file, and the final tables."""
 
 import atexit
+import datetime
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,11 +22,13 @@ from seq.terminal import printable
 
 MOST_CLASSES = 40
 """Most classes in a table; the largest are shown."""
+SECONDS_BETWEEN_LINES = 10
+"""Between two lines about training steps in a log file. `metrics.jsonl` has all of them."""
 
 
 class ConsoleSink:
     def __init__(self, folder: Path, total_steps: int) -> None:
-        self._folder = folder
+        self._folder, self._total_steps = folder, total_steps
         self.console = Console(highlight=False, soft_wrap=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -40,12 +44,25 @@ class ConsoleSink:
         atexit.register(self._progress.stop)  # shows the cursor again after Ctrl-C or an error
 
     def event(self, event: str, step: int, values: dict[str, Any]) -> None:
-        if event != "train":
+        if event in ("start", "resume"):
+            self._begin, self._first_step, self._next_line = time.monotonic(), step, 0.0
+            self._line(f"{self._folder}: {event}s at step {step} of {self._total_steps}{_about_start(values)}")
+        elif event != "train":
             self._line(f"{event:<10} step {step:>6}  {_figures(values)}")
         elif self._progress.disable:
-            self._line(f"{'train':<10} step {step:>6}  {_figures(_brief(values))}")
+            self._train_line(step, values)
         else:
             self._progress.update(self._task, completed=step, figures=_figures(_brief(values)))
+
+    def _train_line(self, step: int, values: dict[str, Any]) -> None:
+        """At the first step that is logged, at the last one, and every few seconds."""
+        now = time.monotonic()
+        if now < self._next_line and step < self._total_steps:
+            return
+        self._next_line = now + SECONDS_BETWEEN_LINES
+        left = (now - self._begin) / (step - self._first_step) * (self._total_steps - step)
+        left_text = datetime.timedelta(seconds=round(left))
+        self._line(f"{'train':<10} step {step:>6}/{self._total_steps}  {left_text} left  {_figures(_brief(values))}")
 
     def evaluation(self, step: int, split: str, result: Evaluation) -> None:
         self._line(f"{'eval':<10} step {step:>6}  {split}  {_figures(result.figures)}")
@@ -128,6 +145,19 @@ def _part(row: dict[str, Any]) -> str:
 def _confused_with(confusion: Confusion, own: int, labels: tuple[str, ...]) -> str:
     cells = np.flatnonzero((confusion.true == own) & (confusion.predicted != own))
     return labels[confusion.predicted[cells[confusion.counts[cells].argmax()]]] if len(cells) else ""
+
+
+def _about_start(values: dict[str, Any]) -> str:
+    """Data, model and machine, two more lines."""
+    rows = dict(values["rows"])
+    others = ", ".join(f"{count:,} for {split}" for split, count in rows.items() if split != "train")
+    labels = f"{values['labels']:,} labels, " if values["labels"] else ""
+    processes = "1 process" if values["world_size"] == 1 else f"{values['world_size']} processes"
+    return (
+        f"\n  {values['source']}: {rows['train']:,} rows to train on{others and f' ({others})'}, {labels}"
+        f"a vocabulary of {values['vocab_size']:,} tokens\n"
+        f"  {values['num_parameters']:,} parameters; {processes} on {values['device']} ({values['hardware']})"
+    )
 
 
 def _brief(values: dict[str, Any]) -> dict[str, Any]:

@@ -4,14 +4,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from launch.device import device_name
 from seq.config import Config
 from seq.config.read import load_config, override_config
 from seq.data.split import Split
 from seq.errors import UserError
 from seq.run.checkpoint import params_sha256
 from seq.run.directory import RunDirectory
-from seq.run.environment import describe_environment
+from seq.run.environment import cpu_name, describe_environment, without_folders
 from seq.run.run import Run
 from seq.tasks import Evaluation
 from seq.tasks.confusion import calibration
@@ -19,6 +21,22 @@ from seq.training.state import TrainState
 
 BINS = 30
 """Bins of a histogram of lengths."""
+
+
+def describe_start(run: Run, model: nn.Module, steps: int) -> dict[str, Any]:
+    """What a run begins with. `steps`: in all."""
+    corpus, process = run.corpus, run.process
+    return {
+        "world_size": process.world_size,
+        "device": str(run.device),
+        "hardware": cpu_name() if run.device.type == "cpu" else device_name(run.device),
+        "source": without_folders(run.config.data.files.train or run.config.data.source),
+        "rows": {name: len(split) for name, split in corpus.splits.items()},
+        "labels": len(corpus.labels),
+        "vocab_size": corpus.tokenizer.vocab_size,
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "steps": steps,
+    }
 
 
 def make_result(

@@ -20,7 +20,7 @@ from seq.data.ragged import Ints
 from seq.data.split import Split
 from seq.models import Model
 from seq.tasks.confusion import Confusion, ConfusionCounts, macro_f1, macro_f1_error, per_class
-from seq.tasks.loaded import LoadedModel, Text, join, one_or_many
+from seq.tasks.loaded import LoadedModel, Text, one_or_many
 from seq.tasks.losses import cross_entropy
 from seq.tasks.metrics import Evaluation, Metric, compute, share_error
 from seq.tasks.mistakes import confused_examples
@@ -170,9 +170,9 @@ class LoadedClassifier(LoadedModel):
     @one_or_many
     def predict(self, texts: Sequence[Text]) -> list[str]:
         """The likeliest label of each text. With several text columns, a text is a sequence of their texts."""
-        return [best[0][0] for _, best in self.task.best(self.trained, join(texts), top=1)]
+        return [best[0][0] for _, best in self.task.best(self.trained, self.joined(texts), top=1)]
 
     @one_or_many
     def probabilities(self, texts: Sequence[Text]) -> list[dict[str, float]]:
         """For each text, as in `predict`, the probability of each label, the likeliest first."""
-        return [dict(best) for _, best in self.task.best(self.trained, join(texts), top=len(self.labels))]
+        return [dict(best) for _, best in self.task.best(self.trained, self.joined(texts), top=len(self.labels))]

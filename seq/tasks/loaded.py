@@ -21,6 +21,28 @@ class LoadedModel:
         """All labels or tags; empty for a model without any."""
         return self.trained.labels
 
+    def joined(self, texts: Sequence["Text"]) -> list[str]:
+        """The columns of each text joined. UserError for an empty text, or one with another number of columns than the model reads."""
+        columns = self.trained.config.data.text_columns
+        for number, text in enumerate(texts, 1):
+            where, parts = f"text {number} of {len(texts)}", _parts(text)
+            if parts is None:
+                raise UserError(f"{where} is not text: {str(text)[:60]!r}")
+            if len(parts) != len(columns):
+                raise UserError(
+                    f"{where} has {len(parts)} columns, not the model's {len(columns)}: {', '.join(columns)}"
+                )
+            if not "".join(parts).strip():
+                raise UserError(f"{where} is empty")
+        return [join_columns(_parts(text) or ()) for text in texts]
+
+
+def _parts(text: object) -> Sequence[str] | None:
+    """None if it is no text."""
+    if isinstance(text, str):
+        return [text]
+    return text if isinstance(text, Sequence) and all(isinstance(part, str) for part in text) else None
+
 
 Text = str | Sequence[str]
 """With several text columns, a text is a sequence of their texts; for a tagger it may be a sequence of tokens."""
@@ -28,7 +50,8 @@ Found = TypeVar("Found")
 
 
 class OneOrMany(Protocol[Found]):
-    """For a string its answer, for a list of texts the list of their answers. UserError for an empty text."""
+    """For a text its answer, for a list of texts the list of their answers. UserError for an empty text. With several text columns,
+    strings alone are the columns of one text."""
 
     @overload
     def __call__(self, texts: str, **settings: Any) -> Found: ...
@@ -37,24 +60,13 @@ class OneOrMany(Protocol[Found]):
 
 
 def one_or_many(method: Callable[..., list[Found]]) -> OneOrMany[Found]:
-    """Let a method that answers a list of texts answer a string too."""
+    """Let a method that answers a list of texts answer one text too."""
 
     @wraps(method)
     def answer(self: Any, texts: str | Sequence[Text], **settings: Any) -> Found | list[Found]:
-        if isinstance(texts, str):
+        several = len(self.trained.config.data.text_columns) > 1
+        if isinstance(texts, str) or (several and texts and all(isinstance(part, str) for part in texts)):
             return method(self, [texts], **settings)[0]
         return method(self, list(texts), **settings)
 
     return cast(OneOrMany[Found], answer)
-
-
-def join(texts: Sequence[Text]) -> list[str]:
-    """The columns of each text joined. UserError for an empty text."""
-    for number, text in enumerate(texts, 1):
-        if not isinstance(text, str) and not (
-            isinstance(text, Sequence) and all(isinstance(part, str) for part in text)
-        ):
-            raise UserError(f"text {number} of {len(texts)} is not text: {str(text)[:60]!r}")
-        if not "".join(text).strip():
-            raise UserError(f"text {number} of {len(texts)} is empty")
-    return [text if isinstance(text, str) else join_columns(text) for text in texts]

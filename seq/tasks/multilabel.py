@@ -21,7 +21,7 @@ from seq.data.tokenizer import refuse_list_as_text
 from seq.errors import UserError
 from seq.models import Model
 from seq.tasks.confusion import ConfusionCounts, per_label
-from seq.tasks.loaded import LoadedModel, Text, join, one_or_many
+from seq.tasks.loaded import LoadedModel, Text, one_or_many
 from seq.tasks.losses import binary_cross_entropy
 from seq.tasks.metrics import Evaluation, Metric, compute, share_error
 from seq.tasks.sequence_task import LARGEST_FIRST, SCRIPT, SequenceTask, label_ids, row_batch, shown_labels
@@ -178,9 +178,9 @@ class LoadedMultilabel(LoadedModel):
     @one_or_many
     def predict(self, texts: Sequence[Text]) -> list[list[str]]:
         """For each text the labels that are at least as likely as not, the likeliest first."""
-        return [[label for label, _ in found] for _, found in self.task.best(self.trained, join(texts))]
+        return [[label for label, _ in found] for _, found in self.task.best(self.trained, self.joined(texts))]
 
     @one_or_many
     def probabilities(self, texts: Sequence[Text]) -> list[dict[str, float]]:
         """For each text the probability of each label, the likeliest first."""
-        return [dict(found) for _, found in self.task.best(self.trained, join(texts), top=len(self.labels))]
+        return [dict(found) for _, found in self.task.best(self.trained, self.joined(texts), top=len(self.labels))]

@@ -18,7 +18,7 @@ from seq.data.outputs import Coded, Outputs
 from seq.data.ragged import Ints
 from seq.data.split import Split
 from seq.models import Model
-from seq.tasks.loaded import LoadedModel, Text, join, one_or_many
+from seq.tasks.loaded import LoadedModel, Text, one_or_many
 from seq.tasks.losses import squared_error
 from seq.tasks.metrics import Evaluation, Metric, compute
 from seq.tasks.sequence_task import SCRIPT, SequenceTask, row_batch
@@ -146,4 +146,4 @@ class LoadedRegressor(LoadedModel):
     @one_or_many
     def predict(self, texts: Sequence[Text]) -> list[float]:
         """The number of each text."""
-        return [float(value) for _, (value,) in self.task.predictions(self.trained, join(texts))]
+        return [float(value) for _, (value,) in self.task.predictions(self.trained, self.joined(texts))]

@@ -26,7 +26,7 @@ from seq.data.tokenizer import BOS, EOS, Tokenizer, join_tokens, refuse_list_as_
 from seq.errors import UserError
 from seq.models import Model, Seq2Seq
 from seq.models.search import Found, search
-from seq.tasks.loaded import LoadedModel, join, one_or_many
+from seq.tasks.loaded import LoadedModel, one_or_many
 from seq.tasks.losses import cross_entropy
 from seq.tasks.metrics import Evaluation, Metric, compute, share_error
 from seq.tasks.next_token import next_token_batch
@@ -287,9 +287,9 @@ class LoadedSeq2Seq(LoadedModel):
     @one_or_many
     def predict(self, texts: Sequence[str], *, beam: int = 5) -> list[str]:
         """The likeliest output for each text. UserError for an empty or a too long text."""
-        return [found[0].text for _, found in decode(self.trained, join(texts), beam=beam)]
+        return [found[0].text for _, found in decode(self.trained, self.joined(texts), beam=beam)]
 
     @one_or_many
     def nbest(self, texts: Sequence[str], *, number: int = 5, beam: int = 5) -> list[list[Output]]:
         """For each text, as in `predict`, its likeliest outputs with their probabilities."""
-        return [found for _, found in decode(self.trained, join(texts), beam=beam, nbest=number)]
+        return [found for _, found in decode(self.trained, self.joined(texts), beam=beam, nbest=number)]
