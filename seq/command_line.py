@@ -7,12 +7,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from launch.context import Launch, LaunchError, describe_launch, launch_warnings
 from launch.group import explain_lost_connection
 from launch.tree import wasted_share
 from seq.config import Config
+from seq.config.own_code import KEYS, trust
 from seq.config.read import SHIPPED, load_config
 from seq.config.section import describe_keys
 from seq.errors import RunError, UserError, warn
@@ -40,6 +41,7 @@ def training_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_words(parser)
+    _add_trust(parser)
     parser.add_argument("--fresh", action="store_true", help="start over; an existing run is kept beside the new one")
     parser.add_argument(
         "--refit", action="store_true", help="after the run: train NAME-refit on all data, for the steps that it chose"
@@ -70,9 +72,23 @@ def run_parser(
 
 
 def _parser(program: str, description: str | None) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog=f"python -m {program}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    _add_trust(parser)
+    return parser
+
+
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust-code", action=_Trust, nargs=0, default=False, help="run the code that model.class and train.loss name"
+    )
+
+
+class _Trust(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, given: argparse.Namespace, *_: Any) -> None:
+        given.trust_code = True
+        trust(*KEYS)
 
 
 def _add_words(parser: argparse.ArgumentParser) -> None:
@@ -88,10 +104,11 @@ def config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     """The word without `=` is the config, the others are overrides."""
     if any(word.startswith("=") or word.endswith("=") for word in words):
         raise UserError("a setting is one word, section.key=value, without spaces around the `=`")
-    files = [word for word in words if "=" not in word]
+    files, overrides = [word for word in words if "=" not in word], [word for word in words if "=" in word]
     if len(files) > 1:
         raise UserError(f"one config at a time, not {' and '.join(files)}")
-    return _config_file(files[0]) if files else SHIPPED / "names.yaml", [word for word in words if "=" in word]
+    trust(*(key for key in KEYS if any(word.startswith(f"{key}=") for word in overrides)))  # whoever names it wants it
+    return _config_file(files[0]) if files else SHIPPED / "names.yaml", overrides
 
 
 def _config_file(name: str) -> Path:

@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     if (result := directory.read_result()) and result["status"] == "finished":
         raise UserError(f"{directory.path}: already finished; choose another run.name")
     Run.open(config, directory)
-    script = job.script([str(path.absolute()), *overrides])
+    script = job.script([str(path.absolute()), *overrides, *["--trust-code"] * options.trust_code])
     if options.dry_run:
         print(script, end="")
         return 0

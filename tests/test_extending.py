@@ -8,25 +8,43 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import ROOT, run
-from tests.runs import TINY, result
+from tests.runs import TINY, metrics, result
 
 pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 DIFFS = re.findall(r"```diff\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), flags=re.DOTALL)
 RATED = "data.source=csv data.files.train=rated.csv data.label=stars batch.rows=4"
 WORDS = {
-    "model": ["model.pooling=mean"],
     "layer": ["model.cell=lstm"],
     "task": ["model.target=count", *RATED.split()],
     "data": ["data.source=functions", "data.max_length=64", "model.ngrams=2"],
+    "tracker": ["logging.mlflow=true"],
 }
 
 
+def _check_mlflow(folder: Path) -> None:
+    """Two starts are one run, which has what metrics.jsonl has."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"file://{folder}/mlruns")
+    experiment = client.get_experiment_by_name("lockstep")
+    assert experiment is not None
+    (found,) = client.search_runs([experiment.experiment_id])
+    assert found.info.status == "FINISHED"
+    assert found.data.params["train.steps"] == "5"
+    history = client.get_metric_history(found.info.run_id, "train/loss")
+    assert {each.step: each.value for each in history} == {
+        line["step"]: line["loss"] for line in metrics(folder / "runs" / "extended", "train")
+    }
+
+
 @pytest.mark.parametrize("what", WORDS)
-def test_it_applies_and_trains(what: str, tmp_path: Path) -> None:
+def test_it_applies_and_trains(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file://{tmp_path}/mlruns")  # in place of a server
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     diff = DIFFS[list(WORDS).index(what)]
     changed = [line for line in diff.splitlines() if line[1:].strip() and line[0] in "+-"]
-    assert len(changed) - 2 * diff.count("\n+++ ") <= (46 if what == "task" else 30)
+    assert len(changed) - 2 * diff.count("\n+++ ") <= {"task": 46, "tracker": 50}.get(what, 30)
     assert diff.count("\n+++ ") <= (2 if what == "task" else 3)
     for name in ("launch", "seq", "configs", "train_ddp.py"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -49,6 +67,11 @@ def test_it_applies_and_trains(what: str, tmp_path: Path) -> None:
         assert found["labels"][0] == "torch.fft"
     if what == "layer":
         _check_layer(tmp_path)
+    if what == "tracker":
+        (tmp_path / "runs" / "extended" / "result.json").unlink()
+        again = run("python", "train_ddp.py", *settings, *WORDS[what], cwd=tmp_path)
+        assert again.returncode == 0, again.stderr
+        _check_mlflow(tmp_path)
 
 
 CHECK = """

@@ -237,7 +237,7 @@ def test_the_card_shows_labels_and_runs_nothing(finished: Path) -> None:
     outputs = type(trained.outputs)(labels=(label, *trained.labels[1:]))
     about = result(finished)
     about["environment"]["command"] = "train `$(reboot)` <b>"
-    card = model_card(trained.config, trained.task, replace(trained, outputs=outputs), about)
+    card = model_card(trained.model, trained.config, trained.task, replace(trained, outputs=outputs), about)
     assert "<img" not in card
     assert r"&lt;img src=x onerror=alert(1)&gt; \| \[x\](http://x) \`" in card
     assert "`train '$(reboot)' <b>`" in card

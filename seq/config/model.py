@@ -1,10 +1,10 @@
 """The model: its kind and its sizes."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from seq.config.section import Dropout, Positive, Section
+from seq.config.section import Code, Dropout, Positive, Section
 
 Path = Literal["auto", "dense", "packed", "scan"]
 KIND_NAMES = {
@@ -19,6 +19,11 @@ MAX_NGRAM = 8
 
 
 class GRUConfig(Section):
+    own_class: Annotated[Code | None, Field(alias="class")] = None
+    """A class of your own, `my_module:Net`, in my_module.py beside the config: one that derives from the class of this kind
+    (docs/extending.md)."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Settings that your own class reads from its `config.options`."""
     embedding_dim: Positive = 64
     """Size of a token's embedding."""
     hidden_size: Positive = 128

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from launch.context import describe_launch
 from seq.config import Config
+from seq.config.own_code import with_code
 from seq.config.section import describe_keys
 from seq.errors import UserError, warn
 from seq.files import read_text
@@ -70,14 +71,23 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.012345
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes text that the loader would read as another type: a run may be called `1e5`."""
+    """Quotes text that the loader would read as another type: a run may be called `1e5`. Writes code as it is, line by line."""
 
     yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Read `path`, apply `overrides` over it, validate. UserError lists every fault."""
-    return _parse(read_tree(path), overrides, where=str(path))
+    """Read `path` and the code that it names, apply `overrides` over it, validate. UserError lists every fault."""
+    config = _parse(read_tree(path), overrides, where=str(path))
+    return with_code(config, path.parent, [override.partition("=")[0] for override in overrides])
 
 
 def override_config(config: Config, overrides: Sequence[str], where: str) -> Config:
@@ -156,7 +166,11 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 def dump_config(config: Config) -> str:
     """YAML that loads to an equal config. It is ASCII, because YAML reads some other characters as line ends."""
-    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False)
+    return dump_tree(config.model_dump(mode="json"))
+
+
+def dump_tree(tree: dict[str, Any], *, allow_unicode: bool = False) -> str:
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode)
 
 
 def _neighbours(path: Path) -> str:

@@ -27,6 +27,8 @@ class RunConfig(Section):
     memory. It changes no bit."""
     deterministic: bool = True
     """Use only algorithms that give the same bits every time (CUDA has others, and some are faster)."""
+    code: dict[str, str] = Field(default_factory=dict)
+    """The Python files that `model.class` and `train.loss` name, by module. Filled in when a config is read."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
     """Abort the run if a rank makes no progress for this many seconds; the error names the rank."""
 

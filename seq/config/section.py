@@ -11,13 +11,20 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
+Code = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*:[A-Za-z_]\w*$")]
+"""`my_module:name`, of the user's own (`seq.config.own_code`)."""
 
 
 class Section(BaseModel):
     """Frozen; refuses unknown keys; converts no types (`"10"` is not a number, `true` is not 1)."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        serialize_by_alias=True,
     )
 
 
@@ -27,7 +34,8 @@ def describe_keys(section: type[BaseModel]) -> list[tuple[str, str, str]]:
 
 
 def _walk(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
-    for name, field in section.model_fields.items():
+    for attribute, field in section.model_fields.items():
+        name = field.alias or attribute
         inner = [kind for kind in _types(field) if isinstance(kind, type) and issubclass(kind, BaseModel)]
         for kind in inner:
             yield from _walk(kind, f"{prefix}{name}.")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from seq.config.section import Count, Dropout, Fraction, Positive, Section
+from seq.config.section import Code, Count, Dropout, Fraction, Positive, Section
 
 
 class BatchConfig(Section):
@@ -29,6 +29,9 @@ class TrainConfig(Section):
     init_from: str | None = None
     """Begin with the weights of this run (`runs/NAME`), with the same `model` and the same characters. Labels that it does
     not know start with new weights."""
+    loss: Code | None = None
+    """A loss of your own, `my_module:loss`, in my_module.py beside the config. It gets what `Task.loss` gets, and returns a sum
+    (docs/extending.md). Evaluations keep the task's own figures."""
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     """Arithmetic of forward and backward pass; weights, sums and updates are always fp32. `tf32`: fp32 with shortened mantissas in
     products, on GPUs."""

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.onnx import OnnxExporterError
 
 import seq
 from seq.config import Config
@@ -51,7 +53,7 @@ def export_model(
     folder = run / "model"
     refuse_links(run)
     folder.mkdir(exist_ok=True)
-    write_atomically(folder / "README.md", model_card(config, task, vocabulary, result))
+    write_atomically(folder / "README.md", model_card(model, config, task, vocabulary, result))
     write_model(folder, model, config, vocabulary, chosen_step(result))
     return folder
 
@@ -167,8 +169,36 @@ def _export_onnx(model: Model, trained: TrainedModel, path: Path) -> list[Path]:
         parts = {_beside(path, part.suffix): part for part in parts_of(model)}
         for file, part in parts.items():
             part.module.eval()
-            _to_onnx(part, file, json.dumps(metadata(trained)))
+            to_onnx = _own_to_onnx if trained.config.model.own_class else _to_onnx
+            to_onnx(part, file, json.dumps(metadata(trained)))
     return list(parts)
+
+
+def _own_to_onnx(part: Part, path: Path, about: str) -> None:
+    """For a class that we do not know. UserError if the file cannot be made, or computes something else."""
+    try:
+        _to_onnx(part, path, about)
+        same, reason = _computes_the_same(part, path), "the file computes something else for texts of other lengths"
+    except (RuntimeError, OnnxExporterError) as error:
+        same, reason = False, " ".join(str(error).split())[:200]
+    if not same:
+        path.unlink(missing_ok=True)
+        raise UserError(f"model.class: ONNX cannot express your own class ({reason}); use --format safetensors")
+
+
+def _computes_the_same(part: Part, path: Path) -> bool:
+    """Whether the file gives what the module gives, for more rows and more time steps than in the example that was traced."""
+    from onnx.reference import ReferenceEvaluator
+
+    inputs = {name: torch.cat([tensor, tensor], AXES[name].index("batch")) for name, tensor in part.inputs.items()}
+    if "inputs" in inputs:
+        inputs["inputs"] = torch.cat([inputs["inputs"], inputs["inputs"]], 1)
+        inputs["lengths"] = inputs["lengths"] + part.inputs["inputs"].shape[1]
+    with torch.no_grad():
+        expected = part.module(**inputs)
+    found = ReferenceEvaluator(str(path)).run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+    tensors = [expected] if isinstance(expected, Tensor) else expected
+    return all(np.allclose(own, other.numpy(), atol=1e-4) for own, other in zip(found, tensors, strict=True))
 
 
 def metadata(trained: TrainedModel) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import seq
 from seq.config import ClassifierConfig, Config, LanguageModelConfig, Seq2SeqConfig, TaggerConfig
 from seq.data.outputs import Vocabulary
+from seq.models import Model
 from seq.run.environment import without_folders
 from seq.run.result import chosen_step
 from seq.tasks import METRICS, Task, show
@@ -24,7 +25,7 @@ Where the texts are names or words of people, a guess about a text says nothing 
 decisions about people."""
 
 
-def model_card(config: Config, task: Task, vocabulary: Vocabulary, result: dict[str, Any]) -> str:
+def model_card(model: Model, config: Config, task: Task, vocabulary: Vocabulary, result: dict[str, Any]) -> str:
     """The card, as Markdown. It has no path and no name of the machine, and says what a classifier must not be used for."""
     return (
         _templates()
@@ -33,7 +34,7 @@ def model_card(config: Config, task: Task, vocabulary: Vocabulary, result: dict[
             config=config,
             source=without_folders(config.data.source),
             about=task.card,
-            architecture=list(architecture(config, task, vocabulary)),
+            architecture=list(architecture(model, config, task, vocabulary)),
             tokenizer=vocabulary.tokenizer,
             labels=vocabulary.outputs.labels,
             files=[Path(name).name for name in config.data.files.model_dump().values() if name],
@@ -56,26 +57,32 @@ def onnx_script(config: Config, task: Task, vocabulary: Vocabulary) -> str:
     return f"{begin}\n{task.card.script}".rstrip()
 
 
-def architecture(config: Config, task: Task, vocabulary: Vocabulary) -> Iterator[str]:
+def architecture(model: Model, config: Config, task: Task, vocabulary: Vocabulary) -> Iterator[str]:
     """The layers, one a line, from the tokens to the output."""
-    model, size = config.model, vocabulary.outputs.size
-    tokens, ngrams = vocabulary.tokenizer.vocab_size, getattr(model, "ngrams", 0)
-    directions = "bidirectional " if getattr(model, "bidirectional", False) else ""
-    yield f"an embedding of {tokens:,} tokens in {model.embedding_dim} dimensions"
-    if ngrams > 1 and isinstance(model, LanguageModelConfig | TaggerConfig):
-        ends = "end or begin" if isinstance(model, TaggerConfig) else "end"
-        yield f"added to it, embeddings of the n-grams of 2 to {ngrams} tokens that {ends} there, {_hashed(model.ngram_buckets)}"
-    yield f"{model.num_layers} {directions}GRU layer(s) of {model.hidden_size} units in each direction"
-    if isinstance(model, Seq2SeqConfig):
-        yield f"attention (Luong's) to the encoder's states, and a decoder GRU of {model.num_layers} layer(s)"
-    if isinstance(model, ClassifierConfig):
+    sizes, size = config.model, vocabulary.outputs.size
+    if sizes.own_class:
+        yield f"`{sizes.own_class}`, a class of its own, whose code is in `config.json` under `run.code`, with these parts:"
+        for name, part in model.named_children():
+            yield f"`{name}`: {type(part).__name__}, {sum(each.numel() for each in part.parameters()):,} parameters"
+        return
+    tokens, ngrams = vocabulary.tokenizer.vocab_size, getattr(sizes, "ngrams", 0)
+    directions = "bidirectional " if getattr(sizes, "bidirectional", False) else ""
+    layer = type(model.gru.layers[0]).__name__
+    yield f"an embedding of {tokens:,} tokens in {sizes.embedding_dim} dimensions"
+    if ngrams > 1 and isinstance(sizes, LanguageModelConfig | TaggerConfig):
+        ends = "end or begin" if isinstance(sizes, TaggerConfig) else "end"
+        yield f"added to it, embeddings of the n-grams of 2 to {ngrams} tokens that {ends} there, {_hashed(sizes.ngram_buckets)}"
+    yield f"{sizes.num_layers} {directions}{layer} layer(s) of {sizes.hidden_size} units in each direction"
+    if isinstance(sizes, Seq2SeqConfig):
+        yield f"attention (Luong's) to the encoder's states, and a decoder {layer} of {sizes.num_layers} layer(s)"
+    if isinstance(sizes, ClassifierConfig):
         yield f"a linear layer from the last states to {size:,} outputs"
     else:
         yield f"a linear layer from each state to {tokens if task.predicts_text else size:,} outputs"
-    if ngrams and isinstance(model, ClassifierConfig):
+    if ngrams and isinstance(sizes, ClassifierConfig):
         yield "added to them, outputs of all n-grams of the text, summed and divided by the root of the length: one row for each token"
         if ngrams > 1:
-            yield f"of the n-grams of 2 to {ngrams} tokens, {_hashed(model.ngram_buckets)}"
+            yield f"of the n-grams of 2 to {ngrams} tokens, {_hashed(sizes.ngram_buckets)}"
 
 
 def _hashed(buckets: int) -> str:

@@ -5,10 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from seq.config.read import dump_tree
 from seq.report.charts import COLOURS, Curve, bar_chart, line_chart, reliability_chart
 from seq.report.record import AXES, RunRecord, differing_values
 from seq.run.environment import without_folders
@@ -128,9 +128,7 @@ def _run(record: RunRecord) -> dict[str, Any]:
     return {
         "record": record,
         "result": result,
-        "config": yaml.safe_dump(
-            without_folders(record.config.model_dump(mode="json")), sort_keys=False, allow_unicode=True
-        ),
+        "config": dump_tree(without_folders(record.config.model_dump(mode="json")), allow_unicode=True),
         "matrix": _matrix(record),
         "errors": result.get("errors", {}),
         "calibration": Markup(_calibration_chart(result)),

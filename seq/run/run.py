@@ -10,9 +10,11 @@ from launch.context import Launch, describe_launch
 from launch.device import device_of
 from launch.group import process_group
 from seq.config import Config
+from seq.config.own_code import own_code
 from seq.data.corpus import Corpus, prepare_corpus
 from seq.data.loader import BatchLoader
 from seq.errors import UserError
+from seq.models import build_model
 from seq.run.directory import RunDirectory
 from seq.run.initial import InitialModel
 from seq.run.ledger import Ledger
@@ -39,6 +41,7 @@ class Run:
         process, task = describe_launch(), task_of(config)
         initial = InitialModel.load(config, directory)
         corpus = prepare_corpus(config.data, task, like=initial.trained)
+        _check_own_code(config, corpus)
         if config.checkpoint.monitor and "validation" not in corpus.splits:
             raise UserError(
                 f"checkpoint.monitor={config.checkpoint.monitor}: there are no validation rows ({'; '.join(corpus.notes)}); give "
@@ -77,6 +80,20 @@ class Run:
     def batches(self) -> BatchLoader:
         """The training batches."""
         return BatchLoader(self.corpus.splits["train"], self.config.batch, seed=self.config.run.seed)
+
+
+def _check_own_code(config: Config, corpus: Corpus) -> None:
+    """UserError if the code that `model.class` and `train.loss` name cannot be used. Builds the model without memory."""
+    own_code(config, "train.loss")
+    if config.model.own_class is None:
+        return
+    try:
+        with torch.device("meta"):
+            build_model(config, vocab_size=corpus.tokenizer.vocab_size, num_outputs=corpus.outputs.size)
+    except Exception as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"model.class={config.model.own_class}: {type(error).__name__}: {error}") from error
 
 
 def require_one_process(what: str) -> None:

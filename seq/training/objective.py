@@ -1,5 +1,6 @@
-"""The training loss: the task's own, as the config wants it. It is divided once, by the targets of the whole step."""
+"""The training loss: the task's own or the user's, as the config wants it. It is divided once, by the targets of the whole step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seq.config import Config
+from seq.config.own_code import own_code
 from seq.data.dataset import Batch
 from seq.data.ragged import Ints
 from seq.data.split import Split
@@ -18,10 +20,11 @@ from seq.training.precision import Precision, autocast
 
 @dataclass(frozen=True)
 class Objective:
-    task: Task
+    loss: Callable[..., Tensor]
+    """`Task.loss`, or the user's own."""
     precision: Precision
     options: dict[str, Any]
-    """Options of `Task.loss`."""
+    """Options of the loss."""
 
     @classmethod
     def of(cls, config: Config, task: Task, train: Split, device: torch.device) -> "Objective":
@@ -32,7 +35,7 @@ class Objective:
             options["weights"] = weights.to(device)
         if config.train.label_smoothing:
             options["smoothing"] = config.train.label_smoothing
-        return cls(task, config.train.precision, options)
+        return cls(own_code(config, "train.loss") or task.loss, config.train.precision, options)
 
     def losses(self, model: nn.Module, batch: Batch, hidden: Tensor | None) -> tuple[Tensor, Any]:
         """The part of each shard in the step's loss (S,), and the model's last state. `hidden`: the state to begin with."""
@@ -41,7 +44,7 @@ class Objective:
         # Shard by shard: a sum's order of additions depends on its shape, and some functions round the last numbers of a tensor otherwise.
         size = len(batch.shards)
         shards = zip(aligned(logits.reshape(size, -1, *logits.shape[1:])), batch.targets.chunk(size), strict=True)
-        return torch.stack([self.task.loss(*own, **self.options) for own in shards]) / batch.num_targets, last
+        return torch.stack([self.loss(*own, **self.options) for own in shards]) / batch.num_targets, last
 
 
 def class_weights(labels: Ints, classes: int, power: float) -> Tensor:
