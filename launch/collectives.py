@@ -28,6 +28,13 @@ def concatenate_over_ranks(values: Tensor) -> Tensor:
     return sum_over_ranks(whole)
 
 
+def from_every_rank(text: str) -> list[str]:
+    """The `text` of each rank."""
+    found = [""] * dist.get_world_size()
+    dist.all_gather_object(found, text)
+    return found
+
+
 def check_agreement(what: str, value: int, device: torch.device) -> None:
     """Raise RuntimeError unless every rank has the same `value`, which has at most 63 bits."""
     values = torch.zeros(dist.get_world_size(), dtype=torch.int64, device=device)
@@ -40,9 +47,14 @@ def check_agreement(what: str, value: int, device: torch.device) -> None:
 
 
 def tensor_digest(tensor: Tensor) -> str:
-    """16 hex digits of the tensor's bytes."""
-    content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    """16 hex digits of the tensor's bytes. All NaNs count as one: which bits a NaN has depends on the shape of a product."""
+    content = one_nan(tensor.detach()).cpu().contiguous().flatten().view(torch.uint8).numpy()
     return hashlib.blake2b(content.tobytes(), digest_size=8).hexdigest()
+
+
+def one_nan(values: Tensor) -> Tensor:
+    """The values, every NaN with the same bits."""
+    return torch.where(values.isnan(), torch.nan, values) if values.is_floating_point() else values
 
 
 def check_ranks_agree(tensors: Iterable[tuple[str, Tensor]], step: int, device: torch.device) -> None:

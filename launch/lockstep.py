@@ -71,6 +71,8 @@ class Lockstep:
         self._parameters = list(model.parameters())
         self._device = self._parameters[0].device
         self._kept: dict[Tensor, Tensor] = {}
+        if record is not None and reduction == "allreduce":
+            raise ValueError("a record needs reduction='ordered', which keeps the gradients of each shard apart")
         self._record = record
         self.reduction: OrderedReduction | PlainReduction
         if reduction == "ordered":

@@ -15,10 +15,13 @@ from launch.collectives import tensor_digest
 
 
 class StepRecord:
-    """`folder`: of this run alone; older lines stay. `tensors_of`: the step whose tensors are kept."""
+    """`folder`: of this start alone, since records of two starts would mix. FileExistsError if there is something in it. `tensors_of`: the
+    step whose tensors are kept. Every process makes one, before its `Lockstep`."""
 
     def __init__(self, folder: str | Path, *, tensors_of: int | None = None) -> None:
         self.folder, self.tensors_of = Path(folder), tensors_of
+        if self.folder.is_dir() and any(self.folder.iterdir()):
+            raise FileExistsError(f"{folder}: has the record of an earlier start; delete it, or choose another folder")
 
     def shard(self, step: int, number: int, model: nn.Module, gradients: dict[Tensor, Tensor]) -> None:
         """Called by the rank that has the shard."""

@@ -8,7 +8,6 @@ from collections import Counter
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 
 from launch.collectives import sum_over_ranks
 from launch.seeding import derive_seed
@@ -62,13 +61,7 @@ def judge(ranks: list[int], votes: list[Digests]) -> Verdict:
     (right, most), *others = Counter(votes).most_common(2)
     if others and others[0][1] == most:
         suspects = sorted(set(ranks[:2]))
-        return Verdict(suspects, certain=len(suspects) == 1, repeated=False)
+        alone = len(suspects) == 1  # three results, all different: two of them are wrong
+        return Verdict(suspects, certain=alone, repeated=alone)
     wrong = [rank for rank, vote in zip(ranks, votes, strict=True) if vote != right]
     return Verdict(sorted(set(wrong)), certain=True, repeated=len(wrong) > len(set(wrong)))
-
-
-def whereabouts(about: str) -> list[str]:
-    """`about` of every rank, on every rank: its host and device."""
-    found = [""] * dist.get_world_size()
-    dist.all_gather_object(found, about)
-    return found

@@ -86,6 +86,11 @@ def _replay(run: Run, trainer: Trainer, recorded: RecordedSteps, stop: int, *, i
 
 def _compare(options: argparse.Namespace) -> int:
     folders = options.run, options.against
+    if options.inspect:
+        raise UserError("--inspect shows a step of one run: use it without --against")
+    for folder in folders:
+        if not (folder / "digests.jsonl").is_file():
+            RunDirectory(folder).require()
     if not all((folder / "config.yaml").is_file() for folder in folders):
         found = compare_records(*folders)
         print(found or "the same bits in all steps that both have recorded")
@@ -93,7 +98,7 @@ def _compare(options: argparse.Namespace) -> int:
     runs, records = [_open(folder) for folder in folders], [RecordedSteps.read(folder) for folder in folders]
     if keys := differing_keys(*(run.config for run in runs)):
         print(f"their configs differ in {', '.join(keys)}")
-    both = [step for step in records[0].steps_of_both(records[1]) if not options.step or step <= options.step]
+    both = [step for step in records[0].steps_of_both(records[1]) if options.step is None or step <= options.step]
     if not both:
         raise UserError("no step is recorded in both runs")
     last = next((step for step in both if records[0].differences(records[1], step)), both[-1])
@@ -104,21 +109,21 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _side_by_side(runs: list[Run], records: list[RecordedSteps], last: int) -> str | None:
-    """Replay both runs up to step `last` from the newest common checkpoint whose weights are equal."""
+    """Replay both runs up to step `last` from the newest common checkpoint whose states are equal."""
     for start in common_starts(runs[0].directory, runs[1].directory, last):
         one, other = (Replayed(run, start) for run in runs)
-        different = first_difference(one.weights(), other.weights())
+        different = first_difference(one.state(), other.state())
         if different is None:
-            print(f"from step {start}: the same weights")
+            print(f"from step {start}: the same state")
             found, replayed = compare_replays(one, other, range(start, last))
         one.close()
         other.close()
         if different is None:
-            return found or _record_at_fault(runs, records, replayed, last)
-    return f"before the first step: the weight {different}"
+            return found or _record_differs(runs, records, replayed, last)
+    return f"before the first step: {different}"
 
 
-def _record_at_fault(
+def _record_differs(
     runs: list[Run], records: list[RecordedSteps], replayed: list[RecordedSteps], last: int
 ) -> str | None:
     """Replayed here, both give the same bits. If a record has others, its launch or machine gave them."""

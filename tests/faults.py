@@ -79,14 +79,14 @@ def compute_wrongly(argument: str, words: list[str]) -> None:
                     self.compared = keep
             return super().accumulate_gradients(passes, keep)
 
-        def _backward(self, model: Any, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        def _backward(self, model: Any, batch: Batch, scaler: Any) -> tuple[Tensor, Tensor | None]:
             struck = batch.step + 1 == int(step) and self.compared in batch.shards
             if not struck or (self.flipped and times == "once"):
-                return super()._backward(model, batch)
+                return super()._backward(model, batch, scaler)
             self.flipped = True
             place = batch.shards.index(self.compared) * len(batch.lengths) // len(batch.shards)
             handle = self.model.output.register_forward_hook(partial(_flip_in_backward, place))
-            found = super()._backward(model, batch)
+            found = super()._backward(model, batch, scaler)
             handle.remove()
             return found
 

@@ -105,14 +105,14 @@ UNSAFE = set(
 
 
 def test_nothing_from_outside_is_executed() -> None:
-    """No unpickling, no code from a data set's repository, no shell."""
+    """No unpickling, no code from a data set's repository, no shell. Code of a config runs in one place, which asks first."""
     unsafe = []
     for path in SOURCES:
         for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
             named = {word.arg: ast.unparse(word.value) for word in call.keywords}
             name = ast.unparse(call.func)
             safe = (
-                name not in UNSAFE
+                (name not in UNSAFE or (name, module_of(path)) == ("exec", "seq.config.own_code"))
                 and (name != "yaml.load" or ast.unparse(call.args[1]) == "_Loader")  # a SafeLoader
                 and (name != "torch.load" or named.get("weights_only") == "True")
                 and named.get("allow_pickle") in (None, "False")

@@ -53,7 +53,7 @@ def test_a_run_of_own_code_is_like_any_other(config: Path, tmp_path: Path) -> No
     assert result(tmp_path / "plain")["params_sha256"] != whole["params_sha256"]
 
     for what in (tmp_path / "w1", tmp_path / "w1" / "model"):
-        with pytest.raises(UserError, match="model.class=my_net:Mean: the config brings its own Python code"):
+        with pytest.raises(UserError, match=r"model\.class=my_net:Mean: the config brings its own Python code"):
             seq.load(what)
         model = seq.load(what, trust_code=True)
         assert isinstance(model, LoadedClassifier)
@@ -141,5 +141,5 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(OWN)
     with pytest.raises(UserError, match=f"model.class=my_net:Mean: there is no my_net.py in {tmp_path}"):
         load_config(tmp_path / "own.yaml")
-    with pytest.raises(UserError, match="model.class: A class of your own"):
+    with pytest.raises(UserError, match=r"model\.class: A class of your own"):
         load_config(tmp_path / "own.yaml", ["model.class=Mean"])

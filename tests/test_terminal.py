@@ -77,7 +77,7 @@ def test_progress_colours_and_ctrl_c(tmp_path: Path) -> None:
     refused = run(*typed)
     assert "train.steps: 100000 there" in refused.stderr  # another run; the command as it is would train for hours
     again = on_a_terminal(*shlex.split(found[1]), env=env | {"NO_COLOR": ""}, until=lambda text: b"loss" in text)
-    assert f"resume     step {step:>6}".encode() in again
+    assert f"resumes at step {step} of".encode() in again
     assert COLOUR.search(again)
 
 

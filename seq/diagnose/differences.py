@@ -5,7 +5,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import keystr, tree_flatten_with_path
 
+from launch.collectives import one_nan
 from launch.step_record import read_shards
 from seq.errors import UserError
 from seq.run.checkpoint import load_for_resume
@@ -16,16 +18,21 @@ from seq.training.precision import configure_numerics
 
 
 def first_difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str | None:
-    """A message about the first element with other bits, in the order of `one`; None if there is none."""
-    for name, own in one.items():
-        if name not in other or own.shape != other[name].shape:
-            return f"{name}: {tuple(own.shape)} and {tuple(other[name].shape) if name in other else 'nothing'}"
-        left, right = (values.detach().cpu().contiguous().view(-1) for values in (own, other[name]))
+    """A message about the first element with other bits, in the order of `one`, then of what only `other` has; None if there is none."""
+    for name in [*one, *(name for name in other if name not in one)]:
+        own, its = one.get(name), other.get(name)
+        if own is None or its is None or own.shape != its.shape:
+            return f"{name}: {_shape(own)} and {_shape(its)}"
+        left, right = (one_nan(values.detach()).cpu().contiguous().view(-1) for values in (own, its))
         if len(places := (_bits(left) != _bits(right)).nonzero()):
             first = int(places[0])
             index = [int(place) for place in torch.unravel_index(torch.tensor(first), own.shape)]
-            return f"{name} at {index}: {left[first].item()!r} and {right[first].item()!r}, of {len(places)} of {len(left)} values"
+            return f"{name} at {index}: {left[first].item()!r} and {right[first].item()!r}; {len(places)} of {len(left)} values differ"
     return None
+
+
+def _shape(values: Tensor | None) -> str:
+    return "nothing" if values is None else str(tuple(values.shape))
 
 
 def _bits(values: Tensor) -> Tensor:
@@ -68,6 +75,11 @@ class Replayed:
 
     def weights(self) -> dict[str, Tensor]:
         return dict(self.trainer.model.named_parameters())
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a step reads: weights, the optimizer's averages, carried states."""
+        leaves, _ = tree_flatten_with_path(self.trainer.state.state_dict())
+        return self.weights() | {f"(state) {keystr(path)}": leaf for path, leaf in leaves if isinstance(leaf, Tensor)}
 
     def first_half(self, step: int) -> dict[str, Tensor]:
         """The losses and gradients of `step` (from 0), before the update."""

@@ -35,7 +35,7 @@ class Logger:
         self.sinks, self._console, self._digests = sinks, console, digests
 
     def event(self, event: str, step: int, **values: Any) -> None:
-        """One of start, resume, train, checkpoint, checkpoint_failed, stop, finish."""
+        """One of start, resume, train, checkpoint, checkpoint_failed, corruption, stop, finish."""
         for sink in self.sinks:
             sink.event(event, step, values)
 

@@ -48,6 +48,8 @@ class RunRecord:
     samples: list[JsonLine]
     bad_steps: list[str]
     """Names of the files about them."""
+    corruptions: list[str]
+    """Steps in which a device computed wrongly, and which."""
 
     @classmethod
     def read(cls, path: Path) -> "RunRecord":
@@ -69,6 +71,7 @@ class RunRecord:
             evaluations=lines["eval"],
             samples=sorted(samples.values(), key=lambda line: -line["step"]),
             bad_steps=sorted(file.name for file in directory.bad_steps.glob("*.json")),
+            corruptions=[f"step {line['step']}: {line.get('where')}" for line in directory.corruptions()],
         )
 
     def curve(self, figure: str, axis: str, split: str | None = None) -> tuple[list[float], list[float]]:

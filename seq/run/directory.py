@@ -18,7 +18,7 @@ from seq.config.read import dump_config, load_config
 from seq.errors import UserError
 from seq.files import disk_errors_as_run_errors, read_text, refuse_links, sync, write_atomically
 from seq.run.checkpoints import Checkpoints
-from seq.run.json_lines import last_lines
+from seq.run.json_lines import last_lines, read_lines
 
 MOST_NAMES = 12
 """Runs to name in a message."""
@@ -115,6 +115,11 @@ class RunDirectory:
         """How long earlier starts lasted, according to the end of `metrics.jsonl`."""
         seen = (line.get("wall_seconds") for line in last_lines(self.path / "metrics.jsonl"))
         return 0.0 if self.fresh else max((seconds for seconds in seen if isinstance(seconds, float)), default=0.0)
+
+    def corruptions(self) -> list[dict[str, Any]]:
+        """The devices that computed wrongly in this run (`sync.witness_every`), with the steps."""
+        lines = (line for line in read_lines(self.path / "metrics.jsonl") if line.pop("event", None) == "corruption")
+        return [{name: line[name] for name in line if name != "wall_seconds"} for line in lines]
 
     def read_result(self) -> dict[str, Any] | None:
         """`result.json`, if the run has ended."""

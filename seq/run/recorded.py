@@ -43,8 +43,9 @@ class RecordedSteps:
     def differences(self, other: "RecordedSteps", step: int) -> list[str]:
         """Messages about what differs in a step, as far as both have recorded it, gradients first; empty if nothing differs."""
         own, others = self.digests.get(step, {}), other.digests.get(step, {})
-        tensors = [name for name in own if others and own[name] != others.get(name)]
-        found = [f"gradient of {tensors[0]} (and {len(tensors) - 1} more of {len(own)})"] if tensors else []
+        names = list(own | others) if own and others else []
+        tensors = [name for name in names if own.get(name) != others.get(name)]
+        found = [f"gradient of {tensors[0]} (and {len(tensors) - 1} more of {len(names)})"] if tensors else []
         was, now = self.figures.get(step, {}), other.figures.get(step, {})
         return found + [
             f"{name}: {was[name]!r} and {now[name]!r}" for name in was if name in now and was[name] != now[name]

@@ -62,14 +62,13 @@ def make_result(
         "parts": final.parts if final else None,
         "calibration": _calibration(final) if final else None,
         **state.progress.figures(),
-        "corruptions": state.progress.corruptions,
         "torch": torch.__version__,
     }
     if run.is_main:
         result["confused"] = (
             [] if stopped_by or not final else run.task.mistakes(model, run.corpus, split, final, run.device)
         )
-        result |= _describe(run) | run.ledger.figures()
+        result |= _describe(run) | run.ledger.figures() | {"corruptions": run.directory.corruptions()}
     return result
 
 

@@ -50,13 +50,14 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
-def bytes_beside_pass(model: Model, batch: Batch, own_shards: int) -> int:
+def bytes_beside_pass(model: Model, batch: Batch, own_shards: int, witnessed: bool) -> int:
     """Return the bytes that a step needs beside weights, DDP's buckets and one pass: AdamW's two averages, the copies for the norm, the
-    partial sums of a rank's shards, and the row gradients of all shards."""
+    partial sums of a rank's shards, and the row gradients of all shards. `witnessed`: for `sync.witness_every` also the copy of a shard's
+    gradients, and the model of the first step with its own."""
     dense = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     tokens = len(batch.sizes.tokens) * batch.sizes.padded_tokens
     rows = sum(tokens * 4 * table.per_token * (table.weight.shape[1] + 3) for table in row_tables(model).values())
-    return dense * (3 + own_shards.bit_length()) + 3 * rows
+    return dense * (3 + own_shards.bit_length() + 3 * witnessed) + 3 * rows
 
 
 def bytes_for_parameters(model: Model) -> int:

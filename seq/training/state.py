@@ -1,12 +1,11 @@
 """The state of training: a step reads and changes it, and a checkpoint holds all of it. Nothing here depends on the rank."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from launch.collectives import sum_over_ranks
 from launch.tree import shards_of
@@ -63,13 +62,6 @@ class TrainState:
         used = {"model": self.selection.model.state_dict(), "selection": {"average": None}}
         return used | {"progress": asdict(self.progress)}
 
-    def copy_from(self, rank: int) -> None:
-        """Every rank takes the weights and averages of `rank`."""
-        parts = (self.model, self.optimizer, self.selection, *self.tables.values())
-        for tensor in tree_leaves([part.state_dict() for part in parts]):
-            if isinstance(tensor, Tensor):
-                dist.broadcast(tensor, src=rank)
-
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -100,8 +92,6 @@ class Progress:
     bad_in_a_row: int = 0
     overflow_steps: int = 0
     """Steps for which fp16's loss scale was too high; they changed nothing either."""
-    corruptions: list[dict[str, Any]] = field(default_factory=list)
-    """Steps that were computed again because a device had computed wrongly, as they were logged."""
 
     def advance(self, sizes: ShardSizes) -> None:
         """One step further."""

@@ -22,6 +22,7 @@ from seq.training.memory import bytes_beside_pass, keep_freed_memory, out_of_mem
 from seq.training.objective import Objective
 from seq.training.optimizer import lr_at, teacher_forcing_at
 from seq.training.pass_gradients import PassGradients
+from seq.training.precision import grad_scaler
 from seq.training.state import TrainState
 
 
@@ -83,23 +84,25 @@ class Trainer:
     def check_memory(self, batch: Batch) -> int:
         """Try a pass with as much memory in use as the rest of a step takes. Nothing changes but the memory that torch reserves. Returns
         the number of bytes held for the rest."""
-        with out_of_memory_as_run_error(batch):
-            size = bytes_beside_pass(self.model, batch, len(self._lockstep.own))
+        with out_of_memory_as_run_error(batch):  # the reserve itself may be too much
+            size = bytes_beside_pass(self.model, batch, len(self._lockstep.own), bool(self.config.sync.witness_every))
             beside = torch.empty(size, dtype=torch.uint8, device=self.device)
             self.try_pass(batch)
             del beside
         return size
 
     def try_pass(self, batch: Batch, model: Model | None = None) -> PassGradients:
-        """Forward and backward pass as in a step, by this rank alone; of another `model` if it is given. Nothing changes, but the gradients
-        of a step before are gone."""
-        model, seed = model or self.model, self.config.run.seed
+        """Forward and backward pass as in a step, by this rank alone; of another `model` if it is given, with the loss scale of a run's
+        first step. Nothing changes, but the gradients of a step before are gone."""
+        seed = self.config.run.seed
+        scaler = self.state.scaler if model is None else grad_scaler(self.config.train.precision, self.device)
+        model = model or self.model
         tables = row_tables(model)
         model.zero_grad()
         try:
             seed_shard(seed, batch.step, batch.shards.start)
-            with one_pass(seed, batch.step, batch.shards, self.device):
-                losses, state = self._backward(model, batch.to(self.device))
+            with out_of_memory_as_run_error(batch), one_pass(seed, batch.step, batch.shards, self.device):
+                losses, state = self._backward(model, batch.to(self.device), scaler)
                 rows = {name: table.take_gradient() for name, table in tables.items()}
             dense = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
             return PassGradients(losses, dense, rows, state)
@@ -134,19 +137,21 @@ class Trainer:
         A shard's loss is its sum over the number of targets of the *whole* step, so the gradient is the plain sum over
         shards and ranks.
         """
+        if self.state.scaler.is_enabled():
+            self.state.scaler._per_optimizer_states.clear()  # of an earlier attempt at this step
         losses = torch.zeros(self.config.batch.shards, dtype=torch.float64, device=self.device)
         rows: dict[str, list[RowGradient]] = {name: [] for name in self._tables}
         cut = [batch.shards for batch in passes]
         for (shards, model), batch in zip(self._lockstep.passes(passes[0].step, cut, keep), passes, strict=True):
             with out_of_memory_as_run_error(batch):
-                own, last = self._backward(model, batch.to(self.device))
+                own, last = self._backward(model, batch.to(self.device), self.state.scaler)
             losses[shards.start : shards.stop] = own
             if last is not None:
                 self.state.carried.after(batch, last)
             for name, table in self._tables.items():
                 rows[name].append(table.take_gradient())
             if keep is not None and keep in shards:
-                whole = PassGradients(own, {}, {name: tables[-1] for name, tables in rows.items()}, last)
+                whole = PassGradients(own, {}, {name: found[-1] for name, found in rows.items()}, last)
                 self._kept = whole.only(keep - shards.start)
         self._add_rows(rows)
         self.state.scaler.unscale_(self.state.optimizer)
@@ -161,12 +166,12 @@ class Trainer:
             found, values = self._row_reductions[name].sum(own, table_rows=len(self._tables[name].weight))
             self.row_gradients[name] = (found, values / scale)
 
-    def _backward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def _backward(self, model: nn.Module, batch: Batch, scaler: torch.amp.GradScaler) -> tuple[Tensor, Tensor | None]:
         """The losses (S,), and the state in which the batch ends, in stateful order. A loss that is not finite makes its gradients NaN. The
         sum over ranks is then NaN too, so all ranks notice."""
         losses, hidden = self._objective.losses(model, batch, self.state.carried.before(batch))
         one_or_nan = torch.where(losses.detach().isfinite(), torch.ones_like(losses), torch.nan)
-        self.state.scaler.scale(losses).backward(one_or_nan)  # type: ignore[no-untyped-call]
+        scaler.scale(losses).backward(one_or_nan)  # type: ignore[no-untyped-call]
         return losses.detach(), None if batch.continues is None else hidden.detach()
 
     def kept(self) -> PassGradients:

@@ -48,6 +48,8 @@ def test_the_first_difference_of_two_scripts(tmp_path: Path) -> None:
     assert [set(shard) for shard in read_shards(tmp_path / "two", 2).values()] == [
         {"0.weight", "0.bias", "2.weight", "2.bias"}
     ] * 4
+    with pytest.raises(FileExistsError, match="the record of an earlier start"):
+        StepRecord(tmp_path / "two")
     with pytest.raises(UserError, match="no step is recorded in both"):
         compare_records(tmp_path / "one", tmp_path / "nothing")
 

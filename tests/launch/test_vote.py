@@ -38,4 +38,5 @@ def test_the_vote() -> None:
     assert judge(two, [GOOD, BAD, GOOD, GOOD]) == Verdict([1], certain=True, repeated=False)
     # Of two ranks that both stay with what they say, either may be wrong.
     assert judge(two, [BAD, GOOD, BAD, GOOD]) == Verdict([0, 1], certain=False, repeated=False)
-    assert judge(one, [BAD, GOOD, WORSE]) == Verdict([0], certain=True, repeated=False)
+    assert judge(one, [BAD, GOOD, WORSE]) == Verdict([0], certain=True, repeated=True)
+    assert judge(one, [BAD, GOOD, GOOD]) == Verdict([0], certain=True, repeated=False)

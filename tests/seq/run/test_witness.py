@@ -5,12 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from seq.report import write_report
 from tests.helpers import run
 from tests.runs import invariant, metrics, result, words
 
 pytestmark = pytest.mark.slow
 STREAM = ("data.unit=document", "batch.order=stateful", "batch.rows=3", "batch.bptt=9")
-CASES = {"names": ("names", "batch.shards=6"), "stream": ("speeches", *STREAM, "batch.shards=6")}
+CASES = {
+    "names": ("names", "batch.shards=6"),
+    "stream": ("speeches", *STREAM, "batch.shards=6"),
+    "fp16": ("names", "batch.shards=6", "train.precision=fp16"),
+}
 
 
 def _train(folder: Path, case: str, name: str, size: int, fault: str, *settings: str) -> tuple[int, str]:
@@ -48,6 +53,15 @@ def test_the_step_is_done_again(case: str, size: int, tmp_path: Path) -> None:
         assert result(tmp_path / "found")[name] == result(tmp_path / "right")[name]
 
 
+def test_numbers_that_are_not_finite_accuse_nobody(tmp_path: Path) -> None:
+    """Which bits a NaN has depends on the shape of a product."""
+    wild = ("optimizer.lr=1e4", "optimizer.warmup_steps=0", "train.max_bad_steps=100", "sync.witness_every=1")
+    code, said = _train(tmp_path, "fp16", "wild", 1, "", *wild, "checkpoint.monitor=null")
+    assert code == 0, said
+    assert result(tmp_path / "wild")["bad_steps"] + result(tmp_path / "wild")["overflow_steps"] > 0
+    assert result(tmp_path / "wild")["corruptions"] == []
+
+
 def test_the_run_ends(tmp_path: Path) -> None:
     """Then the same command goes on, from the checkpoint before."""
     assert _train(tmp_path, "names", "right", 1, "")[0] == 0
@@ -61,6 +75,9 @@ def test_the_run_ends(tmp_path: Path) -> None:
     assert [event["repeated"] for event in metrics(tmp_path / "run", "corruption")] == [False, True]
     assert _train(tmp_path, "names", "run", 2, "")[0] == 0
     assert result(tmp_path / "run")["params_sha256"] == result(tmp_path / "right")["params_sha256"]
+    assert [event["step"] for event in result(tmp_path / "run")["corruptions"]] == [6, 9]  # of all starts
+    written = write_report([tmp_path / "run"], tmp_path / "report.html").read_text()
+    assert "step 9: rank" in written
 
 
 def test_two_that_differ_always_are_both_named(tmp_path: Path) -> None:
