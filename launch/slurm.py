@@ -26,7 +26,8 @@ class Job:
     log: Path
     """File for the output of the job, from all its starts."""
     nodes: int = 1
-    gpus_per_node: int = 0
+    gpus_per_node: str = "0"
+    """A number, or a type and a number: `a100:4`."""
     ranks_per_node: int
     time: str
     """The limit, as sbatch writes it: `minutes`, `minutes:seconds`, `hours:minutes:seconds`, `days-hours[:minutes[:seconds]]`."""
@@ -36,6 +37,8 @@ class Job:
     """One torchrun a node, or one SLURM task a rank."""
     options: tuple[str, ...] = ()
     """Further options of sbatch, such as `--account=physics`."""
+    seeds: str = ""
+    """An array of runs, one a seed: `1-5`, as sbatch writes an array."""
 
     @property
     def world_size(self) -> int:
@@ -45,7 +48,8 @@ class Job:
         """The batch script that runs `train_ddp.py WORDS` in the directory that it is submitted from."""
         tasks = 1 if self.start == "torchrun" else self.ranks_per_node
         # With a GPU, a rank has a thread that asks for kernels and one that writes checkpoints and logs.
-        cores = (2 if self.gpus_per_node else 1) * self.ranks_per_node // tasks
+        on_gpus = self.gpus_per_node != "0" or any(option.startswith("--gres=gpu") for option in self.options)
+        cores = (2 if on_gpus else 1) * self.ranks_per_node // tasks
         options = [
             f"--job-name={self.name}",
             f"--output={self.log}",
@@ -55,7 +59,8 @@ class Job:
             f"--ntasks-per-node={tasks}",
             f"--cpus-per-task={cores}",
             f"--time={self.time}",
-            *([f"--gpus-per-node={self.gpus_per_node}"] if self.gpus_per_node else []),
+            *([f"--gpus-per-node={self.gpus_per_node}"] if self.gpus_per_node != "0" else []),
+            *([f"--array={self.seeds}"] if self.seeds else []),
             f"--signal=B:USR1@{self.lead}",
             *self.options,
         ]
@@ -65,9 +70,24 @@ class Job:
             f"LOCKSTEP_DIR={shlex.quote(str(PROGRAM.parent))}",
             f"RANKS_PER_NODE={self.ranks_per_node}",
             f"source {shlex.quote(str(SCRIPTS / 'job.sh'))}",
-            shlex.join([f"with_{self.start}", *words]),
+            shlex.join([f"with_{self.start}", *words]) + (f" {self._own_seed()}" if self.seeds else ""),
         ]
         return "\n".join(lines) + "\n"
+
+    def _own_seed(self) -> str:
+        """Words for bash: a run of its own for each task of the array. The last word about a key counts."""
+        return f'run.seed="$SLURM_ARRAY_TASK_ID" run.name={shlex.quote(self.name)}-seed"$SLURM_ARRAY_TASK_ID"'
+
+
+def gpus_in(request: str) -> int:
+    """The number in `4`, `a100:4`, or the value of `--gres` such as `gpu:a100:4,tmpfs:10G`; 0 if it asks for none. ValueError for anything
+    else."""
+    parts = [part for part in request.split(",") if part.startswith("gpu")] if "gpu" in request else [request]
+    counts = [part.rpartition(":")[2] for part in parts]
+    counts = ["1" if part == "gpu" else count for part, count in zip(parts, counts, strict=True)]
+    if not all(count.isdigit() for count in counts):
+        raise ValueError(f"{request!r} does not say how many GPUs; write 4, a100:4, or --gres=gpu:a100:4")
+    return sum(map(int, counts))
 
 
 def seconds(time: str) -> float:

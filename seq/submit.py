@@ -1,8 +1,8 @@
 """Submit a training run to SLURM, after checking what would otherwise fail hours later in the queue:
 
-python -m seq.submit CONFIG [section.key=value ...] --nodes 2 --gpus-per-node 4 --time 2:00:00 [--dry-run]
+python -m seq.submit CONFIG [section.key=value ...] --nodes 2 --gpus-per-node 4 --time 2:00:00 [--qos=long ...] [--dry-run]
 
-Checked first: the config, the number of processes against `batch.shards`, the data (which are prepared here, if they
+Options that are not listed here go to sbatch as they are; write them with `=`, such as --qos=long or --gres=gpu:a100:4. Checked first: the config, the number of processes against `batch.shards`, the data (which are prepared here, if they
 are not yet), what is in the run directory, and that the time limit leaves room for the warning before it.
 """
 
@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from launch.slurm import Job, SlurmError, seconds, submit
+from launch.slurm import Job, SlurmError, gpus_in, seconds, submit
 from seq.command_line import check_world_size, config_and_overrides, config_parser, exit_code
 from seq.config import Config
 from seq.config.read import load_config
@@ -22,7 +22,7 @@ from seq.training.hyperparameters import with_earlier_hyperparameters
 
 
 def main(arguments: list[str]) -> int:
-    options = _parser().parse_intermixed_args(arguments)
+    options = _options(arguments)
     path, overrides = config_and_overrides(options.words)
     config = load_config(path, overrides)
     directory = RunDirectory.of(config)
@@ -49,10 +49,25 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _options(arguments: list[str]) -> argparse.Namespace:
+    """The options; `sbatch` has those that are not ours."""
+    options, others = _parser().parse_known_intermixed_args(arguments)
+    options.sbatch = [other for other in others if other.startswith("-")]
+    for word in others:
+        before = arguments[arguments.index(word) - 1]
+        if "=" not in word and word not in options.sbatch and before in options.sbatch and "=" not in before:
+            raise UserError(
+                f"{before} {word}: write an option of sbatch as one word, {before}={word}, after the config"
+            )
+    options.words += [other for other in others if not other.startswith("-")]
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = config_parser("seq.submit", __doc__)
+    parser.allow_abbrev = False  # `--part=gpu` is for sbatch
     parser.add_argument("--nodes", type=int, default=1)
-    parser.add_argument("--gpus-per-node", type=int, default=0, help="0: none, the run computes on CPUs")
+    parser.add_argument("--gpus-per-node", default="0", metavar="N", help="4 or a100:4; 0: none, it computes on CPUs")
     parser.add_argument("--ranks-per-node", type=int, help="processes a node; one a GPU, or 1 without GPUs")
     parser.add_argument("--time", default="1:00:00", help="limit of one start: hours:minutes:seconds")
     parser.add_argument(
@@ -61,9 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--start", choices=["torchrun", "srun"], default="torchrun", help="what starts the processes")
     parser.add_argument("--partition")
     parser.add_argument("--account")
-    parser.add_argument(
-        "--sbatch", action="append", default=[], metavar="OPTION", help="any other: --sbatch=--qos=long"
-    )
+    parser.add_argument("--seeds", default="", metavar="1-5", help="a job array: a run NAME-seedN for each seed")
     parser.add_argument("--dry-run", action="store_true", help="print the batch script, and submit nothing")
     return parser
 
@@ -73,16 +86,22 @@ def _job(options: argparse.Namespace, config: Config, directory: RunDirectory) -
         if (value := getattr(options, name)) is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
     named = [f"--{name}={value}" for name in ("partition", "account") if (value := getattr(options, name))]
+    gres = [option.partition("=")[2] for option in options.sbatch if option.startswith("--gres=gpu")]
+    try:
+        gpus = max(map(gpus_in, [options.gpus_per_node, *gres]))
+    except ValueError as error:
+        raise UserError(str(error)) from None
     return Job(
         name=config.run.name,
-        log=Path(directory.path).absolute() / "job-%j.out",
+        log=Path(directory.path).absolute() / ("job-%A_%a.out" if options.seeds else "job-%j.out"),
         nodes=options.nodes,
         gpus_per_node=options.gpus_per_node,
-        ranks_per_node=options.ranks_per_node or max(1, options.gpus_per_node),
+        ranks_per_node=options.ranks_per_node or max(1, gpus),
         time=options.time,
         lead=options.lead,
         start=options.start,
         options=(*named, *options.sbatch),
+        seeds=options.seeds,
     )
 
 

@@ -2,17 +2,21 @@
 #
 # site.sh beside this file (slurm/site.sh in a clone), if you make one for your site, is sourced first. It may load modules, activate an environment, or set
 #   CONTAINER="apptainer exec --nv /images/torch.sif"    words before every `torchrun` or `python`
+#   SRUN_OPTIONS="--container-image=/images/torch.sqsh"  options of every `srun`
+# (docs/clusters.md has examples.)
 # From the environment of sbatch (or of site.sh):
 #   RANKS_PER_NODE   processes a node; the default is the GPUs that the job has on a node, or else 1
 #   MAX_RESTARTS     requeue at most this often (20)
 #   WORKER_RESTARTS  let torchrun restart workers in place at most this often (3)
 #   SAVE_SECONDS     time for a checkpoint after a signal (60); less than the lead of --signal
+#   MASTER_PORT      port on the first node where the processes meet (20000 to 31999, by the job id)
 set -uo pipefail
-: "${MAX_RESTARTS:=20}" "${WORKER_RESTARTS:=3}" "${SAVE_SECONDS:=60}" "${CONTAINER:=}"
+: "${MAX_RESTARTS:=20}" "${WORKER_RESTARTS:=3}" "${SAVE_SECONDS:=60}" "${CONTAINER:=}" "${SRUN_OPTIONS:=}"
 project=${LOCKSTEP_DIR:-$SLURM_SUBMIT_DIR}
 if [ -d "$project/.venv" ]; then export PATH="$project/.venv/bin:$PATH"; fi
 site=$(dirname "${BASH_SOURCE[0]}")/site.sh
-if [ -f "$site" ]; then source "$site"; fi
+# Modules and activation scripts read variables that are not set.
+if [ -f "$site" ]; then set +u; source "$site"; set -u; fi
 : "${RANKS_PER_NODE:=${SLURM_GPUS_ON_NODE:-1}}"
 
 asked=
@@ -47,9 +51,9 @@ supervise() {
 with_torchrun() {
     local head port
     head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-    port=$((20000 + SLURM_JOB_ID % 10000))
+    port=${MASTER_PORT:-$((20000 + SLURM_JOB_ID % 10000))}
     # In single quotes: SLURM_NODEID is another one on each node.
-    supervise srun --ntasks-per-node=1 --kill-on-bad-exit=1 ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} \
+    supervise srun $SRUN_OPTIONS --ntasks-per-node=1 --kill-on-bad-exit=1 ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} \
         bash -c 'exec $0 torchrun --node-rank="$SLURM_NODEID" "$@"' "${CONTAINER:-env}" \
         --nnodes="$SLURM_JOB_NUM_NODES" --nproc-per-node="$RANKS_PER_NODE" --master-addr="$head" --master-port="$port" \
         --max-restarts="$WORKER_RESTARTS" --shutdown-timeout="$SAVE_SECONDS" \
@@ -58,6 +62,6 @@ with_torchrun() {
 
 # with_srun ARGUMENTS...: the same, with one SLURM task a rank, without torchrun.
 with_srun() {
-    supervise srun --ntasks-per-node="$RANKS_PER_NODE" --ntasks="$((RANKS_PER_NODE * SLURM_JOB_NUM_NODES))" \
+    supervise srun $SRUN_OPTIONS --ntasks-per-node="$RANKS_PER_NODE" --ntasks="$((RANKS_PER_NODE * SLURM_JOB_NUM_NODES))" \
         --kill-on-bad-exit=1 ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} $CONTAINER python "$project/train_ddp.py" "$@"
 }

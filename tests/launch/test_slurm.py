@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from launch import slurm
-from launch.slurm import Job, SlurmError, seconds, submit
+from launch.slurm import Job, SlurmError, gpus_in, seconds, submit
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,20 @@ def test_no_time_limit(time: str) -> None:
         seconds(time)
 
 
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [("0", 0), ("4", 4), ("a100:4", 4), ("gpu", 1), ("gpu:2", 2), ("gpu:a100:2,tmpfs:9G", 2), ("gpu:a:1,gpu:b:2", 3)],
+)
+def test_gpus_of_a_request(request_: str, expected: int) -> None:
+    assert gpus_in(request_) == expected
+
+
 def _job(tmp_path: Path) -> Job:
     return Job(
         name="a b",
         log=tmp_path / "job-%j.out",
         nodes=2,
-        gpus_per_node=4,
+        gpus_per_node="a100:4",
         ranks_per_node=4,
         time="2:00:00",
         options=("--qos=long",),
@@ -48,7 +56,7 @@ def test_script_passes_every_word_as_it_is(tmp_path: Path) -> None:
     job = _job(tmp_path)
     assert job.world_size == 8
     script = job.script(words)
-    assert "#SBATCH --gpus-per-node=4\n" in script
+    assert "#SBATCH --gpus-per-node=a100:4\n" in script
     assert "#SBATCH --cpus-per-task=8\n" in script
     assert "#SBATCH --qos=long\n" in script
     assert "#SBATCH '--job-name=a b'\n" in script

@@ -179,12 +179,12 @@ class Cluster:
         (self.folder / "hosts").write_text(hosts)
         nodes = "".join(
             f"NodeName={node} NodeHostname={node} NodeAddr={addresses[node]} Port={PORT + 1} CPUs={CPUS} Boards=1 "
-            f"SocketsPerBoard=1 CoresPerSocket={CPUS} ThreadsPerCore=1 RealMemory=64000 Gres=gpu:{GPUS} State=UNKNOWN\n"
+            f"SocketsPerBoard=1 CoresPerSocket={CPUS} ThreadsPerCore=1 RealMemory=64000 Gres=gpu:a100:{GPUS} State=UNKNOWN\n"
             for node in self.nodes
         )
         conf = SLURM_CONF.format(folder=self.folder, address=addresses["ctl"], port=PORT, nodes=",".join(self.nodes))
         (self.folder / "slurm.conf").write_text(conf + nodes)
-        gpus = f"NodeName={','.join(self.nodes)} Name=gpu File={self.folder}/dev/nvidia[0-{GPUS - 1}]\n"
+        gpus = f"NodeName={','.join(self.nodes)} Name=gpu Type=a100 File={self.folder}/dev/nvidia[0-{GPUS - 1}]\n"
         (self.folder / "gres.conf").write_text(gpus)
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
 

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests.chaos.check import check, prepare
 from tests.chaos.run import Kind, Run
-from tests.slurm.cluster import Cluster, why_not
+from tests.slurm.cluster import ROOT, Cluster, why_not
 
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
@@ -72,7 +73,8 @@ def finished(cluster: Cluster, run: Run, job: int, reference: tuple[Path, Kind])
 def test_submit_and_finish(cluster: Cluster, run: Run, reference: tuple[Path, Kind]) -> None:
     """`python -m seq.submit`; the job id and the place of the log are printed."""
     done = cluster.run(
-        *("python", "-m", "seq.submit", *words(run), "--nodes", "2", "--gpus-per-node", "2", "--time", "10:00"),
+        *("python", "-m", "seq.submit", *words(run), "--nodes", "2", "--gpus-per-node", "a100:2", "--time", "10:00"),
+        *("--qos=normal", "--comment=of the tests"),
     )
     assert done.returncode == 0, done.stderr
     job = int(re.findall(r"job (\d+): 2 x 2 processes", done.stdout)[0])
@@ -95,7 +97,10 @@ def test_what_would_fail_is_refused_before_it_queues(cluster: Cluster, run: Run)
         (("data.files.train=/nowhere.csv",), "/nowhere.csv"),
         (("--time", "0:03:00"), "leaves no time to train before the warning"),
         (("--time", "soon"), "'soon' is no time limit"),
-        (("--nodes", "1", "--sbatch=--partition=nowhere"), "invalid partition specified: nowhere"),
+        (("--gres=gpu:h200:2",), "Requested node configuration is not available"),
+        (("--gres=gpu:a100",), "'gpu:a100' does not say how many GPUs"),
+        (("--qos", "long"), "--qos long: write an option of sbatch as one word, --qos=long"),
+        (("--nodes", "1", "--partition=nowhere"), "invalid partition specified: nowhere"),
     ):
         done = cluster.run("python", "-m", "seq.submit", *words(run), *more)
         assert (done.returncode, message in done.stderr) == (2, True), done.stderr
@@ -189,6 +194,57 @@ def test_a_sweep(cluster: Cluster, run: Run, reference: tuple[Path, Kind]) -> No
     digests = [json.loads((run.folder / f"run-{n}" / "result.json").read_text())["params_sha256"] for n in (1, 2, 3)]
     assert digests[0] == reference[1].reference["params_sha256"]
     assert len(set(digests)) == 3
+
+
+def test_seeds(cluster: Cluster, run: Run, reference: tuple[Path, Kind]) -> None:
+    """An array of `seq.submit`, with GPUs asked for by --gres."""
+    asked = ("--seeds", "1-2", "--gres=gpu:a100:2", "--time", "10:00")
+    done = cluster.run("python", "-m", "seq.submit", *words(run), *asked)
+    assert done.returncode == 0, done.stderr
+    job = int(re.findall(r"job (\d+): 1 x 2 processes", done.stdout)[0])
+    found = []
+    for seed in (1, 2):
+        cluster.wait(f"{job}_{seed}", "COMPLETED")
+        found.append(json.loads((run.folder / f"run-seed{seed}" / "result.json").read_text()))
+    assert [each["world_size"] for each in found] == [2, 2]
+    assert found[0]["params_sha256"] == reference[1].reference["params_sha256"] != found[1]["params_sha256"]
+
+
+SITE = """\
+module() { echo "module $* $LD_LIBRARY_PATH_OF_NOBODY"; }  # like many, it reads a variable that is not set
+module load cuda
+MASTER_PORT=31117
+CONTAINER="$project/container --bind $project:/data"
+SRUN_OPTIONS="--container-mounts=none --unbuffered"
+SRUN_OPTIONS=${SRUN_OPTIONS#* }  # the tests' SLURM has no Pyxis
+"""
+CONTAINER = """\
+#!/bin/bash
+echo "container $*" >&2
+shift 2
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize("script", ["train", "train_srun"])
+def test_a_site(cluster: Cluster, run: Run, reference: tuple[Path, Kind], script: str) -> None:
+    """Modules, a container, options of srun and a port, from slurm/site.sh."""
+    project = run.folder / "project"
+    shutil.copytree(ROOT / "slurm", project / "slurm")
+    for name in ("train_ddp.py", "launch", "seq", "configs"):
+        (project / name).symlink_to(ROOT / name)
+    (project / "slurm" / "site.sh").write_text(SITE)
+    (project / "container").write_text(CONTAINER)
+    (project / "container").chmod(0o755)
+    options = ("--gpus-per-node=2", f"--export=ALL,LOCKSTEP_DIR={project}", f"--output={run.folder}/job-%j.out")
+    tasks = ("--ntasks-per-node=2",) if script == "train_srun" else ()
+    job = cluster.sbatch(*options, *tasks, str(project / "slurm" / f"{script}.sbatch"), *words(run))
+    assert finished(cluster, run, job, reference) == 0
+    said = log(run)
+    assert "module load cuda \n" in said
+    program = f"container --bind {project}:/data " + ("python " if script == "train_srun" else "torchrun ")
+    assert program in said
+    assert ("--master-port=31117" in said) == (script == "train")
 
 
 def test_debug(cluster: Cluster, run: Run, reference: tuple[Path, Kind]) -> None:
