@@ -25,7 +25,7 @@ from seq.command_line import config_from, config_parser, exit_code
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.loader import BatchLoader
-from seq.data.outputs import Coded
+from seq.data.outputs import Coded, table_order
 from seq.data.ragged import RaggedArray
 from seq.diagnose.lr_range import LrRange, lr_range
 from seq.run.directory import RunDirectory
@@ -95,13 +95,13 @@ def _data_tables(corpus: Corpus) -> Iterator[Table]:
 
 
 def _class_table(corpus: Corpus) -> Table:
-    table = Table("class", title=f"{len(corpus.labels)} classes, the largest first", title_justify="left")
+    table = Table("class", title=f"{len(corpus.labels)} classes", title_justify="left")
     counts = {
         name: np.bincount(_values(split.targets), minlength=len(corpus.labels)) for name, split in corpus.splits.items()
     }
     for name in counts:
         table.add_column(name, justify="right")
-    for place in np.argsort(-counts["train"], kind="stable")[:MOST_CLASSES]:
+    for place in table_order(corpus.labels, counts["train"].tolist(), MOST_CLASSES)[:MOST_CLASSES]:
         table.add_row(escape(corpus.labels[place]), *(f"{count[place]:,}" for count in counts.values()))
     return table
 
@@ -125,6 +125,8 @@ def _length_table(corpus: Corpus) -> Table:
     table = Table("time steps", "rows", "", title="training rows by length", title_justify="left")
     most = max(about["lengths"])
     for (first, stop), rows in zip(pairwise(about["edges"]), about["lengths"], strict=True):
+        if not rows:
+            continue
         span = str(first) if stop == first + 1 else f"{first} - {stop - 1}"
         table.add_row(span, f"{rows:,}", "#" * -(-40 * rows // most))
     return table

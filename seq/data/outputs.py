@@ -1,5 +1,7 @@
 """The meaning of a model's outputs, and targets as numbers."""
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -15,12 +17,33 @@ Coded = NDArray[Any] | RaggedArray | None
 """The targets of a split: a number for each sequence, or several; None if the sequence itself is what is predicted."""
 
 
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Each label once: by size if all are numbers, else in alphabetical order."""
+    found = sorted(set(labels))
+    return tuple(sorted(found, key=float) if are_numbers(found) else found)
+
+
+def are_numbers(labels: Iterable[str]) -> bool:
+    return all(NUMBER.fullmatch(label) for label in labels)
+
+
+def table_order(labels: Sequence[str], counts: Sequence[int], most: int) -> list[int]:
+    """The places of the classes in a table of at most `most` rows: by label if all are numbers and there is room, else the largest
+    first."""
+    if len(labels) <= most and are_numbers(labels):
+        return list(range(len(labels)))
+    return sorted(range(len(labels)), key=lambda place: -counts[place])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
     """The meaning of a model's outputs."""
 
     labels: tuple[str, ...] = ()
-    """Classes by id, in alphabetical order."""
+    """Classes by id, `in_order`."""
     mean: float = 0.0
     scale: float = 1.0
     """A number y is predicted as (y - mean) / scale: the mean and the standard deviation of the training data."""

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from launch.context import describe_launch, restart_command
+from seq.data.outputs import table_order
 from seq.tasks import Evaluation, show
 from seq.tasks.confusion import Confusion
 from seq.terminal import printable
@@ -129,8 +130,8 @@ def _class_table(
     table.add_column("class")
     for name in ("precision", "recall", "f1", "support", *(["most confused with"] * (confusion is not None))):
         table.add_column(name, justify="right")
-    rows = sorted(enumerate(classes), key=lambda row: -row[1]["support"])
-    for number, row in rows[:MOST_CLASSES]:
+    for number in table_order(labels, [row["support"] for row in classes], MOST_CLASSES)[:MOST_CLASSES]:
+        row = classes[number]
         scores = (f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
         confused = [] if confusion is None else [escape(printable(_confused_with(confusion, number, labels)))]
         table.add_row(escape(printable(labels[number])), *scores, str(row["support"]), *confused)

@@ -10,13 +10,11 @@ from markupsafe import Markup
 
 from seq.config.read import dump_tree
 from seq.report.charts import COLOURS, Curve, bar_chart, line_chart, reliability_chart
-from seq.report.record import AXES, RunRecord, differing_values
+from seq.report.record import AXES, MOST_CLASSES, RunRecord, differing_values
 from seq.run.environment import without_folders
 from seq.tasks import METRICS, Metric, show
 from seq.tasks.metrics import TRAINING
 
-MOST_CLASSES = 25
-"""A confusion matrix of more classes shows the largest."""
 MOST_SAMPLES = 60
 """The newest; the others are in samples.jsonl."""
 NOT_DRAWN = ("loss", "perplexity", "window_loss")

@@ -11,6 +11,7 @@ import numpy as np
 from seq.config import Config
 from seq.config.identity import flatten
 from seq.config.read import load_config
+from seq.data.outputs import table_order
 from seq.errors import UserError
 from seq.run.directory import RunDirectory
 from seq.run.json_lines import read_lines
@@ -20,6 +21,8 @@ JsonLine = dict[str, Any]
 AXES = {"step": "step", "tokens": "tokens seen", "time": "minutes"}
 """The x axes that a curve can have."""
 
+MOST_CLASSES = 25
+"""A confusion matrix of more classes shows the largest."""
 MOST_LINES = 5000
 """Lines about training steps to read; a curve has far fewer points."""
 SAMPLE = ("step", "prompt", "label", "text")
@@ -105,13 +108,14 @@ class RunRecord:
 
     @cached_property
     def classes(self) -> list[dict[str, Any]]:
-        """The figures of each class, the largest first; `place` is its row in the confusion matrix."""
+        """The figures of each class, as `table_order` has them; `place` is its row in the confusion matrix."""
         rows = self.result.get("classes") or []
         named = [
             row | {"label": label, "place": place}
             for place, (label, row) in enumerate(zip(self.result.get("labels", []), rows, strict=False))
         ]
-        return sorted(named, key=lambda row: -row["support"])
+        labels, counts = [str(row["label"]) for row in named], [row["support"] for row in named]
+        return [named[place] for place in table_order(labels, counts, MOST_CLASSES)]
 
 
 def _address(file: Path) -> str:

@@ -14,7 +14,7 @@ from torch.nn.functional import logsigmoid
 from seq.config import Config, DataConfig
 from seq.data.dataset import Batch
 from seq.data.examples import Examples
-from seq.data.outputs import Coded, Outputs
+from seq.data.outputs import Coded, Outputs, in_order
 from seq.data.ragged import Ints, RaggedArray
 from seq.data.split import Split
 from seq.data.tokenizer import refuse_list_as_text
@@ -89,7 +89,7 @@ class Multilabel(SequenceTask):
         labels = {label for row in targets for label in row}
         if not labels:
             raise UserError("train: no row has a label (data.label); model.target=labels needs some")
-        return Outputs(labels=tuple(sorted(labels)))
+        return Outputs(labels=in_order(labels))
 
     def labels(self, target: tuple[str, ...]) -> Sequence[str]:
         return target

@@ -14,7 +14,7 @@ from torch import Tensor
 from seq.config import DataConfig
 from seq.data.cut import encode_texts, frame, limit_length
 from seq.data.examples import Examples
-from seq.data.outputs import Coded, Outputs, Vocabulary
+from seq.data.outputs import Coded, Outputs, Vocabulary, in_order
 from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray, at_least, slices
 from seq.data.targets import Encoded
@@ -89,7 +89,7 @@ class OneLabel:
         return (target,)
 
     def learn(self, targets: Sequence[str], config: DataConfig) -> Outputs:
-        return Outputs(labels=tuple(sorted(set(targets))))
+        return Outputs(labels=in_order(targets))
 
 
 def row_batch(padded: Ints, stored: Ints, times: Sequence[int], targets: Tensor) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from seq.data.corpus import Corpus
 from seq.data.cut import encode_texts, limit_length, split_evenly
 from seq.data.dataset import Batch
 from seq.data.examples import Examples
-from seq.data.outputs import IGNORE_INDEX, Coded, Outputs, Vocabulary
+from seq.data.outputs import IGNORE_INDEX, Coded, Outputs, Vocabulary, in_order
 from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray, at_least
 from seq.data.split import Split
@@ -89,7 +89,7 @@ for token, tag in zip(tokens, logits.argmax(-1)):
         return tuple(map(str, tags))
 
     def learn(self, targets: Sequence[tuple[str, ...]], config: DataConfig) -> Outputs:
-        return Outputs(labels=tuple(sorted({tag for row in targets for tag in row})))
+        return Outputs(labels=in_order(tag for row in targets for tag in row))
 
     def labels(self, target: tuple[str, ...]) -> Sequence[str]:
         return target
