@@ -87,15 +87,15 @@ def split_evenly(sequences: RaggedArray, max_length: int) -> RaggedArray:
 
 def limit_length(
     sequences: RaggedArray,
-    origin: str,
+    name: str,
     where: Callable[[int], str],
     config: DataConfig,
     notes: list[str],
     *,
     markers: int,
 ) -> tuple[RaggedArray, Ints]:
-    """Apply `data.too_long`, for all its values but `split`. `markers` tokens of each sequence are not text; `where` names a sequence in
-    messages. Returns the sequences, and the places of those that were kept."""
+    """Apply `data.too_long`, for all its values but `split`. `markers` tokens of each sequence are not text; `name`: of the split; `where` names a
+    sequence in messages. Returns the sequences, and the places of those that were kept."""
     lengths = sequences.lengths - markers
     long = lengths > config.max_length
     places = np.arange(len(sequences))
@@ -108,12 +108,12 @@ def limit_length(
             f"({long.sum()} such rows, the longest {lengths.max()}); raise data.max_length, or set "
             "data.too_long=truncate or drop"
         )
-    notes.append(f"{origin}: {long.sum()} sequences over {config.max_length} tokens: {config.too_long} (data.too_long)")
+    notes.append(f"{name}: {long.sum()} sequences over {config.max_length} tokens: {config.too_long} (data.too_long)")
     if config.too_long == "truncate":
         stops = np.minimum(sequences.offsets[1:], sequences.offsets[:-1] + config.max_length + markers)
         return slices(sequences.values, sequences.offsets[:-1], stops), places
     if long.all():
-        raise UserError(f"{origin}: every row is longer than data.max_length={config.max_length}; nothing is left")
+        raise UserError(f"{name}: every row is longer than data.max_length={config.max_length}; nothing is left")
     return sequences.take(places[~long]), places[~long]
 
 

@@ -35,8 +35,10 @@ Target = Any
 class Examples:
     """One split. `texts` are documents for a language model, rows for the other tasks (then with `targets`)."""
 
+    name: str
+    """The split, such as `validation`."""
     origin: str
-    """The split of the source, for messages: a validation split may be taken from `train`."""
+    """The split of the source, whose rows are numbered: a validation split may be taken from `train`."""
     texts: Sequence[Text]
     targets: Sequence[Target] | None
     rows: Ints
@@ -82,7 +84,7 @@ def make_examples(
 ) -> Examples:
     """All rows of a split, numbered from 1."""
     rows = np.arange(1, len(texts) + 1, dtype=smallest_dtype(len(texts) + 1))
-    return Examples(origin=origin, texts=texts, targets=targets, rows=rows, files=files)
+    return Examples(name=origin, origin=origin, texts=texts, targets=targets, rows=rows, files=files)
 
 
 def drop_empty(split: Examples, config: DataConfig, notes: list[str]) -> Examples:
@@ -122,7 +124,8 @@ def split_validation(
             "validation: none, because there are too few different texts to keep each label in training; give data.files.validation"
         )
         return {}
-    return {"train": train.take(np.flatnonzero(~chosen)), "validation": train.take(np.flatnonzero(chosen))}
+    validation = replace(train.take(np.flatnonzero(chosen)), name="validation")
+    return {"train": train.take(np.flatnonzero(~chosen)), "validation": validation}
 
 
 def _validation_rows(

@@ -188,7 +188,7 @@ class ConditionalLanguageModeling(OneLabel, LanguageModeling):
         encoded: dict[str, Encoded] = {}
         for name, split in splits.items():
             texts = encode_texts(split.texts, vocabulary.tokenizer)
-            texts, kept = limit_length(texts, split.origin, split.where, config, notes, markers=0)
+            texts, kept = limit_length(texts, split.name, split.where, config, notes, markers=0)
             encoded[name] = frame(texts), one_label_each(split.take(kept), vocabulary.outputs)
         return encoded
 

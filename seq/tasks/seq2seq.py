@@ -124,11 +124,11 @@ class SequenceToSequence(PredictiveTask):
     def encode_rows(self, split: Examples, vocabulary: Vocabulary, config: DataConfig, notes: list[str]) -> Encoded:
         assert vocabulary.outputs.tokenizer is not None
         tokens = encode_texts(split.texts, vocabulary.tokenizer)
-        tokens, kept = limit_length(tokens, split.origin, split.where, config, notes, markers=0)
+        tokens, kept = limit_length(tokens, split.name, split.where, config, notes, markers=0)
         split = split.take(kept)
-        origin, where = f"{split.origin} ({config.label})", lambda place: f"{split.where(place)} ({config.label})"
+        name, where = f"{split.name} ({config.label})", lambda place: f"{split.where(place)} ({config.label})"
         targets = encode_texts(split.targets or (), vocabulary.outputs.tokenizer)
-        targets, kept = limit_length(targets, origin, where, config, notes, markers=0)
+        targets, kept = limit_length(targets, name, where, config, notes, markers=0)
         return frame(tokens.take(kept)), frame(targets)
 
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:

@@ -49,7 +49,7 @@ class SequenceTask(PredictiveTask):
 
     def encode_rows(self, split: Examples, vocabulary: Vocabulary, config: DataConfig, notes: list[str]) -> Encoded:
         tokens = encode_texts(split.texts, vocabulary.tokenizer)
-        tokens, kept = limit_length(tokens, split.origin, split.where, config, notes, markers=0)
+        tokens, kept = limit_length(tokens, split.name, split.where, config, notes, markers=0)
         return frame(tokens), self.code(split.take(kept), vocabulary.outputs)
 
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:

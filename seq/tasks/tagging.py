@@ -103,7 +103,7 @@ for token, tag in zip(tokens, logits.argmax(-1)):
         tokens = encode_texts(split.texts, vocabulary.tokenizer)
         if config.too_long in ("auto", "split"):
             return split_evenly(tokens, config.max_length), split_evenly(coded, config.max_length)
-        limits = (split.origin, split.where, config)
+        limits = (split.name, split.where, config)
         return limit_length(tokens, *limits, notes, markers=0)[0], limit_length(coded, *limits, [], markers=0)[0]
 
     def time_steps(self, sequences: RaggedArray, coded: Coded) -> Ints:
