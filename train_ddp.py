@@ -8,13 +8,14 @@ python train_ddp.py ...                                                       on
 import sys
 
 from launch.parent import end_with_parent
+from seq.command_line import answer_help, check_launch, config_from, exit_code, training_parser
 
 end_with_parent()  # before the imports below, which take seconds
+answer_help(__file__, training_parser())
 
 from launch.collectives import check_agreement, check_ranks_agree
 from launch.context import describe_launch
 from launch.preemption import Preemption
-from seq.command_line import check_launch, config_from, exit_code, training_parser
 from seq.config import Config
 from seq.inference.formats import export_at_end
 from seq.log.logger import check_packages, open_logger, say_if_finished
@@ -23,6 +24,7 @@ from seq.run.bad_steps import BadSteps
 from seq.run.checkpoint import Checkpoint, describe_run, fingerprint
 from seq.run.checkpoints import CheckpointSaver
 from seq.run.directory import RunDirectory
+from seq.run.profile import profiled
 from seq.run.result import describe_start, make_result, refit_config
 from seq.run.run import Run
 from seq.run.witness import Witness
@@ -86,7 +88,8 @@ def train(run: Run, resumed_from: Checkpoint | None) -> bool:
 
     # ---- train ----------------------------------------------------------------------------------------------------
     ledger.started(progress.tokens_seen)
-    for passes in ledger.each("data", batches.steps(start, start if selection.out_of_patience else last_step)):
+    steps = ledger.each("data", batches.steps(start, start if selection.out_of_patience else last_step))
+    for passes in profiled(run, start, steps):
         with ledger("compute"):
             lr = trainer.set_lr(progress.step, last_step)
             losses = witness.accumulate_gradients(passes)

@@ -8,10 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from launch.device import gpu_count
-
 _ROOT = Path(__file__).parent.parent
 PROGRAM = next(path for path in (_ROOT / "train_ddp.py", _ROOT / "seq" / "entry" / "train_ddp.py") if path.is_file())
 """The training program: in a clone beside this folder, and inside `seq` when installed."""
@@ -88,6 +84,10 @@ def _torchrun() -> str:
 
 def launch_warnings(process: Launch) -> Iterator[str]:
     """Warnings about GPUs that are not used, or are shared by several processes."""
+    import torch  # takes a second, and `--help` needs this file too
+
+    from launch.device import gpu_count
+
     if not (gpus := gpu_count()):
         if NVIDIA_DRIVER.exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "all") != "":
             why = (

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from launch.context import Launch, LaunchError, describe_launch, launch_warnings
-from launch.group import explain_lost_connection
 from launch.tree import wasted_share
 from seq.config import Config
 from seq.config.own_code import KEYS, trust
@@ -71,6 +70,13 @@ def run_parser(
     return parser
 
 
+def answer_help(file: str, parser: argparse.ArgumentParser) -> None:
+    """If the program in `file` was started with --help, print it and end, without waiting for torch."""
+    if {"-h", "--help"} & set(sys.argv[1:]) and Path(sys.argv[0]).resolve() == Path(file).resolve():
+        parser.print_help()
+        raise SystemExit(0)
+
+
 def _parser(program: str, description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m {program}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -93,6 +99,28 @@ class _Trust(argparse.Action):
 
 def _add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs="*", metavar="CONFIG | section.key=value", help="default: configs/names.yaml")
+
+
+def add_row_arguments(parser: argparse.ArgumentParser) -> None:
+    """What texts to read, and how to print the answers (`seq.inference.rows`)."""
+    parser.add_argument("text", nargs="*", help="texts; none: read --file, or stdin, one a line")
+    parser.add_argument("--file", type=Path, help="read a .csv, .tsv, .json, .jsonl or .parquet, or a text a line")
+    parser.add_argument(
+        "--delimiter", metavar="CHARACTER", help="between the columns of --file (default: as in training)"
+    )
+    parser.add_argument("--encoding", metavar="NAME", help="of --file (default: as in training)")
+    parser.add_argument(
+        "--column",
+        metavar="NAME",
+        help="column of the text in --file, or several: title,review (default: as in training)",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--csv",
+        action="store_true",
+        help="print CSV: the columns of --file, then the answers'; an apostrophe before what a spreadsheet would run",
+    )
+    form.add_argument("--json", action="store_true", help="print JSON, an object for each text")
 
 
 def config_from(words: Sequence[str]) -> Config:
@@ -160,6 +188,8 @@ def exit_code(program: Callable[[], int | None]) -> int:
             print(printable(f"error: {error}", sys.stderr), file=sys.stderr)
         return 2
     except (RunError, RuntimeError) as error:
+        from launch.group import explain_lost_connection  # imports torch, which takes a second
+
         message = str(error) if isinstance(error, RunError) else explain_lost_connection(error)
         if message is None:
             raise

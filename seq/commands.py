@@ -4,6 +4,7 @@ In a clone, `python -m seq COMMAND` is the same, and each program can be run by 
 """
 
 import importlib
+import importlib.util
 import logging
 import os
 import sys
@@ -43,10 +44,12 @@ def main() -> int:
         return 2
     if name == "train" and (number := _take_processes(words)) is not None:
         return _on_several_processes(number, words)
-    from seq.command_line import exit_code  # imports torch, which takes a second
+    from seq.command_line import exit_code  # not needed above, and takes a while
 
+    program = importlib.util.find_spec(PROGRAMS[name][0])
+    assert program is not None
+    sys.argv = [str(program.origin), *words]
     module = importlib.import_module(PROGRAMS[name][0])
-    sys.argv = [str(module.__file__), *words]
     return exit_code(lambda: module.main(words))
 
 

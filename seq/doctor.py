@@ -13,6 +13,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from seq.command_line import answer_help, config_and_overrides, config_parser, exit_code
+
+PARSER = config_parser("seq.doctor", __doc__)
+answer_help(__file__, PARSER)  # before the imports below, which take seconds
+
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -20,7 +25,6 @@ from torch import Tensor
 
 from launch.context import PROGRAM
 from launch.device import device_of, gpu_count
-from seq.command_line import config_and_overrides, config_parser, exit_code
 from seq.config import Config
 from seq.config.read import load_config
 from seq.errors import UserError
@@ -54,7 +58,7 @@ class FirstSteps:
 
 
 def main(arguments: list[str]) -> int:
-    path, overrides = config_and_overrides(config_parser("seq.doctor", __doc__).parse_intermixed_args(arguments).words)
+    path, overrides = config_and_overrides(PARSER.parse_intermixed_args(arguments).words)
     config = load_config(path, overrides)
     with tempfile.TemporaryDirectory() as folder:
         sizes = progress_bar(world_sizes(config), "world sizes")

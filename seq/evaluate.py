@@ -6,11 +6,17 @@ Several runs of classifiers are averaged.
 import sys
 from pathlib import Path
 
+from seq.command_line import answer_help, check_world_size, exit_code, run_parser
+
+PARSER = run_parser("seq.evaluate", __doc__)
+PARSER.add_argument("overrides", nargs="*", metavar="section.key=value", help="such as data.files.test=other.csv")
+PARSER.add_argument("--split", choices=("train", "validation", "test"), help="default: test, if there is one")
+answer_help(__file__, PARSER)  # before the imports below, which take seconds
+
 import torch
 
 from launch.context import describe_launch
 from launch.device import device_of
-from seq.command_line import check_world_size, exit_code, run_parser
 from seq.config.identity import differing_keys
 from seq.config.read import override_config
 from seq.data.corpus import prepare_corpus
@@ -31,10 +37,7 @@ TRAINED = (
 
 
 def main(arguments: list[str]) -> None:
-    parser = run_parser("seq.evaluate", __doc__)
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="such as data.files.test=other.csv")
-    parser.add_argument("--split", choices=("train", "validation", "test"), help="default: test, if there is one")
-    options = parser.parse_intermixed_args(arguments)
+    options = PARSER.parse_intermixed_args(arguments)
     # On the CPU first: each rank has its own GPU, and no GPU may start before the arithmetic is fixed.
     cpu, runs = torch.device("cpu"), [options.run, *(Path(word) for word in options.overrides if "=" not in word)]
     trained = load_ensemble(runs, options.checkpoint, cpu)

@@ -20,9 +20,15 @@ has a script that uses them.
 import sys
 from pathlib import Path
 
-from seq.command_line import exit_code, run_parser
+from seq.command_line import answer_help, exit_code, run_parser
+
+PARSER = run_parser("seq.export", __doc__)
+PARSER.add_argument("--format", choices=["onnx", "safetensors", "model"], default="onnx", help="default: onnx")
+PARSER.add_argument("--output", type=Path, metavar="FILE", help="default: model/model.SUFFIX in the run directory")
+answer_help(__file__, PARSER)  # before the imports below, which take seconds
+
 from seq.errors import UserError
-from seq.inference.formats import SUFFIXES, export, export_model
+from seq.inference.formats import export, export_model
 from seq.run.directory import RunDirectory
 from seq.run.result import chosen_step
 from seq.run.trained import load_run
@@ -31,10 +37,7 @@ from seq.terminal import spinner
 
 
 def main(arguments: list[str]) -> None:
-    parser = run_parser("seq.export", __doc__)
-    parser.add_argument("--format", choices=[*SUFFIXES, "model"], default="onnx", help="default: onnx")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="default: model/model.SUFFIX in the run directory")
-    options = parser.parse_args(arguments)
+    options = PARSER.parse_args(arguments)
     if options.output and not options.output.parent.is_dir():
         raise UserError(f"{options.output}: cannot be written (there is no folder {options.output.parent})")
     trained = load_run(options.run, options.checkpoint)

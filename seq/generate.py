@@ -1,12 +1,28 @@
 """Write text with a language model's run: python -m seq.generate RUN --prime "My fellow" --length 300."""
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
+from seq.command_line import answer_help, exit_code, run_parser
+
+PARSER = run_parser("seq.generate", __doc__, example="runs/speeches")
+prompt = PARSER.add_mutually_exclusive_group()
+prompt.add_argument("--prime", default="", metavar="TEXT", help="text to go on from (default: the beginning)")
+prompt.add_argument("--prime-file", metavar="FILE", help="the same from a file; -: from stdin")
+prompt.add_argument("--interactive", action="store_true", help="go on with each line that is typed, until the end")
+PARSER.add_argument("--label", help="what to write: a label of the training data, for a model that writes by label")
+PARSER.add_argument("--length", type=int, help="tokens to write (default: generation.length of the run)")
+PARSER.add_argument("--temperature", type=float, help="0: always the likeliest (default: the run's)")
+PARSER.add_argument("--top-k", type=int, help="draw among the k likeliest tokens; 0: all (default: the run's)")
+PARSER.add_argument("--top-p", type=float, help="draw among tokens of this total probability (default: the run's)")
+PARSER.add_argument("--repetition-penalty", type=float, help="above 1: repeat less (default: the run's)")
+PARSER.add_argument("--stop", metavar="TEXT", help="end before this text (default: the run's)")
+PARSER.add_argument("--seed", type=int, default=1, help="the same seed writes the same text (default 1)")
+PARSER.add_argument("--num", type=int, default=1, help="texts to write, together (default 1)")
+answer_help(__file__, PARSER)  # before the imports below, which take seconds
+
 from launch.seeding import derive_seed
-from seq.command_line import exit_code, run_parser
 from seq.config import GenerationConfig
 from seq.config.model import KIND_NAMES
 from seq.config.read import override_config
@@ -23,7 +39,7 @@ TAIL = 10_000
 
 
 def main(arguments: list[str]) -> None:
-    options = _parser().parse_intermixed_args(arguments)
+    options = PARSER.parse_intermixed_args(arguments)
     trained = load_run(options.run, options.checkpoint)
     if not isinstance(trained.task, LanguageModeling):
         raise UserError(f"{options.run}: is {KIND_NAMES[trained.config.model.kind]}; use python -m seq.predict")
@@ -47,24 +63,6 @@ def main(arguments: list[str]) -> None:
     for piece in writer.stream(prompt, config, seed=options.seed, label=label):
         print(printable(piece), end="", flush=True)
     print()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = run_parser("seq.generate", __doc__, example="runs/speeches")
-    prompt = parser.add_mutually_exclusive_group()
-    prompt.add_argument("--prime", default="", metavar="TEXT", help="text to go on from (default: the beginning)")
-    prompt.add_argument("--prime-file", metavar="FILE", help="the same from a file; -: from stdin")
-    prompt.add_argument("--interactive", action="store_true", help="go on with each line that is typed, until the end")
-    parser.add_argument("--label", help="what to write: a label of the training data, for a model that writes by label")
-    parser.add_argument("--length", type=int, help="tokens to write (default: generation.length of the run)")
-    parser.add_argument("--temperature", type=float, help="0: always the likeliest (default: the run's)")
-    parser.add_argument("--top-k", type=int, help="draw among the k likeliest tokens; 0: all (default: the run's)")
-    parser.add_argument("--top-p", type=float, help="draw among tokens of this total probability (default: the run's)")
-    parser.add_argument("--repetition-penalty", type=float, help="above 1: repeat less (default: the run's)")
-    parser.add_argument("--stop", metavar="TEXT", help="end before this text (default: the run's)")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed writes the same text (default 1)")
-    parser.add_argument("--num", type=int, default=1, help="texts to write, together (default 1)")
-    return parser
 
 
 def _read(file: str) -> str:

@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from seq.command_line import answer_help, config_from, config_parser, exit_code
+
+PARSER = config_parser("seq.inspect", __doc__)
+PARSER.add_argument("--lr", action="store_true", help="try learning rates, and suggest one")
+answer_help(__file__, PARSER)  # before the imports below, which take seconds
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,7 +27,6 @@ from rich.table import Table
 
 from launch.device import is_gpu, module_of
 from launch.tree import wasted_share
-from seq.command_line import config_from, config_parser, exit_code
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.loader import BatchLoader
@@ -46,9 +51,7 @@ UNTIMED = 2
 
 
 def main(arguments: list[str]) -> None:
-    parser = config_parser("seq.inspect", __doc__)
-    parser.add_argument("--lr", action="store_true", help="try learning rates, and suggest one")
-    options = parser.parse_intermixed_args(arguments)
+    options = PARSER.parse_intermixed_args(arguments)
     config = config_from(options.words)
     console = Console(highlight=False)
     require_one_process("an inspection")

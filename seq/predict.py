@@ -11,9 +11,22 @@ import sys
 from itertools import takewhile
 from pathlib import Path
 
-from seq.command_line import exit_code, run_parser
+from seq.command_line import add_row_arguments, answer_help, exit_code, run_parser
+
+PARSER = run_parser("seq.predict", __doc__)
+add_row_arguments(PARSER)
+PARSER.add_argument(
+    "--top",
+    type=int,
+    metavar="N",
+    help="labels to print (default 3, or 1 in CSV and JSON; of a model of several labels, those it predicts)",
+)
+PARSER.add_argument("--beam", type=int, metavar="N", help="beams of an encoder-decoder's search; 1: greedy (default 5)")
+PARSER.add_argument("--nbest", type=int, metavar="N", help="outputs of an encoder-decoder to print (default 1)")
+answer_help(__file__, PARSER)  # before the imports below, which take seconds
+
 from seq.errors import UserError
-from seq.inference.rows import add_row_arguments, print_answers
+from seq.inference.rows import print_answers
 from seq.run.trained import load_ensemble
 from seq.tasks import PredictiveTask
 
@@ -22,15 +35,7 @@ OPTIONS = ("top", "beam", "nbest")
 
 
 def main(arguments: list[str]) -> None:
-    parser = run_parser("seq.predict", __doc__)
-    add_row_arguments(parser)
-    labels = "labels to print (default 3, or 1 in CSV and JSON; of a model of several labels, those it predicts)"
-    parser.add_argument("--top", type=int, metavar="N", help=labels)
-    parser.add_argument(
-        "--beam", type=int, metavar="N", help="beams of an encoder-decoder's search; 1: greedy (default 5)"
-    )
-    parser.add_argument("--nbest", type=int, metavar="N", help="outputs of an encoder-decoder to print (default 1)")
-    options = parser.parse_intermixed_args(arguments)
+    options = PARSER.parse_intermixed_args(arguments)
     for name in OPTIONS:
         if (number := getattr(options, name)) is not None and number < 1:
             raise UserError(f"--{name} must be at least 1")

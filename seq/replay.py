@@ -11,7 +11,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from seq.command_line import exit_code, run_parser
+from seq.command_line import answer_help, exit_code, run_parser
+
+PARSER = run_parser("seq.replay", __doc__, checkpoint=False)
+PARSER.add_argument("--step", type=int, metavar="K", help="replay up to this step")
+PARSER.add_argument("--inspect", action="store_true", help="stop inside step K and show everything")
+PARSER.add_argument("--against", type=Path, metavar="OTHER", help="another run to compare with")
+answer_help(__file__, PARSER)  # before the imports below, which take seconds
+
 from seq.config.identity import differing_keys
 from seq.config.read import load_config
 from seq.diagnose.differences import Replayed, common_starts, compare_records, compare_replays, first_difference
@@ -26,11 +33,7 @@ from seq.training.step import Trainer
 
 
 def main(arguments: list[str]) -> int:
-    parser = run_parser("seq.replay", __doc__, checkpoint=False)
-    parser.add_argument("--step", type=int, metavar="K", help="replay up to this step")
-    parser.add_argument("--inspect", action="store_true", help="stop inside step K and show everything")
-    parser.add_argument("--against", type=Path, metavar="OTHER", help="another run to compare with")
-    options = parser.parse_intermixed_args(arguments)
+    options = PARSER.parse_intermixed_args(arguments)
     require_one_process("a replay")
     if options.against is not None:
         return _compare(options)

@@ -10,8 +10,23 @@ import argparse
 import sys
 from pathlib import Path
 
+from seq.command_line import answer_help, check_world_size, config_and_overrides, config_parser, exit_code
+
+PARSER = config_parser("seq.submit", __doc__)
+PARSER.allow_abbrev = False  # `--part=gpu` is for sbatch
+PARSER.add_argument("--nodes", type=int, default=1)
+PARSER.add_argument("--gpus-per-node", default="0", metavar="N", help="4 or a100:4; 0: none, it computes on CPUs")
+PARSER.add_argument("--ranks-per-node", type=int, help="processes a node; one a GPU, or 1 without GPUs")
+PARSER.add_argument("--time", default="1:00:00", help="limit of one start: hours:minutes:seconds")
+PARSER.add_argument("--lead", type=int, default=120, help="seconds before the limit at which the run saves and stops")
+PARSER.add_argument("--start", choices=["torchrun", "srun"], default="torchrun", help="what starts the processes")
+PARSER.add_argument("--partition")
+PARSER.add_argument("--account")
+PARSER.add_argument("--seeds", default="", metavar="1-5", help="a job array: a run NAME-seedN for each seed")
+PARSER.add_argument("--dry-run", action="store_true", help="print the batch script, and submit nothing")
+answer_help(__file__, PARSER)  # before the imports below, which take seconds
+
 from launch.slurm import Job, SlurmError, gpus_in, seconds, submit
-from seq.command_line import check_world_size, config_and_overrides, config_parser, exit_code
 from seq.config import Config
 from seq.config.read import load_config
 from seq.errors import UserError
@@ -51,7 +66,7 @@ def main(arguments: list[str]) -> int:
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     """The options; `sbatch` has those that are not ours."""
-    options, others = _parser().parse_known_intermixed_args(arguments)
+    options, others = PARSER.parse_known_intermixed_args(arguments)
     options.sbatch = [other for other in others if other.startswith("-")]
     for word in others:
         before = arguments[arguments.index(word) - 1]
@@ -61,24 +76,6 @@ def _options(arguments: list[str]) -> argparse.Namespace:
             )
     options.words += [other for other in others if not other.startswith("-")]
     return options
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = config_parser("seq.submit", __doc__)
-    parser.allow_abbrev = False  # `--part=gpu` is for sbatch
-    parser.add_argument("--nodes", type=int, default=1)
-    parser.add_argument("--gpus-per-node", default="0", metavar="N", help="4 or a100:4; 0: none, it computes on CPUs")
-    parser.add_argument("--ranks-per-node", type=int, help="processes a node; one a GPU, or 1 without GPUs")
-    parser.add_argument("--time", default="1:00:00", help="limit of one start: hours:minutes:seconds")
-    parser.add_argument(
-        "--lead", type=int, default=120, help="seconds before the limit at which the run saves and stops"
-    )
-    parser.add_argument("--start", choices=["torchrun", "srun"], default="torchrun", help="what starts the processes")
-    parser.add_argument("--partition")
-    parser.add_argument("--account")
-    parser.add_argument("--seeds", default="", metavar="1-5", help="a job array: a run NAME-seedN for each seed")
-    parser.add_argument("--dry-run", action="store_true", help="print the batch script, and submit nothing")
-    return parser
 
 
 def _job(options: argparse.Namespace, config: Config, directory: RunDirectory) -> Job:

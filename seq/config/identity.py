@@ -9,6 +9,7 @@ NOT_IDENTITY = (
     "run.output_dir",
     "run.timeout_seconds",
     "run.pass_tokens",
+    "run.profile",
     "data.cache_dir",
     "sync.check_every",
     "sync.witness_every",

@@ -27,6 +27,8 @@ class RunConfig(Section):
     memory. It changes no bit."""
     deterministic: bool = True
     """Use only algorithms that give the same bits every time (CUDA has others, and some are faster)."""
+    profile: tuple[Positive, Positive] | None = None
+    """The first and the last of some steps, such as [100, 110], of which rank 0 writes a trace, `profile.json` (for ui.perfetto.dev)."""
     code: dict[str, str] = Field(default_factory=dict)
     """The Python files that `model.class` and `train.loss` name, by module. Filled in when a config is read."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 600.0

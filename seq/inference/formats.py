@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.onnx import OnnxExporterError
 
 import seq
 from seq.config import Config
@@ -176,6 +175,10 @@ def _export_onnx(model: Model, trained: TrainedModel, path: Path) -> list[Path]:
 
 def _own_to_onnx(part: Part, path: Path, about: str) -> None:
     """For a class that we do not know. UserError if the file cannot be made, or computes something else."""
+    from torch.onnx import (
+        OnnxExporterError,  # takes a while, and a run that exports nothing to ONNX imports this file too
+    )
+
     try:
         _to_onnx(part, path, about)
         same, reason = _computes_the_same(part, path), "the file computes something else for texts of other lengths"

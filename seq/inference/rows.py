@@ -39,27 +39,6 @@ class Row:
     cells: dict[str, Any]
 
 
-def add_row_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", nargs="*", help="texts; none: read --file, or stdin, one a line")
-    parser.add_argument("--file", type=Path, help="read a .csv, .tsv, .json, .jsonl or .parquet, or a text a line")
-    parser.add_argument(
-        "--delimiter", metavar="CHARACTER", help="between the columns of --file (default: as in training)"
-    )
-    parser.add_argument("--encoding", metavar="NAME", help="of --file (default: as in training)")
-    parser.add_argument(
-        "--column",
-        metavar="NAME",
-        help="column of the text in --file, or several: title,review (default: as in training)",
-    )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument(
-        "--csv",
-        action="store_true",
-        help="print CSV: the columns of --file, then the answers'; an apostrophe before what a spreadsheet would run",
-    )
-    form.add_argument("--json", action="store_true", help="print JSON, an object for each text")
-
-
 def print_answers(
     trained: TrainedModel,
     words: Sequence[str],

@@ -120,6 +120,9 @@ def _lines_of_result(folder: Path, result: dict[str, Any], already: bool) -> Ite
         words = [word for word in sys.argv if word != "--fresh"]
         yield f"stopped by {result['stopped_by']}; go on: {restart_command(describe_launch(), words)}"
     yield f"goodput {result.get('goodput', 0):.0%}: {_figures(result.get('ledger', {}))} (seconds)"
+    if "floor_share" in result:
+        waited = ", ".join(f"{seconds:.1f}" for seconds in result["waiting_seconds"])
+        yield f"products at this hardware's best rate: {result['floor_share']:.0%} of compute; each process waited for others: {waited} s"
     yield f"params_sha256 {result['params_sha256']}"
 
 

@@ -1,16 +1,19 @@
 """A run, or several side by side, as one HTML file that needs no network: python -m seq.report RUN [RUN ...]."""
 
 from pathlib import Path
-
-from jinja2 import TemplateError
+from typing import TYPE_CHECKING
 
 from seq.errors import UserError, warn
-from seq.files import write_atomically
-from seq.run.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from seq.run.directory import RunDirectory
 
 
 def write_report(runs: list[Path], output: Path | None = None) -> Path:
     """Writes and returns `output`; by default, `report.html` in the run, or `comparison.html` in the first of several."""
+    from jinja2 import TemplateError
+
+    from seq.files import write_atomically
     from seq.report.page import render  # matplotlib takes a while, and a run needs it only at its end
     from seq.report.record import RunRecord
 
@@ -28,7 +31,7 @@ def write_report(runs: list[Path], output: Path | None = None) -> Path:
     return path
 
 
-def report_at_end(run: RunDirectory, *, wanted: bool) -> None:
+def report_at_end(run: "RunDirectory", *, wanted: bool) -> None:
     """The report of a run that is finished, unless it has one: a run may have been killed while its report was written. A
     failure is only a warning."""
     if not wanted or _is_newer(run.path / "report.html", run.result_file):

@@ -27,6 +27,7 @@ class Ledger:
         self._earlier = 0.0
         self._cause, self.step = "startup", 0
         self._last_reading = (0, 0.0)
+        self._at_start = (0, 0.0, 0.0)
 
     @contextmanager
     def __call__(self, cause: str) -> Iterator[None]:
@@ -55,6 +56,12 @@ class Ledger:
         """The time until now that was not counted is `startup`."""
         self._seconds["startup"] += self.wall() - sum(self._seconds.values())
         self._last_reading = (tokens_seen, self.spent(*TRAINING))
+        self._at_start = (tokens_seen, self.spent("compute"), self.spent("sync"))
+
+    def since_start(self, tokens_seen: int) -> tuple[int, float, float]:
+        """Of this start alone: tokens, and the seconds of `compute` and `sync`."""
+        tokens, compute, sync = self._at_start
+        return tokens_seen - tokens, self.spent("compute") - compute, self.spent("sync") - sync
 
     def tokens_per_second(self, tokens_seen: int) -> float:
         """Tokens per second of training time, since the last call (or since `started`)."""

@@ -14,6 +14,7 @@ from seq.errors import UserError
 from seq.run.checkpoint import params_sha256
 from seq.run.directory import RunDirectory
 from seq.run.environment import cpu_name, describe_environment, without_folders
+from seq.run.floor import measure_floor
 from seq.run.run import Run
 from seq.tasks import Evaluation
 from seq.tasks.confusion import calibration
@@ -42,7 +43,7 @@ def describe_start(run: Run, model: nn.Module, steps: int) -> dict[str, Any]:
 def make_result(
     run: Run, state: TrainState, final: Evaluation | None, split: str, epoch: float, stopped_by: str | None
 ) -> dict[str, Any]:
-    """The figures of a run that is finished, or was `stopped_by` a signal; on rank 0 also its data and where it ran.
+    """The figures of a run that is finished, or was `stopped_by` a signal. Called by every rank. On rank 0 also its data and where it ran.
     `final`: the evaluation of `split`."""
     model, confusion = state.selection.model, final.confusion if final else None
     result = {
@@ -62,6 +63,7 @@ def make_result(
         "parts": final.parts if final else None,
         "calibration": _calibration(final) if final else None,
         **state.progress.figures(),
+        **measure_floor(run, model, state.progress.tokens_seen),
         "torch": torch.__version__,
     }
     if run.is_main:

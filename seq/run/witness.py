@@ -137,11 +137,11 @@ class Witness:
 
     def _end(self, step: int, verdict: Verdict) -> NoReturn:
         """Rank 0 writes the result, without an evaluation, and raises CorruptionError. The others end after it, with the same exit code."""
+        epoch = step / self._batches.steps_per_epoch
+        result = make_result(self._run, self._trainer.state, None, "validation", epoch, "corruption")
         if not self._run.is_main:
             self._wait_for_result()
             raise SystemExit(CorruptionError.code)
-        epoch = step / self._batches.steps_per_epoch
-        result = make_result(self._run, self._trainer.state, None, "validation", epoch, "corruption")
         self._run.directory.write_result(result | {"status": "corrupted"})
         self._wait_for_result()
         device = "this machine" if verdict.certain else "these machines"

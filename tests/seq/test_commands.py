@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from seq.commands import PROGRAMS
 from tests.helpers import ROOT
 from tests.runs import few_rows, result, words
 
@@ -39,3 +40,18 @@ def _listening(pid: int) -> set[str]:
     except psutil.NoSuchProcess:
         pass
     return found
+
+
+def test_help_does_not_wait_for_torch(tmp_path: Path) -> None:
+    """In none of the programs: here, whoever imports torch or NumPy fails."""
+    for package in ("torch", "numpy", "datasets"):
+        (tmp_path / f"{package}.py").write_text("raise ImportError('not for --help')")
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    for name, (module, _) in PROGRAMS.items():
+        alone = ["train_ddp.py"] if name == "train" else ["-m", module.removesuffix(".__main__")]
+        for words in (["-m", "seq", name], alone):
+            done = subprocess.run(
+                [sys.executable, *words, "--help"], env=env, cwd=ROOT, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.startswith("usage: ")

@@ -1,0 +1,54 @@
+"""How near a run is to what its hardware can do, and how long its processes wait for each other (docs/performance.md, "The floor")."""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from launch.collectives import sum_over_ranks
+from launch.device import is_gpu, module_of
+from seq.models import Classifier, Model, row_tables
+from seq.run.run import Run
+from seq.training.precision import autocast
+
+SIZE = {"cpu": 1024, "cuda": 4096}
+"""Rows and columns of the product that is timed."""
+REPEATS = 5
+
+
+def measure_floor(run: Run, model: Model, tokens_seen: int) -> dict[str, Any]:
+    """Figures of this start. Called by every rank. `floor_share`: the time of the step's products, at the rate of one large product, as a
+    share of the time that the step computed. `waiting_seconds`: by rank, how long it waited for gradients of others."""
+    tokens, compute, waiting = run.ledger.since_start(tokens_seen)
+    table = torch.zeros(2, run.process.world_size, dtype=torch.float64, device=run.device)
+    table[:, run.process.rank] = torch.tensor([waiting, flops_per_second(run)], dtype=torch.float64)
+    seconds, rates = sum_over_ranks(table).tolist()
+    share = tokens * flops_per_token(model) / sum(rates) / compute if compute else 0.0
+    return {"floor_share": round(share, 4), "waiting_seconds": [round(each, 3) for each in seconds]}
+
+
+def flops_per_token(model: Model) -> int:
+    """Of forward and backward pass, in products: 6 for each weight that a token meets. A classifier's output layer meets whole rows."""
+    tables = row_tables(model)
+    matrices = {name: weight for name, weight in model.named_parameters(remove_duplicate=False) if weight.dim() == 2}
+    met = [name for name in matrices if name not in tables and "embedding" not in name]
+    met = [name for name in met if not (isinstance(model, Classifier) and name == "output.weight")]
+    return 6 * sum(matrices[name].numel() for name in met)
+
+
+def flops_per_second(run: Run) -> float:
+    """Of a large product in the run's precision, on all ranks at once; the fastest of some."""
+    size = SIZE["cuda" if is_gpu(run.device) else "cpu"]
+    left, right = (torch.ones(size, size, device=run.device) for _ in range(2))
+    best = min(_seconds(run, left, right) for _ in range(REPEATS))
+    return 2 * size**3 / best
+
+
+def _seconds(run: Run, left: Tensor, right: Tensor) -> float:
+    begin = time.perf_counter()
+    with torch.no_grad(), autocast(run.config.train.precision, run.device):
+        torch.mm(left, right)
+    if is_gpu(run.device):
+        module_of(run.device).synchronize(run.device)
+    return time.perf_counter() - begin
