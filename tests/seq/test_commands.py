@@ -49,9 +49,9 @@ def test_help_does_not_wait_for_torch(tmp_path: Path) -> None:
     env = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
     for name, (module, _) in PROGRAMS.items():
         alone = ["train_ddp.py"] if name == "train" else ["-m", module.removesuffix(".__main__")]
-        for words in (["-m", "seq", name], alone):
+        for program in (["-m", "seq", name], alone):
             done = subprocess.run(
-                [sys.executable, *words, "--help"], env=env, cwd=ROOT, capture_output=True, text=True, check=False
+                [sys.executable, *program, "--help"], env=env, cwd=ROOT, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, done.stderr
             assert done.stdout.startswith("usage: ")

@@ -65,7 +65,7 @@ def test_a_quotation_mark_that_swallows_rows_is_noted(tmp_path: Path, content: s
         ("a.xlsx", b"PK\x03\x04\x14", {"source": "csv"}, "is a document, not text; save it as csv"),
         ("a.csv", b"PAR1\x15\x04", {}, "is a parquet file, not text; set data.source=parquet"),
         ("a.txt", b"%PDF-1.7", {}, "is a PDF file"),
-        ("a.csv.gz", gzip.compress(b"text,label\na,x\n" * 99)[:-20], {"source": "csv"}, "a.csv.gz: cannot be read: "),
+        ("a.csv.gz", gzip.compress(b"text,label\na,x\n" * 99, mtime=0)[:-20], {"source": "csv"}, "a.csv.gz: cannot be read: "),
         ("a.csv.gz", b"text,label\na,x\n", {"source": "csv"}, "a.csv.gz: cannot be read: "),
         ("a.csv", "text,label\nd\u00e9j\u00e0,x\n", {"encoding": "ascii"}, "line 2 is not ascii; set data.encoding, such as utf-8"),
         ("a.csv", "text, label\na,x\n", {}, "columns are text, ' label'"),
