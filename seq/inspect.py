@@ -30,12 +30,13 @@ from launch.tree import wasted_share
 from seq.config import Config
 from seq.data.corpus import Corpus
 from seq.data.loader import BatchLoader
-from seq.data.outputs import Coded, table_order
+from seq.data.outputs import Coded
 from seq.data.ragged import RaggedArray
 from seq.diagnose.lr_range import LrRange, lr_range
 from seq.run.directory import RunDirectory
 from seq.run.result import describe_split
 from seq.run.run import Run, require_one_process
+from seq.tasks.metrics import table_order
 from seq.training.hyperparameters import chosen_for
 from seq.training.memory import bytes_for_parameters, estimated_bytes_for_pass
 from seq.training.pass_size import choose_pass_size

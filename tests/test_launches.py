@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from seq.command_line import check_world_size, config_and_overrides
+from seq.config.own_code import KEYS
 from seq.config.read import load_config
 from tests.helpers import ROOT
 
@@ -39,7 +40,7 @@ def number(words: list[str], *names: str) -> int:
 def test_it_has_enough_shards(place: str, words: list[str]) -> None:
     hosts = number(words, "nodes", "nnodes")
     processes = hosts * number(words, "nproc-per-node", "gpus-per-node", "ntasks", "ntasks-per-node")
-    settings = [word for word in words if "=" in word and not word.startswith("-") and "$" not in word]
+    settings = [word for word in words if "=" in word and not word.startswith(("-", *KEYS)) and "$" not in word]
     configs = [word for word in words if word.startswith("configs/")]
     path, overrides = config_and_overrides([*configs, *settings])
     check_world_size(processes, load_config(ROOT / path, overrides).batch.shards)

@@ -44,11 +44,13 @@ def _parsed(words: list[str], monkeypatch: pytest.MonkeyPatch) -> argparse.Names
     else:
         return None
     found: list[argparse.Namespace] = []
-    for name in ("parse_args", "parse_intermixed_args"):
+    passes_on = module == "seq.submit"  # what it does not know, to sbatch
+    for name in ("parse_known_intermixed_args",) if passes_on else ("parse_args", "parse_intermixed_args"):
         own = getattr(argparse.ArgumentParser, name)
 
         def parse(self: Any, *given: Any, own: Any = own) -> None:
-            found.append(own(self, *given))
+            options = own(self, *given)
+            found.append(options[0] if passes_on else options)
             raise _ParsedError
 
         monkeypatch.setattr(argparse.ArgumentParser, name, parse)

@@ -1,7 +1,7 @@
 """The meaning of a model's outputs, and targets as numbers."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -28,14 +28,6 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
 
 def are_numbers(labels: Iterable[str]) -> bool:
     return all(NUMBER.fullmatch(label) for label in labels)
-
-
-def table_order(labels: Sequence[str], counts: Sequence[int], most: int) -> list[int]:
-    """The places of the classes in a table of at most `most` rows: by label if all are numbers and there is room, else the largest
-    first."""
-    if len(labels) <= most and are_numbers(labels):
-        return list(range(len(labels)))
-    return sorted(range(len(labels)), key=lambda place: -counts[place])
 
 
 @dataclass(frozen=True, kw_only=True)

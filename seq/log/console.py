@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from launch.context import describe_launch, restart_command
-from seq.data.outputs import table_order
 from seq.tasks import Evaluation, show
 from seq.tasks.confusion import Confusion
+from seq.tasks.metrics import table_order
 from seq.terminal import printable
 
 MOST_CLASSES = 40

@@ -11,11 +11,11 @@ import numpy as np
 from seq.config import Config
 from seq.config.identity import flatten
 from seq.config.read import load_config
-from seq.data.outputs import table_order
 from seq.errors import UserError
 from seq.run.directory import RunDirectory
 from seq.run.json_lines import read_lines
 from seq.tasks import Task, task_of
+from seq.tasks.metrics import table_order
 
 JsonLine = dict[str, Any]
 AXES = {"step": "step", "tokens": "tokens seen", "time": "minutes"}

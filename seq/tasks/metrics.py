@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from seq.data.outputs import are_numbers
 from seq.tasks.confusion import Confusion
 
 
@@ -79,3 +80,11 @@ def clustered_error(sums: Sequence[int] | NDArray[np.int64], share: float, size:
     hits_squared, hits_times_size, size_squared = map(int, sums)
     total = hits_squared - 2 * share * hits_times_size + share**2 * size_squared
     return math.sqrt(max(0.0, total)) / size
+
+
+def table_order(labels: Sequence[str], counts: Sequence[int], most: int) -> list[int]:
+    """The places of the classes in a table of at most `most` rows: by label if all are numbers and there is room, else the largest
+    first."""
+    if len(labels) <= most and are_numbers(labels):
+        return list(range(len(labels)))
+    return sorted(range(len(labels)), key=lambda place: -counts[place])

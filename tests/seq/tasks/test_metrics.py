@@ -13,7 +13,7 @@ from seq.tasks.classification import Classification, Counts
 from seq.tasks.confusion import Confusion, ConfusionCounts, calibration, per_class, precision_recall
 from seq.tasks.language_modeling import Counts as TextCounts
 from seq.tasks.language_modeling import LanguageModeling
-from seq.tasks.metrics import compute
+from seq.tasks.metrics import compute, table_order
 from tests.runs import result
 
 Tables = st.integers(1, 6).flatmap(
@@ -105,3 +105,10 @@ def test_calibration() -> None:
 def test_perplexity_and_bits_agree(speeches: Path) -> None:
     figures = result(speeches)["eval"]
     assert figures["perplexity"] == pytest.approx(math.exp(figures["loss"]))
+
+
+def test_a_table_has_the_largest_classes() -> None:
+    """First, unless the labels are numbers and all have room."""
+    assert table_order(["1", "2", "10"], [5, 9, 7], 3) == [0, 1, 2]
+    assert table_order(["1", "2", "10"], [5, 9, 7], 2) == [1, 2, 0]
+    assert table_order(["a", "b", "c"], [5, 9, 7], 3) == [1, 2, 0]
