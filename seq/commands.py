@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import seq
@@ -46,11 +47,15 @@ def main() -> int:
         return _on_several_processes(number, words)
     from seq.command_line import exit_code  # not needed above, and takes a while
 
-    program = importlib.util.find_spec(PROGRAMS[name][0])
-    assert program is not None
-    sys.argv = [str(program.origin), *words]
+    sys.argv = [str(_program(PROGRAMS[name][0]).origin), *words]
     module = importlib.import_module(PROGRAMS[name][0])
     return exit_code(lambda: module.main(words))
+
+
+def _program(module: str) -> ModuleSpec:
+    found = importlib.util.find_spec(module)
+    assert found is not None
+    return found
 
 
 def _help() -> str:
@@ -82,7 +87,8 @@ def _on_several_processes(number: str, words: list[str]) -> int:
     logging.disable(logging.ERROR)
     try:
         with _private_store() as store:
-            torchrun([*store, f"--nproc_per_node={number}", "-m", TRAIN, *words])
+            # As a file: with `-m`, a clone in the current folder would hide the installed package.
+            torchrun([*store, f"--nproc_per_node={number}", str(_program(TRAIN).origin), *words])
     except SignalException:
         return 1  # as torchrun; the run has saved itself
     except ChildFailedError as error:

@@ -29,6 +29,7 @@ from launch.device import is_gpu, module_of
 from launch.tree import wasted_share
 from seq.config import Config
 from seq.data.corpus import Corpus
+from seq.data.examples import SEPARATOR
 from seq.data.loader import BatchLoader
 from seq.data.outputs import Coded
 from seq.data.ragged import RaggedArray
@@ -140,6 +141,8 @@ def _about_text(corpus: Corpus) -> Iterator[str]:
     tokenizer = corpus.tokenizer
     yield from (f"data: {note}" for note in corpus.notes)
     shown = f": {tokenizer.characters!r}" if tokenizer.kind == "characters" else ""
+    if SEPARATOR in tokenizer.characters:
+        shown += f" ({SEPARATOR!r} is what stands between two columns)"
     if tokenizer.subwords is not None:
         shown = f", such as {', '.join(map(repr, tokenizer.subwords.longest(8)))}"
     yield f"vocabulary: {tokenizer.describe()} and 4 markers{shown}"

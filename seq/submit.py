@@ -7,6 +7,7 @@ are not yet), what is in the run directory, and that the time limit leaves room 
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -68,6 +69,15 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     """The options; `sbatch` has those that are not ours."""
     options, others = PARSER.parse_known_intermixed_args(arguments)
     options.sbatch = [other for other in others if other.startswith("-")]
+    for other in options.sbatch:
+        if not other.startswith("--"):
+            raise UserError(
+                f"{other}: write an option of sbatch in its long form, as one word, such as --partition=gpu"
+            )
+        if other.startswith("--array"):
+            raise UserError(f"{other}: several runs need names of their own; use --seeds 1-5, or slurm/sweep.sbatch")
+    if not re.fullmatch(r"(\d+(-\d+)?(,\d+(-\d+)?)*)?", options.seeds):
+        raise UserError(f"--seeds {options.seeds}: write numbers or ranges, such as 1-5 or 1,3,7")
     for word in others:
         before = arguments[arguments.index(word) - 1]
         if "=" not in word and word not in options.sbatch and before in options.sbatch and "=" not in before:
@@ -84,6 +94,8 @@ def _job(options: argparse.Namespace, config: Config, directory: RunDirectory) -
             raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
     named = [f"--{name}={value}" for name in ("partition", "account") if (value := getattr(options, name))]
     gres = [option.partition("=")[2] for option in options.sbatch if option.startswith("--gres=gpu")]
+    if gres and options.gpus_per_node != "0":
+        raise UserError("--gpus-per-node and --gres ask for GPUs twice; give one of them")
     try:
         gpus = max(map(gpus_in, [options.gpus_per_node, *gres]))
     except ValueError as error:

@@ -180,7 +180,7 @@ def test_missing_packages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     assert exit_code(lambda: train_ddp.main(["logging.tensorboard=true"])) == 2
-    assert 'pip install ".[tensorboard]"' in capsys.readouterr().err
+    assert "pip install tensorboard" in capsys.readouterr().err
 
 
 GPUS = {

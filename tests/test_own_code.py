@@ -119,9 +119,12 @@ def test_a_strangers_code_does_not_run(config: Path, tmp_path: Path, monkeypatch
     ("code", "message"),
     [
         ("class Mean:\n    pass\n", "must derive from seq.models.Classifier"),
-        ("x = 1 +\n", r"SyntaxError: invalid syntax \(my_net.py of run.code, line 1\)"),
-        ("import nothing_of_this_name\n", "No module named 'nothing_of_this_name'"),
-        ("y = 1\n", "module 'run_code_my_net' has no attribute 'Mean'"),
+        ("x = 1 +\n", r"SyntaxError: invalid syntax \(my_net.py, line 1\)"),
+        (
+            "import nothing_of_this_name\n",
+            "No module named 'nothing_of_this_name'; the file may import installed packages",
+        ),
+        ("y = 1\ndef f(): pass\n", "my_net.py has no Mean; it has f"),
         (
             "from seq.models import Classifier\nclass Mean(Classifier):\n    def __init__(self): pass\n",
             "takes 1 positional argument",
@@ -135,6 +138,28 @@ def test_code_that_does_not_work_is_refused(config: Path, code: str, message: st
     found = load_config(config, ["train.loss=null"])
     with trusting(True), pytest.raises((UserError, TypeError), match=message):
         build_model(found, vocab_size=9, num_outputs=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("* each).sum()", "* each).mean()", "train.loss: must be a sum, but twice the rows give"),
+        ("else logits, last\n", "else logits\n", "model.class: `forward` must return two things"),
+        ("def focal(", "class focal:\n    pass\n\n\ndef other(", "train.loss=my_net:focal: is no function"),
+        (
+            "def forward(",
+            "def __init__(self) -> None:\n        pass\n\n    def forward(",
+            "model.class=my_net:Mean: TypeError: ",
+        ),
+    ],
+)
+def test_a_mistake_is_said_in_one_line(config: Path, tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in EXAMPLE
+    (tmp_path / "my_net.py").write_text(EXAMPLE.replace(old, new))
+    done = run("python", "train_ddp.py", config, "--trust-code", *words(tmp_path, "names")[1:])
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -49,10 +49,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_lockstep(installed: Path, tmp_path: Path) -> None:
-    def lockstep(*words: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [installed / "lockstep", *words], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+    def lockstep(*words: str | Path, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([installed / "lockstep", *words], cwd=cwd, capture_output=True, text=True, check=False)
 
     assert lockstep("--version").stdout == f"lockstep {seq.__version__}\n"
     assert "  predict " in lockstep().stdout
@@ -62,6 +60,8 @@ def test_lockstep(installed: Path, tmp_path: Path) -> None:
     done = lockstep("train", name, *overrides, "--processes=2")
     assert done.returncode == 0, done.stderr
     assert result(tmp_path / "a")["world_size"] == 2
+    in_a_clone = lockstep("train", "--processes", "2", name, *overrides, "run.name=clone", cwd=ROOT)
+    assert in_a_clone.returncode == 0, in_a_clone.stderr
     refused = lockstep("train", "--processes", "2", name, *overrides, "optimizer.lrr=1")
     assert refused.returncode == 2
     assert refused.stderr.splitlines()[1:] == ["  optimizer.lrr: unknown key; did you mean optimizer.lr?"]

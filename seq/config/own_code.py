@@ -73,9 +73,16 @@ def own_code(config: Config, key: str) -> Any:
             "(in Python: seq.load(..., trust_code=True))"
         )
     try:
-        return getattr(_module(module, config.run.code[module]), name)
+        found = vars(_module(module, config.run.code[module]))
     except Exception as error:
-        raise UserError(f"{key}={spec}: {type(error).__name__}: {error}") from error
+        advice = "; the file may import installed packages, and no second file of yours" * isinstance(
+            error, ImportError
+        )
+        raise UserError(f"{key}={spec}: {type(error).__name__}: {error}{advice}") from error
+    if name not in found:
+        own = [each for each in found if getattr(found[each], "__module__", "") == found["__name__"]]
+        raise UserError(f"{key}={spec}: {module}.py has no {name}; it has {', '.join(own) or 'nothing'}")
+    return found[name]
 
 
 def _named(config: Config) -> dict[str, str]:
@@ -94,7 +101,7 @@ def _read(file: Path) -> str:
 def _module(name: str, source: str) -> ModuleType:
     """A module with this source. Tracebacks and the debugger show its lines."""
     module = ModuleType(f"run_code_{name}")
-    file = f"{name}.py of run.code"
+    file = f"{name}.py"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     sys.modules[module.__name__] = module  # dataclasses look for their module there
     exec(compile(source, file, "exec"), module.__dict__)

@@ -34,6 +34,12 @@ class RunConfig(Section):
     timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
     """Abort the run if a rank makes no progress for this many seconds; the error names the rank."""
 
+    @model_validator(mode="after")
+    def _profile_goes_up(self) -> "RunConfig":
+        if self.profile and self.profile[0] > self.profile[1]:
+            raise ValueError(f"profile: the first step comes first: [{self.profile[1]}, {self.profile[0]}]")
+        return self
+
 
 class EvaluationConfig(Section):
     every_steps: Positive = 500

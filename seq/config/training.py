@@ -45,7 +45,8 @@ class TrainConfig(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of a target's probability that is spread over all classes in training."""
     average_last: Fraction = 0.0
-    """Evaluate and export the mean of the weights over this last share of the steps (0: the weights as they are)."""
+    """Evaluate and export the mean of the weights over this last share of the steps, of which every tenth counts (0: the weights as they
+    are)."""
     patience: Count = 0
     """Stop early after this many evaluations without improvement (0: never). Needs `checkpoint.monitor`."""
     class_weights: Annotated[float, Field(ge=0, le=1)] = 0.0

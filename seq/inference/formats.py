@@ -229,7 +229,7 @@ def _to_onnx(part: Part, path: Path, about: str) -> None:
     try:
         import onnx
     except ImportError:
-        raise UserError('--format onnx needs the package: pip install ".[export]"') from None
+        raise UserError("--format onnx needs a package: pip install onnx") from None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     axes = {
         name: {n: axis for n, axis in enumerate(AXES.get(name, ())) if axis} for name in (*part.inputs, *part.outputs)

@@ -52,6 +52,7 @@ def print_answers(
         ROWS if words or options.file else 1,
     )
     write = _writer(options, answers.fields, trained.config.data.label_separator)
+    some, answered = False, False
     while batch := list(islice(rows, size)):
         refused = {row.number: why for row in batch if (why := _why_not(trained, row.text, answers.longest))}
         for number, reason in refused.items():
@@ -61,6 +62,9 @@ def print_answers(
         found = iter(answers.answer([row.text for row in batch if row.number not in refused]))
         for row in batch:
             write(row, None if row.number in refused else next(found))
+        some, answered = True, answered or len(refused) < len(batch)
+    if some and not answered:
+        raise UserError("no row has an answer; the warnings say why")
 
 
 def _why_not(trained: TrainedModel, text: str, longest: int | None) -> str | None:
@@ -68,9 +72,8 @@ def _why_not(trained: TrainedModel, text: str, longest: int | None) -> str | Non
         return "the text is empty"
     columns, parts = trained.config.data.text_columns, text.count(SEPARATOR) + 1
     if parts != len(columns):
-        return (
-            f"the text has {parts} columns, not the model's {len(columns)}, {', '.join(columns)}; a tab separates them"
-        )
+        given = f"{parts} column{'s' * (parts > 1)}, not the {len(columns)} of the model ({', '.join(columns)})"
+        return f"the text has {given}; write a tab between two, in bash $'one\\ttwo', or use --file"
     if longest is None or len(trained.tokenizer.encode([text]).values) <= longest:
         return None
     return f"{text[:60]!r} has more than data.max_length={longest} tokens"
@@ -100,7 +103,7 @@ def _columns(given: str | None, trained_on: tuple[str, ...]) -> tuple[str, ...]:
     columns = tuple(given.strip("[]").split(",")) if len(trained_on) > 1 else (given,)
     if len(columns) != len(trained_on):
         raise UserError(
-            f"--column {given}: the model reads {len(trained_on)} columns, as {','.join(trained_on)}; name as many"
+            f"--column {given}: the model reads {len(trained_on)} columns; write --column {','.join(trained_on)}"
         )
     return trained_on if {*columns} == {*trained_on} else columns  # in the order of the training
 
@@ -156,7 +159,7 @@ def rows_of_file(
         if kind == "csv" and (note := note_on_quotes(path, form, rows)):
             warn(note)
     except OSError as error:
-        raise UserError(f"--file {path}: {error}") from None
+        raise UserError(f"--file {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise UserError(
             f"--file {path}: is not {trained.config.data.encoding}, the encoding of the training data; give --encoding"

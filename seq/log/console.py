@@ -119,10 +119,13 @@ def _lines_of_result(folder: Path, result: dict[str, Any], already: bool) -> Ite
     if result["status"] == "preempted":
         words = [word for word in sys.argv if word != "--fresh"]
         yield f"stopped by {result['stopped_by']}; go on: {restart_command(describe_launch(), words)}"
-    yield f"goodput {result.get('goodput', 0):.0%}: {_figures(result.get('ledger', {}))} (seconds)"
+    yield f"{result.get('goodput', 0):.0%} of the time was training: {_figures(result.get('ledger', {}))} (seconds)"
     if "floor_share" in result:
         waited = ", ".join(f"{seconds:.1f}" for seconds in result["waiting_seconds"])
-        yield f"products at this hardware's best rate: {result['floor_share']:.0%} of compute; each process waited for others: {waited} s"
+        yield (
+            f"its matrix products alone, at this hardware's best rate, would take {result['floor_share']:.0%} of the time of compute; "
+            f"the processes waited {waited} s for each other"
+        )
     yield f"params_sha256 {result['params_sha256']}"
 
 

@@ -56,7 +56,7 @@ def require_tensorboard() -> None:
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError:
-        raise UserError('logging.tensorboard needs the package: pip install ".[tensorboard]"') from None
+        raise UserError("logging.tensorboard needs a package: pip install tensorboard") from None
 
 
 def _verbatim(text: str) -> str:

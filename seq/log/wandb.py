@@ -115,7 +115,7 @@ class WandbSink:
                 self._log(result["step"], {f"{result['split']}/mistakes": mistakes_table(result["confused"])})
             self._keep_files(result)
             self._say_that_it_ended(result)
-            if self.run.url:
+            if self._mode == "online" and self.run.url:  # offline, W&B would print a warning
                 (self.folder / "wandb-url").write_text(self.run.url)
             self.run.finish()
         except Exception as error:

@@ -63,7 +63,12 @@ class RunDirectory:
         existing_config = load_config(self.config_file)
         if differing := differing_keys(config, existing_config):
             there, here = flatten(existing_config), flatten(config)
-            lines = [f"  {key}: {there.get(key)!r} there, {here[key]!r} here" for key in differing]
+            lines = [
+                f"  {key}: the code has changed; that of the run is in its config.yaml"
+                if key.startswith("run.code.")
+                else f"  {key}: {there.get(key)!r} there, {here[key]!r} here"
+                for key in differing
+            ]
             raise UserError(
                 f"{self.path}: holds a run with another config; choose another run.name, or start over with --fresh "
                 "(the old run is kept beside it)\n" + "\n".join(lines)

@@ -30,4 +30,5 @@ def profiled(run: Run, start: int, steps: Iterable[Item]) -> Iterator[Item]:
 
 def _write(trace: profile, run: Run) -> None:
     trace.stop()
-    trace.export_chrome_trace(str(run.directory.path / "profile.json"))
+    trace.export_chrome_trace(file := str(run.directory.path / "profile.json"))
+    print(f"profile: {file}", flush=True)

@@ -70,7 +70,7 @@ def make_result(
         result["confused"] = (
             [] if stopped_by or not final else run.task.mistakes(model, run.corpus, split, final, run.device)
         )
-        result |= _describe(run) | run.ledger.figures() | {"corruptions": run.directory.corruptions()}
+        result |= _describe(run) | run.ledger.figures() | _comparisons(run, state.progress.step)
     return result
 
 
@@ -92,6 +92,12 @@ def refit_config(directory: RunDirectory) -> Config:
     config = load_config(directory.config_file)
     words = [f"run.name={config.run.name}-refit", f"train.steps={chosen_step(result)}", "train.patience=0"]
     return override_config(config, [*words, "checkpoint.monitor=null", "data.train_on_validation=true"], "--refit")
+
+
+def _comparisons(run: Run, step: int) -> dict[str, Any]:
+    """Steps in which a second process computed a shard too, and those in which it found something."""
+    every = run.config.sync.witness_every
+    return {"compared_steps": step // every if every else 0, "corruptions": run.directory.corruptions()}
 
 
 def _describe(run: Run) -> dict[str, Any]:

@@ -84,7 +84,9 @@ class Run:
 
 def _check_own_code(config: Config, corpus: Corpus) -> None:
     """UserError if the code that `model.class` and `train.loss` name cannot be used. Builds the model without memory."""
-    own_code(config, "train.loss")
+    loss = own_code(config, "train.loss")
+    if isinstance(loss, type) or not (loss is None or callable(loss)):
+        raise UserError(f"train.loss={config.train.loss}: is no function; name a function of logits and targets")
     if config.model.own_class is None:
         return
     try:

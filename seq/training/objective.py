@@ -13,6 +13,7 @@ from seq.config.own_code import own_code
 from seq.data.dataset import Batch
 from seq.data.ragged import Ints
 from seq.data.split import Split
+from seq.errors import UserError
 from seq.models.products import aligned
 from seq.tasks import Task
 from seq.training.precision import Precision, autocast
@@ -25,6 +26,8 @@ class Objective:
     precision: Precision
     options: dict[str, Any]
     """Options of the loss."""
+    is_own: bool = False
+    """Whether the loss is the user's."""
 
     @classmethod
     def of(cls, config: Config, task: Task, train: Split, device: torch.device) -> "Objective":
@@ -35,16 +38,33 @@ class Objective:
             options["weights"] = weights.to(device)
         if config.train.label_smoothing:
             options["smoothing"] = config.train.label_smoothing
-        return cls(own_code(config, "train.loss") or task.loss, config.train.precision, options)
+        own = own_code(config, "train.loss")
+        return cls(own or task.loss, config.train.precision, options, own is not None)
 
     def losses(self, model: nn.Module, batch: Batch, hidden: Tensor | None) -> tuple[Tensor, Any]:
         """The part of each shard in the step's loss (S,), and the model's last state. `hidden`: the state to begin with."""
         with autocast(self.precision, batch.inputs.device):
-            logits, last = model(**batch.arguments(hidden))
+            found = model(**batch.arguments(hidden))
+        if not (isinstance(found, tuple) and len(found) == 2):
+            raise UserError("model.class: `forward` must return two things, the logits and a state")
+        logits, last = found
         # Shard by shard: a sum's order of additions depends on its shape, and some functions round the last numbers of a tensor otherwise.
         size = len(batch.shards)
-        shards = zip(aligned(logits.reshape(size, -1, *logits.shape[1:])), batch.targets.chunk(size), strict=True)
+        shards = list(zip(aligned(logits.reshape(size, -1, *logits.shape[1:])), batch.targets.chunk(size), strict=True))
+        if self.is_own and batch.step == 0:
+            self._check_sum(*shards[0])
         return torch.stack([self.loss(*own, **self.options) for own in shards]) / batch.num_targets, last
+
+    @torch.no_grad()
+    def _check_sum(self, logits: Tensor, targets: Tensor) -> None:
+        """UserError if the user's loss is a mean."""
+        once = self.loss(logits, targets, **self.options)
+        twice = self.loss(torch.cat([logits, logits]), torch.cat([targets, targets]), **self.options)
+        if not torch.allclose(2 * once, twice, rtol=1e-2, atol=1e-6) and once.isfinite():
+            raise UserError(
+                f"train.loss: must be a sum, but twice the rows give {twice.item():.4g} after {once.item():.4g}; it is divided by the "
+                "targets of the whole step afterwards"
+            )
 
 
 def class_weights(labels: Ints, classes: int, power: float) -> Tensor:

@@ -40,6 +40,7 @@ def test_one_answer_on_every_way_in(folder: Path, tmp_path: Path) -> None:
     assert isinstance(model, LoadedClassifier)
     one: Any = model.probabilities(ROWS[7][:2])  # strings alone are the columns of one text
     expected = {label: pytest.approx(chance, abs=2e-3) for label, chance in one.items()}
+    assert model.probabilities({"review": ROWS[7][1], "title": ROWS[7][0], "mood": ""}) == expected
     assert model.probabilities([ROWS[7][:2], ("title1", "other")])[0] == expected
     (script,) = re.findall(
         r"```python\n(import json.*?)```", (folder / "two" / "model" / "README.md").read_text(), re.DOTALL
@@ -67,13 +68,16 @@ def test_another_number_of_columns_is_refused(folder: Path, tmp_path: Path) -> N
     (tmp_path / "one.csv").write_text("title,review\na,b\n")
     assert predict(folder, "--file", tmp_path / "one.csv", "--column", "title") == (
         2,
-        "error: --column title: the model reads 2 columns, as title,review; name as many\n",
+        "error: --column title: the model reads 2 columns; write --column title,review\n",
     )
     for text in ("title2", "title2\treview\tmore"):
         code, said = predict(folder, text)
-        assert (code, "columns, not the model's 2, title, review" in said) == (2, True)
+        assert (code, "not the 2 of the model (title, review); write a tab" in said) == (2, True)
+    (tmp_path / "lines.txt").write_text("one column\nand another\n")
+    code, said = predict(folder, "--file", tmp_path / "lines.txt", "--csv")
+    assert (code, said.splitlines()[1:]) == (2, ["one column,,", "and another,,"])
     model = seq.load(folder / "two")
     assert isinstance(model, LoadedClassifier)
     for wrong in ("title2", ["a", "b", "c"], [("a",)], [("a", "b", "c")]):
-        with pytest.raises(UserError, match="columns, not the model's 2: title, review"):
+        with pytest.raises(UserError, match="of the model's columns title, review"):
             model.predict(wrong)
