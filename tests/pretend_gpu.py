@@ -257,6 +257,7 @@ def pretend_gpu() -> Iterator[Counter[str]]:
         patch.setattr("launch.group._backend", lambda *_: "gloo")
         patch.setattr("launch.passes.new_generator", lambda _: torch.Generator())
         patch.setattr("launch.ordered_reduction.Future", PretendFuture)
+        patch.setattr("seq.run.floor.SIZE", {"gpu": 64})
         patch.setattr("launch.lockstep.DistributedDataParallel", PretendDDP)
         waits.clear()
         seen_by_gru.clear()

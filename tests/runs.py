@@ -69,7 +69,10 @@ def few_rows(folder: Path) -> list[str]:
 
 def invariant(folder: Path) -> dict[str, object]:
     """Everything that a run writes down, but for times, throughputs and where it ran."""
-    times = ("tokens_per_second", "world_size", "device", "wall_seconds", "ledger", "goodput", "environment")
+    times = (
+        *("tokens_per_second", "world_size", "device", "hardware", "wall_seconds", "ledger", "goodput"),
+        *("environment", "floor_share", "waiting_seconds"),
+    )
     events = [{key: value for key, value in line.items() if key not in times} for line in metrics(folder)]
     # A checkpoint is written in the background, so its line may come a step later.
     events.sort(key=lambda line: (line["event"] == "checkpoint", line["step"]))

@@ -12,9 +12,10 @@ from seq.models import Classifier, Model, row_tables
 from seq.run.run import Run
 from seq.training.precision import autocast
 
-SIZE = {"cpu": 1024, "cuda": 4096}
+SIZE = {"cpu": 512, "gpu": 4096}
 """Rows and columns of the product that is timed."""
-REPEATS = 5
+SECONDS = 0.05
+"""It is repeated for so long."""
 
 
 def measure_floor(run: Run, model: Model, tokens_seen: int) -> dict[str, Any]:
@@ -39,10 +40,12 @@ def flops_per_token(model: Model) -> int:
 
 def flops_per_second(run: Run) -> float:
     """Of a large product in the run's precision, on all ranks at once; the fastest of some."""
-    size = SIZE["cuda" if is_gpu(run.device) else "cpu"]
+    size = SIZE["gpu" if is_gpu(run.device) else "cpu"]
     left, right = (torch.ones(size, size, device=run.device) for _ in range(2))
-    best = min(_seconds(run, left, right) for _ in range(REPEATS))
-    return 2 * size**3 / best
+    times = [_seconds(run, left, right)]
+    while sum(times) < SECONDS:
+        times.append(_seconds(run, left, right))
+    return 2 * size**3 / min(times)
 
 
 def _seconds(run: Run, left: Tensor, right: Tensor) -> float:
