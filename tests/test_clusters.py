@@ -61,6 +61,7 @@ SHORT = [
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["indexed-job.yaml", "trainjob.yaml"])
 def test_two_pods_train(name: str, tmp_path: Path) -> None:
     """A pod's command, twice on this machine, as the cluster starts it."""

@@ -141,6 +141,7 @@ def test_code_that_does_not_work_is_refused(config: Path, code: str, message: st
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -6,7 +6,7 @@ import pytest
 from tests.helpers import run_many
 from tests.runs import result, words
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 
 def test_a_trace_of_some_steps_changes_nothing(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def _train(folder: Path, case: str, name: str, size: int, fault: str, *settings:
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["names", "stream"])
 def test_comparing_changes_no_bit(case: str, tmp_path: Path) -> None:
     for size, every in ((1, 0), (1, 3), (2, 3), (3, 1)):
         code, said = _train(tmp_path, case, f"{size}-{every}", size, "", f"sync.witness_every={every}")
