@@ -80,6 +80,7 @@ UNEXPORTABLE = EXAMPLE.replace(
 
 
 @pytest.mark.slow
+@pytest.mark.extended
 def test_an_onnx_file_that_would_be_wrong_is_not_written(config: Path, tmp_path: Path) -> None:
     (tmp_path / "my_net.py").write_text(UNEXPORTABLE)
     run_many(1, [(None, [str(config), "--trust-code", *words(tmp_path, "names")[1:], "run.name=one"])])

@@ -36,7 +36,9 @@ def test_comparing_changes_no_bit(case: str, tmp_path: Path) -> None:
         assert result(tmp_path / f"{size}-{every}")["corruptions"] == []
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", ["names", *(pytest.param(case, marks=pytest.mark.extended) for case in ("stream", "fp16"))]
+)
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_the_step_is_done_again(case: str, size: int, tmp_path: Path) -> None:
     assert _train(tmp_path, case, "right", 1, "")[0] == 0
