@@ -11,7 +11,8 @@ from launch.parent import end_with_parent
 from seq.command_line import answer_help, check_launch, config_from, exit_code, training_parser
 
 end_with_parent()  # before the imports below, which take seconds
-answer_help(__file__, training_parser())
+PARSER = training_parser()
+answer_help(__file__, PARSER)
 
 from launch.collectives import check_agreement, check_ranks_agree
 from launch.context import describe_launch
@@ -35,7 +36,7 @@ from seq.training.pass_size import choose_pass_size
 
 
 def main(arguments: list[str]) -> None:
-    options = training_parser().parse_intermixed_args(arguments)
+    options = PARSER.parse_intermixed_args(arguments)
     config = config_from(options.words)
     if options.refit:
         config = refit_config(RunDirectory.of(config))

@@ -28,7 +28,14 @@ def concatenate_over_ranks(values: Tensor) -> Tensor:
     return sum_over_ranks(whole)
 
 
-def from_every_rank(text: str) -> list[str]:
+def gather_over_ranks(values: Tensor) -> Tensor:
+    """(W, ...): the `values` (...) of each rank, which have one shape."""
+    table = values.new_zeros(dist.get_world_size(), *values.shape)
+    table[dist.get_rank()] = values
+    return sum_over_ranks(table)
+
+
+def gather_text_over_ranks(text: str) -> list[str]:
     """The `text` of each rank."""
     found = [""] * dist.get_world_size()
     dist.all_gather_object(found, text)
@@ -37,9 +44,7 @@ def from_every_rank(text: str) -> list[str]:
 
 def check_agreement(what: str, value: int, device: torch.device) -> None:
     """Raise RuntimeError unless every rank has the same `value`, which has at most 63 bits."""
-    values = torch.zeros(dist.get_world_size(), dtype=torch.int64, device=device)
-    values[dist.get_rank()] = value
-    seen = sum_over_ranks(values).tolist()
+    seen = gather_over_ranks(torch.tensor(value, device=device)).tolist()
     if len(set(seen)) > 1:
         raise RuntimeError(
             f"ranks disagree on the {what}: {seen} (by rank); do all nodes have the same files and command?"
@@ -63,10 +68,8 @@ def check_ranks_agree(tensors: Iterable[tuple[str, Tensor]], step: int, device: 
     All ranks apply the same summed gradients, so only a fault of memory or hardware can make them differ.
     """
     named = list(tensors)
-    table = torch.zeros(dist.get_world_size(), len(named), dtype=torch.int64, device=device)
     own = [int(tensor_digest(tensor), 16) >> 1 for _, tensor in named]
-    table[dist.get_rank()] = torch.tensor(own, dtype=torch.int64, device=device)
-    seen = sum_over_ranks(table).cpu()
+    seen = gather_over_ranks(torch.tensor(own, dtype=torch.int64, device=device)).cpu()
     usual = seen.mode(dim=0).values
     for rank, row in enumerate(seen):
         for place in (row != usual).nonzero().flatten().tolist():

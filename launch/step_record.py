@@ -1,4 +1,4 @@
-"""What a script's steps computed, so that two runs of it can be compared to the last bit (docs/your-own-trainer.md).
+"""A record of what a script's steps compute lets two runs of it be compared to the last bit (docs/your-own-trainer.md).
 
 A folder holds `digests.jsonl`, a line for each step with a digest of every summed gradient, and for one step the tensors themselves,
 `tensors-STEP/SHARD.pt`: each shard's gradients before they are added.

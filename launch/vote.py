@@ -13,7 +13,7 @@ from launch.collectives import sum_over_ranks
 from launch.seeding import derive_seed
 
 Digests = tuple[int, ...]
-"""Of one shard's loss and gradients, in a fixed order; each has at most 63 bits."""
+"""They stand for one shard's loss and gradients, in a fixed order. Each has at most 63 bits."""
 
 
 class Roles(NamedTuple):

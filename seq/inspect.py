@@ -35,7 +35,7 @@ from seq.data.outputs import Coded
 from seq.data.ragged import RaggedArray
 from seq.diagnose.lr_range import LrRange, lr_range
 from seq.run.directory import RunDirectory
-from seq.run.result import describe_split
+from seq.run.result import describe_split, num_parameters
 from seq.run.run import Run, require_one_process
 from seq.tasks.metrics import table_order
 from seq.training.hyperparameters import chosen_for
@@ -197,9 +197,13 @@ def try_steps(trainer: Trainer, batches: BatchLoader, device: torch.device) -> T
     trainer.close()
     timed = times[UNTIMED - 1 :]
     seconds = (timed[-1] - timed[0]) / (len(timed) - 1)
-    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     return Trial(
-        len(times), seconds, parameters, bytes_for_parameters(trainer.model), own, max(map(len, batches.sampler.passes))
+        len(times),
+        seconds,
+        num_parameters(trainer.model),
+        bytes_for_parameters(trainer.model),
+        own,
+        max(map(len, batches.sampler.passes)),
     )
 
 

@@ -2,7 +2,9 @@
 
 python -m seq.submit CONFIG [section.key=value ...] --nodes 2 --gpus-per-node 4 --time 2:00:00 [--qos=long ...] [--dry-run]
 
-Options that are not listed here go to sbatch as they are; write them with `=`, such as --qos=long or --gres=gpu:a100:4. Checked first: the config, the number of processes against `batch.shards`, the data (which are prepared here, if they
+Options that are not listed here go to sbatch as they are; write them with `=`, such as --qos=long or --gres=gpu:a100:4.
+
+Checked first: the config, the number of processes against `batch.shards`, the data (which are prepared here, if they
 are not yet), what is in the run directory, and that the time limit leaves room for the warning before it.
 """
 

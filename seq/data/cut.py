@@ -94,8 +94,8 @@ def limit_length(
     *,
     markers: int,
 ) -> tuple[RaggedArray, Ints]:
-    """Apply `data.too_long`, for all its values but `split`. `markers` tokens of each sequence are not text; `name`: of the split; `where` names a
-    sequence in messages. Returns the sequences, and the places of those that were kept."""
+    """Apply `data.too_long`, for all its values but `split`, to the sequences of the split `name`. `markers` tokens of each are not text;
+    `where` names a sequence in messages. Returns the sequences, and the places of those that were kept."""
     lengths = sequences.lengths - markers
     long = lengths > config.max_length
     places = np.arange(len(sequences))

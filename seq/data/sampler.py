@@ -97,8 +97,8 @@ class BucketedDistributedSampler(ShardSampler):
 
     @classmethod
     def of(cls, lengths: Sequence[int], *, shards: int, tokens: int, rows: int = 512, **options: Any) -> Self:
-        """For any data set: time steps of each sequence, all at least 1. `tokens`, `rows`: most in a shard, with padding; a longer sequence is a shard of its own. `options`: as of
-        the class; `pad_shard` makes the batches."""
+        """Make a sampler for any data set, from the time steps of each sequence, all at least 1. `tokens`, `rows`: most in a shard, with
+        padding; a longer sequence is a shard of its own. `options`: as of the class. `pad_shard` makes the batches."""
         counts = np.asarray(lengths, dtype=np.int64)
         if counts.ndim != 1 or not len(counts) or counts.min() < 1:
             raise ValueError("lengths: give at least one sequence, each of at least one time step")

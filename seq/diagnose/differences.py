@@ -41,7 +41,7 @@ def _bits(values: Tensor) -> Tensor:
 
 
 def compare_records(one: Path, other: Path) -> str | None:
-    """Of two folders with `digests.jsonl` (`launch.step_record`, or runs)."""
+    """Return a message about the first difference of two folders with `digests.jsonl` (`launch.step_record`, or runs); None if there is none."""
     records = RecordedSteps.read(one), RecordedSteps.read(other)
     if not (steps := records[0].steps_of_both(records[1])):
         raise UserError(

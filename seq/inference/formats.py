@@ -175,9 +175,8 @@ def _export_onnx(model: Model, trained: TrainedModel, path: Path) -> list[Path]:
 
 def _own_to_onnx(part: Part, path: Path, about: str) -> None:
     """For a class that we do not know. UserError if the file cannot be made, or computes something else."""
-    from torch.onnx import (
-        OnnxExporterError,  # takes a while, and a run that exports nothing to ONNX imports this file too
-    )
+    # Its import takes a while, and a run that exports nothing to ONNX imports this file too.
+    from torch.onnx import OnnxExporterError
 
     try:
         _to_onnx(part, path, about)

@@ -161,7 +161,7 @@ def _about_start(values: dict[str, Any]) -> str:
     labels = f"{values['labels']:,} labels, " if values["labels"] else ""
     processes = "1 process" if values["world_size"] == 1 else f"{values['world_size']} processes"
     return (
-        f"\n  {values['source']}: {rows['train']:,} rows to train on{others and f' ({others})'}, {labels}"
+        f"\n  {printable(values['source'])}: {rows['train']:,} rows to train on{others and f' ({others})'}, {labels}"
         f"a vocabulary of {values['vocab_size']:,} tokens\n"
         f"  {values['num_parameters']:,} parameters; {processes} on {values['device']} ({values['hardware']})"
     )

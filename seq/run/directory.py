@@ -123,7 +123,8 @@ class RunDirectory:
 
     def corruptions(self) -> list[dict[str, Any]]:
         """The devices that computed wrongly in this run (`sync.witness_every`), with the steps."""
-        lines = (line for line in read_lines(self.path / "metrics.jsonl") if line.pop("event", None) == "corruption")
+        every = read_lines(self.path / "metrics.jsonl", most=1)  # lines about steps are not needed
+        lines = (line for line in every if line.pop("event", None) == "corruption")
         return [{name: line[name] for name in line if name != "wall_seconds"} for line in lines]
 
     def read_result(self) -> dict[str, Any] | None:

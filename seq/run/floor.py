@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from launch.collectives import sum_over_ranks
+from launch.collectives import gather_over_ranks
 from launch.device import is_gpu, module_of
 from seq.models import Classifier, Model, row_tables
 from seq.run.run import Run
@@ -19,18 +19,18 @@ SECONDS = 0.05
 
 
 def measure_floor(run: Run, model: Model, tokens_seen: int) -> dict[str, Any]:
-    """Figures of this start. Called by every rank. `floor_share`: the time of the step's products, at the rate of one large product, as a
-    share of the time that the step computed. `waiting_seconds`: by rank, how long it waited for gradients of others."""
+    """Return figures of this start; every rank calls it. `floor_share`: the time of the step's products, at the rate of one large product, as
+    a share of the time that the step computed. `waiting_seconds`: by rank, how long it waited for gradients of others."""
     tokens, compute, waiting = run.ledger.since_start(tokens_seen)
-    table = torch.zeros(2, run.process.world_size, dtype=torch.float64, device=run.device)
-    table[:, run.process.rank] = torch.tensor([waiting, flops_per_second(run)], dtype=torch.float64)
-    seconds, rates = sum_over_ranks(table).tolist()
+    own = torch.tensor([waiting, flops_per_second(run)], dtype=torch.float64, device=run.device)
+    seconds, rates = gather_over_ranks(own).T.tolist()
     share = tokens * flops_per_token(model) / sum(rates) / compute if compute else 0.0
     return {"floor_share": round(share, 4), "waiting_seconds": [round(each, 3) for each in seconds]}
 
 
 def flops_per_token(model: Model) -> int:
-    """Of forward and backward pass, in products: 6 for each weight that a token meets. A classifier's output layer meets whole rows."""
+    """Count the operations of forward and backward pass in products: 6 for each weight that a token meets. A classifier's output layer meets
+    whole rows."""
     tables = row_tables(model)
     matrices = {name: weight for name, weight in model.named_parameters(remove_duplicate=False) if weight.dim() == 2}
     met = [name for name in matrices if name not in tables and "embedding" not in name]
@@ -39,7 +39,7 @@ def flops_per_token(model: Model) -> int:
 
 
 def flops_per_second(run: Run) -> float:
-    """Of a large product in the run's precision, on all ranks at once; the fastest of some."""
+    """Time a large product in the run's precision, on all ranks at once. The fastest of some counts."""
     size = SIZE["gpu" if is_gpu(run.device) else "cpu"]
     left, right = (torch.ones(size, size, device=run.device) for _ in range(2))
     times = [_seconds(run, left, right)]

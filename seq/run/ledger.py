@@ -59,7 +59,7 @@ class Ledger:
         self._at_start = (tokens_seen, self.spent("compute"), self.spent("sync"))
 
     def since_start(self, tokens_seen: int) -> tuple[int, float, float]:
-        """Of this start alone: tokens, and the seconds of `compute` and `sync`."""
+        """Return the tokens of this start alone, and its seconds of `compute` and `sync`."""
         tokens, compute, sync = self._at_start
         return tokens_seen - tokens, self.spent("compute") - compute, self.spent("sync") - sync
 

@@ -1,4 +1,4 @@
-"""What the steps of a run were recorded to compute."""
+"""Read the figures and digests that a run has recorded of its steps, and compare them with others."""
 
 import math
 from dataclasses import dataclass

@@ -24,8 +24,12 @@ BINS = 30
 """Bins of a histogram of lengths."""
 
 
+def num_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def describe_start(run: Run, model: nn.Module, steps: int) -> dict[str, Any]:
-    """What a run begins with. `steps`: in all."""
+    """Describe what a run begins with. `steps`: in all."""
     corpus, process = run.corpus, run.process
     return {
         "world_size": process.world_size,
@@ -35,7 +39,7 @@ def describe_start(run: Run, model: nn.Module, steps: int) -> dict[str, Any]:
         "rows": {name: len(split) for name, split in corpus.splits.items()},
         "labels": len(corpus.labels),
         "vocab_size": corpus.tokenizer.vocab_size,
-        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "num_parameters": num_parameters(model),
         "steps": steps,
     }
 
@@ -43,8 +47,8 @@ def describe_start(run: Run, model: nn.Module, steps: int) -> dict[str, Any]:
 def make_result(
     run: Run, state: TrainState, final: Evaluation | None, split: str, epoch: float, stopped_by: str | None
 ) -> dict[str, Any]:
-    """The figures of a run that is finished, or was `stopped_by` a signal. Called by every rank. On rank 0 also its data and where it ran.
-    `final`: the evaluation of `split`."""
+    """Return the figures of a run that is finished, or was `stopped_by` a signal; every rank calls it. On rank 0 they include its data and
+    where it ran. `final`: the evaluation of `split`."""
     model, confusion = state.selection.model, final.confusion if final else None
     result = {
         "status": "preempted" if stopped_by else "finished",
@@ -54,7 +58,7 @@ def make_result(
         "world_size": run.process.world_size,
         "best": state.selection.result(),
         "params_sha256": params_sha256(model),
-        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "num_parameters": num_parameters(model),
         "split": split,
         "eval": final.figures if final else {},
         "errors": run.task.standard_errors(final) if final else {},

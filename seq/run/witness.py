@@ -8,7 +8,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from launch.collectives import from_every_rank, sum_over_ranks
+from launch.collectives import gather_text_over_ranks, sum_over_ranks
 from launch.device import device_name
 from launch.tree import passes_of, share
 from launch.vote import Digests, Roles, Verdict, exchange, judge, roles_of
@@ -34,7 +34,7 @@ class Witness:
         self._usual = share(run.process.world_size, run.config.batch.shards)
         if self._sync.witness_every:
             device = f"{device_name(run.device)} {run.process.local_rank}"
-            self._where = from_every_rank(f"rank {self._rank} (host {socket.gethostname()}, {device})")
+            self._where = gather_text_over_ranks(f"rank {self._rank} (host {socket.gethostname()}, {device})")
             self._names, self._known = self._first_shard()
             self._check_devices()
 
@@ -123,14 +123,15 @@ class Witness:
         groups: dict[Digests, list[str]] = {}
         for rank, digests in enumerate(self._exchange({self._rank: self._known}, len(self._usual))):
             groups.setdefault(digests, []).append(self._where[rank])
-        if len(groups) > 1 and not self._run.is_main:
+        if len(groups) == 1:
+            return
+        if not self._run.is_main:
             raise SystemExit(RunError.code)
-        if len(groups) > 1:
-            kinds = "; ".join(", ".join(group) for group in groups.values())
-            raise RunError(
-                f"the devices compute the first shard with different bits: {kinds}. Use machines with the same processors and software, or "
-                "find the one at fault with python -m seq.doctor; sync.witness_every=0 trains without this comparison"
-            )
+        kinds = "; ".join(", ".join(group) for group in groups.values())
+        raise RunError(
+            f"the devices compute the first shard with different bits: {kinds}. Use machines with the same processors and software, or "
+            "find the one at fault with python -m seq.doctor; sync.witness_every=0 trains without this comparison"
+        )
 
     def _name(self, verdict: Verdict) -> str:
         return (" and " if verdict.certain else " or ").join(self._where[rank] for rank in verdict.ranks)
@@ -139,11 +140,12 @@ class Witness:
         """Rank 0 writes the result, without an evaluation, and raises CorruptionError. The others end after it, with the same exit code."""
         epoch = step / self._batches.steps_per_epoch
         result = make_result(self._run, self._trainer.state, None, "validation", epoch, "corruption")
+        if self._run.is_main:
+            self._run.directory.write_result(result | {"status": "corrupted"})
+        # The ranks meet: a launcher may kill those that are left as soon as one has ended.
+        sum_over_ranks(torch.zeros(1, device=self._run.device))
         if not self._run.is_main:
-            self._wait_for_result()
             raise SystemExit(CorruptionError.code)
-        self._run.directory.write_result(result | {"status": "corrupted"})
-        self._wait_for_result()
         device = "this machine" if verdict.certain else "these machines"
         again = "It did so twice, so the steps before may be wrong too. " if verdict.repeated else ""
         raise CorruptionError(
@@ -151,10 +153,6 @@ class Witness:
             f"changed no weight. {again}Start the run again without {device} (for SLURM, --exclude=HOST); it goes on from the newest "
             "checkpoint (docs/silent-corruption.md)"
         )
-
-    def _wait_for_result(self) -> None:
-        """A launcher may kill the other ranks as soon as one has ended."""
-        sum_over_ranks(torch.zeros(1, device=self._run.device))
 
 
 def _only(losses: Tensor, shards: range) -> Tensor:
