@@ -1,5 +1,8 @@
 """A pass gives each shard its own randomness and its own gradient; shards are added in the tree."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from hypothesis import given
@@ -29,6 +32,18 @@ def test_the_gradient_of_a_pass_is_the_sum_in_the_tree() -> None:
     assert torch.equal(weight.grad, (s[4] + s[5]) + (s[6] + s[7]))
     assert shards_in_pass() == 1
     assert torch.equal(spread([weight], torch.float32)[0][0], weight)
+
+
+def test_what_was_spread_is_freed() -> None:
+    """Weights cast to bf16 were kept by each step, until the memory was full."""
+    weight = nn.Parameter(torch.ones(13))
+    with one_pass(1, 0, range(2), CPU) as own:
+        used = spread([weight], torch.bfloat16)[0]
+        used.sum().backward()  # type: ignore[no-untyped-call]
+        kept = weakref.ref(own)
+    del own, used
+    gc.collect()
+    assert kept() is None
 
 
 @given(st.integers(1, 5), st.integers(1, 40), st.floats(0, 1), st.integers(0, 1000))
