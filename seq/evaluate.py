@@ -1,6 +1,6 @@
 """Evaluate a run: python -m seq.evaluate RUN [RUN ...] [section.key=value ...]; also under torchrun, with the same figures.
 
-Several runs of classifiers are averaged.
+Several runs of classifiers or of encoder-decoders are averaged.
 """
 
 import sys

@@ -3,8 +3,8 @@
 A classifier gives labels or a number, a tagger a tag for each word (or, trained on `data.source=punctuation`, the text with its
 capitals and marks), an encoder-decoder another text, such as how a word is spoken.
 
-Texts come from the command line, from --file, or else from stdin, one a line. Several runs of classifiers are averaged: leading words
-that are folders of runs are taken as runs. Where a run has several text columns (`data.text`), a tab separates them in a line.
+Texts come from the command line, from --file, or else from stdin, one a line. Several runs of classifiers or of encoder-decoders are
+averaged: leading words that are folders of runs are taken as runs. Where a run has several text columns (`data.text`), a tab separates them in a line.
 """
 
 import sys

@@ -98,4 +98,4 @@ def test_runs_are_averaged(names: Path, speeches: Path, tmp_path: Path) -> None:
     assert figures[0] == figures[1]
     refused = run("python", "-m", "seq.predict", names, speeches, "Smith")
     assert refused.returncode == 2
-    assert "only classifiers can be averaged" in refused.stderr
+    assert "only classifiers and encoder-decoders can be averaged" in refused.stderr

@@ -1,9 +1,5 @@
-"""Embedding -> GRU -> linear: a label, labels or a number for a sequence. Optionally, logits of its n-grams are added. `Ensemble`
-averages the predictions of several classifiers."""
+"""Embedding -> GRU -> linear: a label, labels or a number for a sequence. Optionally, logits of its n-grams are added."""
 
-from collections.abc import Callable, Sequence
-
-import torch
 from torch import Tensor, nn
 
 from seq.config import ClassifierConfig
@@ -36,15 +32,3 @@ class Classifier(nn.Module):
         top = self.gru.outputs_of(last[-self.gru.directions :]).transpose(0, 1).flatten(1)
         logits = self.output(self.output_dropout(top))
         return logits + self.ngrams(inputs, lengths) if self.ngrams else logits, last
-
-
-class Ensemble(nn.Module):
-    """Has a classifier's interface. All members have the same tokens and outputs; `mean` turns their logits (N, B, C) into (B, C)."""
-
-    def __init__(self, members: Sequence[Classifier], mean: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.members, self._mean = nn.ModuleList(members), mean
-
-    def forward(self, inputs: Tensor, lengths: Tensor, hidden: None = None) -> tuple[Tensor, None]:
-        """`inputs` (B, T) token ids, `lengths` (B,) on the CPU -> logits (B, C), and no state."""
-        return self._mean(torch.stack([member(inputs, lengths)[0].float() for member in self.members])), None

@@ -27,11 +27,14 @@ class GRU(nn.Module):
     file knows what is in it.
     """
 
-    def __init__(self, input_size: int, config: GRUConfig, *, bidirectional: bool) -> None:
+    def __init__(
+        self, input_size: int, config: GRUConfig, *, bidirectional: bool, num_layers: int | None = None
+    ) -> None:
+        """`num_layers`: those of the config if None."""
         super().__init__()
         self.path, self.hidden_size = config.path, config.hidden_size
         self.directions, self.state_size = 2 if bidirectional else 1, config.hidden_size
-        sizes = [input_size] + [self.directions * config.hidden_size] * (config.num_layers - 1)
+        sizes = [input_size] + [self.directions * config.hidden_size] * ((num_layers or config.num_layers) - 1)
         self.layers = nn.ModuleList(
             nn.GRU(size, config.hidden_size, batch_first=True, bidirectional=bidirectional) for size in sizes
         )

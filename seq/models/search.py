@@ -1,15 +1,22 @@
 """Find the likeliest outputs of an encoder-decoder: greedily, or with a beam. It knows ids, not text."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from launch.device import to_device
-from seq.models.seq2seq import Seq2Seq
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 """The same as in `seq.data.tokenizer`."""
+
+
+class EncoderDecoder(Protocol):
+    """What a search calls of a `Seq2Seq`, or of several as one."""
+
+    def encode(self, inputs: Tensor, lengths: Tensor) -> tuple[Any, Tensor]: ...
+
+    def decode(self, tokens: Tensor, lengths: Tensor, memory: Any, hidden: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
 class Found(NamedTuple):
@@ -24,7 +31,7 @@ class Found(NamedTuple):
 
 
 @torch.inference_mode()
-def search(model: Seq2Seq, inputs: Tensor, lengths: Tensor, *, beam: int, most: int) -> Found:
+def search(model: EncoderDecoder, inputs: Tensor, lengths: Tensor, *, beam: int, most: int) -> Found:
     """The likeliest outputs of at most `most` tokens of `inputs` (B, S) with `lengths` (B,). With `beam` 1 the search is greedy.
     All beams of all rows go through the decoder together. The caller sets eval mode."""
     device, rows = inputs.device, len(inputs)

@@ -4,6 +4,9 @@ The attention is Luong's general one (Luong, Pham and Manning, 2015): the decode
 forcing all its states are computed at once, and so are all attention weights:
 
     weights = softmax(s_t W h_1, ..., s_t W h_S)        c_t = sum of the h_i, weighted        logits = V tanh(U [c_t; s_t])
+
+With several layers, the attention is that of the decoder's first one, and the layers above read [c_t; s_t], as in GNMT (Wu and others, 2016). So
+they know what was attended to before, as with input feeding, and still all steps are computed at once; s_t in the logits is then theirs.
 """
 
 from typing import NamedTuple
@@ -46,10 +49,13 @@ class Seq2Seq(nn.Module):
         self.embedding_dropout = LockedDropout(config.embedding_dropout)
         self.gru = GRU(config.embedding_dim, config, bidirectional=config.bidirectional)
         self.bridge = Linear(self.gru.directions * self.gru.state_size, self.gru.state_size)
-        self.decoder = GRU(config.embedding_dim, config, bidirectional=False)
+        self.decoder = GRU(config.embedding_dim, config, bidirectional=False, num_layers=1)
         self.key = Linear(self.gru.directions * config.hidden_size, config.hidden_size, bias=False)
         self.attention_dropout = Dropout(config.attention_dropout)
-        self.mix = Linear((self.gru.directions + 1) * config.hidden_size, config.hidden_size)
+        found, upper = (self.gru.directions + 1) * config.hidden_size, config.num_layers - 1
+        self.dropout = Dropout(config.dropout)
+        self.upper = GRU(found, config, bidirectional=False, num_layers=upper) if upper else None
+        self.mix = Linear(found, config.hidden_size)
         self.output_dropout = Dropout(config.output_dropout)
         self.output = Linear(config.hidden_size, num_outputs)
 
@@ -79,10 +85,14 @@ class Seq2Seq(nn.Module):
         self, tokens: Tensor, lengths: Tensor, memory: Memory, hidden: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """`tokens` (B, T), from the state `hidden` (L, B, H) -> logits (B, T, num_outputs), and the last state."""
-        states, last = self.decoder(self.embedding_dropout(self.target_embedding(tokens), mask), lengths, hidden)
+        embedded = self.embedding_dropout(self.target_embedding(tokens), mask)
+        states, last = self.decoder(embedded, lengths, hidden[:1])
         context = multiply_rows(self.attention_dropout(self.weights(states, memory)), memory.states.to(states.dtype))
-        mixed = torch.tanh(self.mix(torch.cat([context, states], dim=2)))
-        return self.output(self.output_dropout(mixed)), last
+        found = torch.cat([context, states], dim=2)
+        if self.upper is not None:
+            states, above = self.upper(self.dropout(found), lengths, hidden[1:])
+            found, last = torch.cat([context, states], dim=2), torch.cat([last, above])
+        return self.output(self.output_dropout(torch.tanh(self.mix(found)))), last
 
     def weights(self, states: Tensor, memory: Memory) -> Tensor:
         """Attention (B, T, S) of the decoder's states (B, T, H); 0 for padding."""
@@ -92,7 +102,7 @@ class Seq2Seq(nn.Module):
     def attention(self, inputs: Tensor, lengths: Tensor, tokens: Tensor, target_lengths: Tensor) -> Tensor:
         """(B, T, S): how much of each step of `inputs` (B, S) the decoder reads, after each of its `tokens` (B, T)."""
         memory, hidden = self.encode(inputs, lengths)
-        states, _ = self.decoder(self.target_embedding(tokens), target_lengths, hidden)
+        states, _ = self.decoder(self.target_embedding(tokens), target_lengths, hidden[:1])
         return self.weights(states, memory)
 
     def _free_running(self, target_inputs: Tensor, memory: Memory, hidden: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from launch.device import device_of
 from seq.config.model import KIND_NAMES
@@ -16,8 +17,8 @@ from seq.data.outputs import Outputs
 from seq.data.tokenizer import Tokenizer
 from seq.errors import UserError
 from seq.files import read_text
-from seq.models import build_model
-from seq.models.classifier import Classifier, Ensemble
+from seq.models import Classifier, Model, Seq2Seq, build_model
+from seq.models.ensemble import Ensemble, Seq2SeqEnsemble
 from seq.run.checkpoint import DamagedError, errors_as_damage, load_checkpoint, params_sha256
 from seq.run.checkpoints import checkpoints_in
 from seq.run.directory import RunDirectory, runs_beside
@@ -53,23 +54,33 @@ def load_run(run: Path, checkpoint: str | None = None, device: torch.device | No
 def load_ensemble(
     runs: Sequence[Path], checkpoint: str | None = None, device: torch.device | None = None
 ) -> TrainedModel:
-    """Return one model that averages the classifiers of several runs, each loaded by `load_run`; for a single run, its model. UserError
-    if the models do not match."""
+    """Return one model that averages the predictions of several runs of classifiers or of encoder-decoders, each loaded by `load_run`;
+    for a single run, its model. UserError if the models do not match."""
     members = [load_run(run, checkpoint, device) for run in runs]
-    first, classifiers = members[0], [member.model for member in members if isinstance(member.model, Classifier)]
+    first = members[0]
     if len(members) == 1:
         return first
     for run, member in zip(runs, members, strict=True):
-        if not isinstance(member.model, Classifier):
-            raise UserError(f"{run}: is {KIND_NAMES[member.config.model.kind]}; only classifiers can be averaged")
+        if not isinstance(member.model, Classifier | Seq2Seq):
+            kind = KIND_NAMES[member.config.model.kind]
+            raise UserError(f"{run}: is {kind}; only classifiers and encoder-decoders can be averaged")
         if _reads(member) != _reads(first):
             raise UserError(
                 f"{run}: has other labels, numbers, characters, data.max_length or columns of data.text than {runs[0]}; their "
                 "predictions cannot be averaged"
             )
-    assert isinstance(first.task, SequenceTask)
-    # It is called as a classifier is; what looks into a classifier, such as an export, reads single runs.
-    return replace(first, model=cast(Classifier, Ensemble(classifiers, first.task.mean).eval()))
+        if isinstance(member.model, Seq2Seq) and _state(member) != _state(first):
+            raise UserError(
+                f"{run}: has another model.hidden_size or num_layers than {runs[0]}; one search needs the same"
+            )
+    return replace(first, model=cast(Model, _averaged(first, [member.model for member in members]).eval()))
+
+
+def _averaged(first: TrainedModel, models: Sequence[Model]) -> nn.Module:
+    """A module that is called as its members are. What looks into a model, such as an export, reads single runs."""
+    if isinstance(first.task, SequenceTask):
+        return Ensemble([own for own in models if isinstance(own, Classifier)], first.task.mean)
+    return Seq2SeqEnsemble([own for own in models if isinstance(own, Seq2Seq)])
 
 
 def _reads(trained: TrainedModel) -> tuple[object, ...]:
@@ -77,6 +88,11 @@ def _reads(trained: TrainedModel) -> tuple[object, ...]:
     data = trained.config.data
     columns = data.text_columns if len(data.text_columns) > 1 else ()  # the name of a single column does not matter
     return trained.outputs, trained.tokenizer, trained.task.name, data.max_length, columns
+
+
+def _state(trained: TrainedModel) -> tuple[int, int]:
+    """The sizes of a decoder's state."""
+    return trained.config.model.num_layers, trained.config.model.hidden_size
 
 
 def load_trained(path: Path, device: torch.device) -> TrainedModel:

@@ -25,6 +25,7 @@ from seq.data.targets import Encoded
 from seq.data.tokenizer import BOS, EOS, Tokenizer, join_tokens, refuse_list_as_text, split_tokens
 from seq.errors import UserError
 from seq.models import Model, Seq2Seq
+from seq.models.ensemble import Seq2SeqEnsemble
 from seq.models.search import Found, search
 from seq.tasks.loaded import LoadedModel, one_or_many
 from seq.tasks.losses import cross_entropy
@@ -200,7 +201,7 @@ class OutputEvaluator:
         self.counts = [self._tokens, self._errors]
 
     def add(self, model: Model, batch: Batch) -> Tensor:
-        assert isinstance(model, Seq2Seq)
+        assert isinstance(model, Seq2Seq | Seq2SeqEnsemble)
         logits = model(**batch.arguments())[0]
         there = batch.targets >= 0
         self._tokens += torch.stack([((logits.argmax(-1) == batch.targets) & there).sum(), there.sum()])
@@ -245,7 +246,7 @@ def decode(
 
 def _search(trained: TrainedModel, inputs: Tensor, lengths: Tensor, *, beam: int) -> Found:
     """The targets of training are no longer than `data.max_length`, and so are outputs."""
-    assert isinstance(trained.model, Seq2Seq)
+    assert isinstance(trained.model, Seq2Seq | Seq2SeqEnsemble)
     most = trained.config.data.max_length + 1
     return search(trained.model, inputs.to(trained.device), lengths, beam=beam, most=most)
 
