@@ -1,5 +1,6 @@
 """Padding changes nothing, attention is as in the formula, and free running is the loop that one would write."""
 
+import pytest
 import torch
 
 from seq.config import Seq2SeqConfig
@@ -45,6 +46,20 @@ def test_attention_is_that_of_the_formula() -> None:
         for step in range(int(target_lengths[row])):
             scores = torch.stack([states[row, step] @ model.key.weight @ memory.states[row, s] for s in range(size)])
             torch.testing.assert_close(weights[row, step, :size], scores.softmax(0))
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_token_by_token_is_all_at_once(layers: int) -> None:
+    """The state of all layers goes from token to token, as in a search."""
+    model = make(num_layers=layers).eval()
+    inputs, lengths, targets, _ = rows()
+    memory, hidden = model.encode(inputs, lengths)
+    together, last = model.decode(targets, torch.full((3,), 4), memory, hidden)
+    for step in range(4):
+        now = slice(step, step + 1)
+        logits, hidden = model.decode(targets[:, now], torch.ones(3, dtype=torch.int64), memory, hidden)
+        torch.testing.assert_close(logits, together[:, now])
+    torch.testing.assert_close(hidden, last)
 
 
 def test_free_running_is_a_loop() -> None:
