@@ -31,7 +31,7 @@ CASES = {
         "batch.shards=12",  # no power of two, and uneven at 5 and 8 processes
     ),
     "labels": ("labels", "train.precision=bf16", "batch.rows=5", "logging.every_steps=5"),
-    "tagger": ("tagger", "train.precision=bf16", "batch.rows=5", "model.num_layers=2"),
+    "tagger": ("tagger", "train.precision=bf16", "batch.rows=5", "model.num_layers=2", "train.class_weights=0.3"),
     "seq2seq": ("seq2seq", "train.precision=bf16", "batch.rows=5", "model.num_layers=2", "evaluation.beam=2"),
     "seq2seq, scheduled": (
         "seq2seq",

@@ -50,8 +50,8 @@ class TrainConfig(Section):
     patience: Count = 0
     """Stop early after this many evaluations without improvement (0: never). Needs `checkpoint.monitor`."""
     class_weights: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Each row of a classifier's training data counts 1 / (rows of its label)^p: 0 is the plain loss, 1 counts all labels alike
-    (balanced), 0.5 lies between. Scaled so that the mean weight of a row is 1."""
+    """Each row of a classifier's training data, or token of a tagger's, counts 1 / (rows of its label)^p: 0 is the plain loss, 1 counts all
+    labels alike (balanced), 0.5 lies between. Scaled so that the mean weight of a row is 1. It finds more of the rare labels."""
     clip_grad_norm: Annotated[float, Field(gt=0, le=1e30)] = 1.0
     """Gradients with a larger global norm are scaled down to this norm."""
     max_bad_steps: Count = 10

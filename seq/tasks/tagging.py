@@ -72,7 +72,7 @@ for token, tag in zip(tokens, logits.argmax(-1)):
     print(token, about["outputs"]["labels"][tag])
 """,
     )
-    reads_tokens = splits_long = True
+    reads_tokens = splits_long = weighs_classes = True
     has_hyperparameters = False
 
     def faults(self, config: Config) -> Iterator[str]:

@@ -184,7 +184,7 @@ class Task(ABC):
         if config.run.auto_hyperparameters and not self.has_hyperparameters:
             yield f"run.auto_hyperparameters=true has no rules for model.kind={config.model.kind}; leave it out"
         if train.class_weights and not self.weighs_classes:
-            yield "train.class_weights is for model.kind=classifier with model.target=label only"
+            yield "train.class_weights is for model.target=label and for taggers only"
         if monitor is not None and monitor not in (names := [metric.name for metric in self.metrics if metric.better]):
             yield f"checkpoint.monitor={monitor}: this model has {', '.join(names)}"
 

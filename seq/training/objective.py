@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from seq.config import Config
 from seq.config.own_code import own_code
 from seq.data.dataset import Batch
-from seq.data.ragged import Ints
+from seq.data.ragged import Ints, RaggedArray
 from seq.data.split import Split
 from seq.errors import UserError
 from seq.models.products import aligned
@@ -33,8 +33,9 @@ class Objective:
     def of(cls, config: Config, task: Task, train: Split, device: torch.device) -> "Objective":
         options = dict[str, Any]()
         if config.train.class_weights:
-            assert isinstance(train.targets, np.ndarray)
-            weights = class_weights(train.targets, train.outputs.size, config.train.class_weights)
+            labels = train.targets.values if isinstance(train.targets, RaggedArray) else train.targets
+            assert labels is not None
+            weights = class_weights(labels, train.outputs.size, config.train.class_weights)
             options["weights"] = weights.to(device)
         if config.train.label_smoothing:
             options["smoothing"] = config.train.label_smoothing
@@ -68,7 +69,7 @@ class Objective:
 
 
 def class_weights(labels: Ints, classes: int, power: float) -> Tensor:
-    """(C,) weights n^-power of classes with n rows each, such that a row has the mean weight 1; 0 for a class without rows."""
+    """(C,) weights n^-power of classes with n rows (of a tagger: tokens) each, such that the mean weight of a row is 1; 0 for a class without rows."""
     counts = np.bincount(labels, minlength=classes)
     weights = np.where(counts > 0, counts.clip(min=1) ** -power, 0.0)
     return torch.from_numpy(weights * counts.sum() / (counts * weights).sum()).float()
