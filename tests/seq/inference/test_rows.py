@@ -20,7 +20,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("columns")
     with (folder / "rows.csv").open("w") as file:
         csv.writer(file).writerows([("title", "review", "mood"), *ROWS])
-    data = f"data.files.train={folder}/rows.csv data.text=[title,review] data.label=mood data.tokenizer=words"
+    data = f"data.files.train={folder}/rows.csv data.text=[title,review] data.label=mood data.tokenizer=words data.validation_fraction=0.1"
     model = (
         f"model.hidden_size=8 batch.shards=2 train.steps=9 logging.wandb=disabled run.output_dir={folder} run.name=two"
     )
