@@ -27,28 +27,21 @@ from rich.table import Table
 
 from benchmarks.timing import Report
 from seq.config.read import SHIPPED
+from seq.data.local_files import SPLITS, splits_named_in
 from seq.data.pronunciation import split_of
 from seq.errors import UserError
 from seq.files import read_text
 
 TRAINER = Path(__file__).parents[1] / "train_ddp.py"
 PUBLISHED: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text("utf-8"))
-SPLITS = {"train": "train", "validation": "dev|valid", "test": "test"}
-"""Splits, and what the names of their files have in them."""
 MARKS = ("COMMA", "PERIOD", "QUESTION")
 Result = dict[str, Any]
 """A run's result.json."""
 
 SPEAKER = (str(SHIPPED / "pronunciation.yaml"), "data.source=csv", "evaluation.beam=5")
 TAGGER = (
-    *(
-        "model.kind=tagger",
-        "data.source=text",
-        "data.tokenizer=tokens",
-        "data.max_length=100",
-        "data.vocab_size=50000",
-        "data.min_count=2",
-    ),
+    *("model.kind=tagger", "data.source=text", "data.tokenizer=tokens", "data.max_length=100"),
+    *("data.vocab_size=50000", "data.min_count=2"),
     *("model.embedding_dim=128", "model.hidden_size=192", "model.ngrams=2", "model.ngram_dropout=0.5"),
     *("model.embedding_dropout=0.3", "model.token_dropout=0.05", "model.output_dropout=0.5"),
     *("batch.shards=4", "batch.rows=16", "batch.tokens=2048", "train.epochs=6", "train.average_last=0.3"),
@@ -79,7 +72,7 @@ def divide_text(copy: Path, folder: Path, shares: dict[str, float]) -> None:
 
 
 def copy_conllu(copy: Path, folder: Path) -> None:
-    for split, file in files_of(copy).items():
+    for split, file in files_of(copy, "*.conllu").items():
         (folder / f"{split}.conllu").write_bytes(file.read_bytes())
 
 
@@ -110,7 +103,8 @@ def mark_of(tag: str) -> str:
 
 
 def write_brown(copy: Path, folder: Path) -> None:
-    """Sentences of `word/tag`, one a line; `nil` stands for a tag without a word to train on. A tag without what the corpus adds for titles, headlines, cited and foreign words."""
+    """Write sentences of `word/tag`, one a line, without what the corpus adds to tags for titles, headlines, cited and foreign words.
+    `nil` stands for a tag without a word to train on."""
     sentences: dict[str, list[list[tuple[str, str]]]] = {split: [] for split in SPLITS}
     for file in sorted(path for path in copy.iterdir() if re.fullmatch(r"c[a-r]\d\d", path.name)):
         lines = [line.split() for line in read_text(file).splitlines() if line.strip()]
@@ -144,24 +138,22 @@ def write_words(copy: Path, folder: Path) -> None:
 
 
 def spoken_words(file: Path) -> Iterator[tuple[str, str]]:
-    """Lines such as `WORD(2)  W ER1 D`. Comments, and what has other signs than letters, apostrophes and hyphens, are left out."""
+    """Lines such as `WORD(2)  W ER1 D`. Comments, and words with other signs than letters, apostrophes, hyphens and periods, are
+    left out."""
     for line in read_text(file).splitlines():
         found = re.fullmatch(r"([A-Za-z][A-Za-z'.-]*)(?:\(\d+\))?\s+([A-Z0-2 ]+?)(?:\s+#.*)?\s*", line)
         if found:
             yield found[1].lower(), " ".join(found[2].split())
 
 
-def files_of(copy: Path) -> dict[str, Path]:
+def files_of(copy: Path, pattern: str = "*") -> dict[str, Path]:
     """The file of each split in a folder. UserError if there is none to train on or to test."""
     if not copy.is_dir():
         raise UserError(f"{copy}: must be a folder")
-    found = {
-        split: next((path for path in sorted(copy.iterdir()) if re.search(names, path.name)), None)
-        for split, names in SPLITS.items()
-    }
-    if missing := [split for split in ("train", "test") if found[split] is None]:
+    found = {split: path for path in sorted(copy.glob(pattern)) for split in splits_named_in(Path(path.name))}
+    if missing := [split for split in ("train", "test") if split not in found]:
         raise UserError(f"{copy}: has no file whose name has {missing[0]!r} in it")
-    return {split: path for split, path in found.items() if path is not None}
+    return found
 
 
 # ---- from a run to its figures -------------------------------------------------------------------------------------------
@@ -184,7 +176,7 @@ def errors(result: Result) -> list[float]:
 
 
 def f1_of_marks(result: Result) -> list[float]:
-    """Of each mark, and of all marks together."""
+    """The F1 of each mark, and of all marks together."""
     confusion, labels = np.array(result["confusion"]), result["labels"]
     counts = np.zeros((len(MARKS), 2))
     for row, place in enumerate(labels.index(mark) if mark in labels else None for mark in MARKS):
@@ -194,13 +186,14 @@ def f1_of_marks(result: Result) -> list[float]:
 
 
 SHARES = {"train": 0.9, "validation": 0.05, "test": 0.05}
-TEXT, BYTES = (str(SHIPPED / "char_lm.yaml"), "evaluation.every_steps=1000"), "data.tokenizer=bytes"
+TEXT = (str(SHIPPED / "char_lm.yaml"), "data.min_count=1", "evaluation.every_steps=1000")
 SETS = {
     "tiny_shakespeare": PublicSet(partial(divide_text, shares={"train": 0.9, "test": 0.1}), TEXT, nats),
     "text8": PublicSet(partial(divide_text, shares=SHARES), TEXT, bits),
-    "enwik8": PublicSet(partial(divide_text, shares=SHARES), (*TEXT, BYTES), bits),
+    # In latin-1 each byte is a character, and the border of two parts divides none.
+    "enwik8": PublicSet(partial(divide_text, shares=SHARES), (*TEXT, "data.encoding=latin-1"), bits),
     "cmudict": PublicSet(write_words, SPEAKER, errors),
-    "iwslt2011": PublicSet(write_marks, (*TAGGER, "checkpoint.monitor=loss"), f1_of_marks),
+    "iwslt2011": PublicSet(write_marks, TAGGER, f1_of_marks),
     "ewt": PublicSet(copy_conllu, TAGGER, accuracy),
     "brown": PublicSet(write_brown, TAGGER, accuracy),
 }

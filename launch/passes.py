@@ -47,9 +47,6 @@ class Pass:
             self._spread[key] = list(found)
         return self._spread[key]
 
-    def forget_spread(self) -> None:
-        self._spread.clear()
-
     def keep_of(self, parameters: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:
         """Copy the chosen shard's part of `gradients`, each (S, ...)."""
         if self._keep is not None:
@@ -71,7 +68,7 @@ def one_pass(seed: int, step: int, shards: range, device: torch.device, keep: in
         yield _current
     finally:
         # The tensors know their autograd nodes, and these know the pass. Python does not see this circle, so would never free it.
-        _current.forget_spread()
+        _current._spread.clear()
         _current = None
 
 

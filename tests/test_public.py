@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import public
+from seq.config.read import load_config, override_config
+from seq.data.corpus import prepare_corpus
+from seq.data.local_files import SPLITS
 from seq.errors import UserError
+from seq.tasks import task_of
 from tests.helpers import ROOT, run
 
 
@@ -29,9 +33,21 @@ def test_every_set_has_published_figures() -> None:
 def test_a_text_is_divided(tmp_path: Path) -> None:
     (copy := tmp_path / "text8").write_text("".join(f"{n:04} " for n in range(200)))
     files = prepared("text8", copy)
-    assert "".join(files[split] for split in public.SPLITS) == copy.read_text()
-    assert [len(files[split]) for split in public.SPLITS] == [900, 50, 50]
+    assert "".join(files[split] for split in SPLITS) == copy.read_text()
+    assert [len(files[split]) for split in SPLITS] == [900, 50, 50]
     assert prepared("text8", copy, cut=100)["train"] == copy.read_text()[:100]
+
+
+def test_bytes_are_the_characters_of_enwik8(tmp_path: Path) -> None:
+    """A border may divide a character: each letter here has two bytes, of which the second may be 0x85, which some read as a line end."""
+    (copy := tmp_path / "enwik8").write_bytes("\u00c5\u00e9\u6587 abc\n".encode()[:13] * 331)
+    files = public.prepare("enwik8", copy)
+    words = [*public.SETS["enwik8"].words, *(f"data.files.{split}={path}" for split, path in files.items())]
+    config = override_config(load_config(Path(words[0])), words[1:], where="test")
+    corpus = prepare_corpus(config.data, task_of(config))
+    for split, path in files.items():
+        assert corpus.splits[split].num_characters == path.stat().st_size
+    assert corpus.tokenizer.vocab_size == 4 + len(set(files["train"].read_bytes()))
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,8 @@ def split_validation(
         return {}
     if not chosen.any():
         notes.append(
-            "validation: none, because there are too few different texts to keep each label in training; raise data.validation_fraction, or give data.files.validation"
+            "validation: none, because there are too few different texts to keep each label in training; raise data.validation_fraction, "
+            "or give data.files.validation"
         )
         return {}
     validation = replace(train.take(np.flatnonzero(chosen)), name="validation")

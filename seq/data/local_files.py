@@ -83,12 +83,17 @@ def _files_of_folder(folder: Path, config: DataConfig) -> Files:
         raise UserError(f"data.source={config.source}: the folder must hold files of one format, it has {named}")
     splits: dict[str, list[Path]] = {}
     for path in found:
-        words = set(re.split(r"[^a-z]+", str(path.relative_to(folder)).lower()))
-        own = [name for name, known in SPLIT_WORDS.items() if words & known and config.label != FILE]
+        own = splits_named_in(path.relative_to(folder)) if config.label != FILE else []
         if len(own) > 1:
             raise UserError(f"{path}: its name says {' and '.join(own)}; rename it, or give data.files.*")
         splits.setdefault(own[0] if own else "train", []).append(path)
     return splits
+
+
+def splits_named_in(path: Path) -> list[str]:
+    """The splits of which the path has a word."""
+    words = set(re.split(r"[^a-z]+", str(path).lower()))
+    return [name for name, known in SPLIT_WORDS.items() if words & known]
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -11,6 +11,11 @@ from seq.models.classifier import Classifier
 from seq.models.seq2seq import Memory, Seq2Seq
 
 
+def mean_of_probabilities(logits: Tensor) -> Tensor:
+    """(N, ..., C) -> (..., C): the logarithms of the mean probabilities of N models."""
+    return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
+
+
 class Ensemble(nn.Module):
     """Has a classifier's interface. All members have the same tokens and outputs; `mean` turns their logits (N, B, C) into (B, C)."""
 
@@ -53,5 +58,4 @@ class Seq2SeqEnsemble(nn.Module):
         each = zip(self.members, memory, hidden.chunk(len(self.members)), strict=True)
         found = [cast(Seq2Seq, own).decode(tokens, lengths, read, state) for own, read, state in each]
         logits = torch.stack([own for own, _ in found]).float()
-        mean = logits.log_softmax(-1).logsumexp(0) - math.log(len(found))
-        return mean, torch.cat([state for _, state in found])
+        return mean_of_probabilities(logits), torch.cat([state for _, state in found])

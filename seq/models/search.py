@@ -12,7 +12,7 @@ PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 
 
 class EncoderDecoder(Protocol):
-    """What a search calls of a `Seq2Seq`, or of several as one."""
+    """A search calls these methods of a `Seq2Seq`, or of several as one."""
 
     def encode(self, inputs: Tensor, lengths: Tensor) -> tuple[Any, Tensor]: ...
 

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 from launch.device import device_of
 from seq.config.model import KIND_NAMES
@@ -73,14 +72,10 @@ def load_ensemble(
             raise UserError(
                 f"{run}: has another model.hidden_size or num_layers than {runs[0]}; one search needs the same"
             )
-    return replace(first, model=cast(Model, _averaged(first, [member.model for member in members]).eval()))
-
-
-def _averaged(first: TrainedModel, models: Sequence[Model]) -> nn.Module:
-    """A module that is called as its members are. What looks into a model, such as an export, reads single runs."""
-    if isinstance(first.task, SequenceTask):
-        return Ensemble([own for own in models if isinstance(own, Classifier)], first.task.mean)
-    return Seq2SeqEnsemble([own for own in models if isinstance(own, Seq2Seq)])
+    models: list[Any] = [member.model for member in members]
+    averaged = Ensemble(models, first.task.mean) if isinstance(first.task, SequenceTask) else Seq2SeqEnsemble(models)
+    # It is called as its members are; what looks into a model, such as an export, reads single runs.
+    return replace(first, model=cast(Model, averaged.eval()))
 
 
 def _reads(trained: TrainedModel) -> tuple[object, ...]:

@@ -1,7 +1,6 @@
 """Classification: one label for a text."""
 
 import argparse
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from seq.data.outputs import Coded, Outputs
 from seq.data.ragged import Ints
 from seq.data.split import Split
 from seq.models import Model
+from seq.models.ensemble import mean_of_probabilities
 from seq.tasks.confusion import Confusion, ConfusionCounts, macro_f1, macro_f1_error, per_class
 from seq.tasks.loaded import LoadedModel, Text, one_or_many
 from seq.tasks.losses import cross_entropy
@@ -102,8 +102,7 @@ class Classification(OneLabel, SequenceTask):
         return logits.softmax(-1)
 
     def mean(self, logits: Tensor) -> Tensor:
-        """The logarithms of the mean probabilities."""
-        return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
+        return mean_of_probabilities(logits)
 
     def best(
         self, trained: TrainedModel, texts: Iterable[str], *, top: int

@@ -69,7 +69,8 @@ class Objective:
 
 
 def class_weights(labels: Ints, classes: int, power: float) -> Tensor:
-    """(C,) weights n^-power of classes with n rows (of a tagger: tokens) each, such that the mean weight of a row is 1; 0 for a class without rows."""
+    """(C,) weights n^-power of classes with n rows (of a tagger: tokens) each, such that the mean weight of a row is 1; 0 for a class
+    without rows."""
     counts = np.bincount(labels, minlength=classes)
     weights = np.where(counts > 0, counts.clip(min=1) ** -power, 0.0)
     return torch.from_numpy(weights * counts.sum() / (counts * weights).sum()).float()

@@ -20,10 +20,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("columns")
     with (folder / "rows.csv").open("w") as file:
         csv.writer(file).writerows([("title", "review", "mood"), *ROWS])
-    data = f"data.files.train={folder}/rows.csv data.text=[title,review] data.label=mood data.tokenizer=words data.validation_fraction=0.1"
-    model = (
-        f"model.hidden_size=8 batch.shards=2 train.steps=9 logging.wandb=disabled run.output_dir={folder} run.name=two"
-    )
+    data = f"data.files.train={folder}/rows.csv data.text=[title,review] data.label=mood data.tokenizer=words"
+    model = f"data.validation_fraction=0.1 model.hidden_size=8 batch.shards=2 train.steps=9 logging.wandb=disabled run.output_dir={folder} run.name=two"
     run_many(1, [(None, ["configs/classifier.yaml", *data.split(), *model.split()])])
     return folder
 
