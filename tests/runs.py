@@ -54,6 +54,11 @@ def metrics(folder: Path, event: str | None = None) -> list[dict[str, Any]]:
     return [line for line in lines if event in (None, line["event"])]
 
 
+def losses_by_step(folder: Path) -> dict[int, float]:
+    """The losses of training. A resumed run writes the steps after its checkpoint again; their later lines count."""
+    return {line["step"]: line["loss"] for line in metrics(folder, "train")}
+
+
 def result(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "result.json").read_text())
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import ROOT, run
-from tests.runs import TINY, metrics, result
+from tests.runs import TINY, losses_by_step, result
 
 pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
@@ -33,9 +33,7 @@ def _check_mlflow(folder: Path) -> None:
     assert found.info.status == "FINISHED"
     assert found.data.params["train.steps"] == "5"
     history = client.get_metric_history(found.info.run_id, "train/loss")
-    assert {each.step: each.value for each in history} == {
-        line["step"]: line["loss"] for line in metrics(folder / "runs" / "extended", "train")
-    }
+    assert {each.step: each.value for each in history} == losses_by_step(folder / "runs" / "extended")
 
 
 @pytest.mark.parametrize("what", WORDS)

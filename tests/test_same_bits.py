@@ -15,7 +15,7 @@ import torch
 from launch.seeding import fast_fp32_error
 from seq.training.precision import FAST_FP32_LIMIT
 from tests.helpers import run, run_many, train
-from tests.runs import few_rows, invariant, metrics, result, words
+from tests.runs import few_rows, invariant, losses_by_step, result, words
 
 pytestmark = pytest.mark.slow
 
@@ -122,8 +122,7 @@ def test_killed_and_resumed_on_other_world_sizes(tmp_path: Path) -> None:
         assert sorted((tmp_path / "chain" / "checkpoints").iterdir())[-1].name == f"step-{stop:08d}.pt"
     assert train(*command, "run.name=chain", world_size=2).returncode == 0
     assert invariant(tmp_path / "chain")["result"] == expected
-    losses = [{line["step"]: line["loss"] for line in metrics(tmp_path / name, "train")} for name in ("whole", "chain")]
-    assert losses[0] == losses[1]
+    assert losses_by_step(tmp_path / "chain") == losses_by_step(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("part", [0, pytest.param(1, marks=pytest.mark.extended)])
@@ -156,5 +155,4 @@ def test_stopped_anywhere_and_resumed_on_another_world_size(part: int, tmp_path:
         found = invariant(tmp_path / f"case{number}")["result"]
         assert found == expected, f"{order_of[number]}: stopped after step {stop} on {before}, resumed on {after}"
         # The mean over five steps, of which some were before the stop.
-        losses = [metrics(tmp_path / name, "train") for name in (order_of[number], f"case{number}")]
-        assert {line["step"]: line["loss"] for line in losses[0]} == {line["step"]: line["loss"] for line in losses[1]}
+        assert losses_by_step(tmp_path / f"case{number}") == losses_by_step(tmp_path / order_of[number])
