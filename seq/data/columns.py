@@ -9,7 +9,8 @@ from seq.data.examples import Examples, Target, join_columns, make_examples
 from seq.data.tables import Batch
 from seq.data.targets import Targets
 from seq.data.texts import TextWriter
-from seq.data.tokenizer import join_tokens, refuse_list_as_text, split_tokens
+from seq.data.tokenizer import refuse_list_as_text
+from seq.data.tokens import join_tokens, split_tokens
 from seq.errors import UserError
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from seq.config import DataConfig
 from seq.data.examples import Examples, make_examples
 from seq.data.text_files import bounded_lines, codec, faults_of, open_text
-from seq.data.tokenizer import join_tokens
+from seq.data.tokens import join_tokens
 from seq.errors import UserError
 
 UD_COLUMNS = 10

@@ -147,7 +147,7 @@ def _write(
         outputs = task.learn(splits["train"].targets or (), config)
     with stage("encoding the data", sum(size_of(split.texts) for split in splits.values())):
         encoded = task.encode(splits, NewVocabulary(tokenizer, outputs), config, notes)
-    unknown = _count_unknown(encoded, tokenizer, notes)
+    unknown = _count_unknown(encoded, tokenizer, config, notes)
     # A validation split of pieces of the training text has no texts of its own.
     texts = {name: splits.get(name, splits.get("train")) for name in unknown if task.predicts_text}
     bits = {name: unknown[name] * _bits_of_unknown(own, tokenizer) for name, own in texts.items() if own is not None}
@@ -218,16 +218,20 @@ def _targets_of(sequences: RaggedArray) -> Iterator[Ints]:
         yield np.delete(part, firsts[firsts < first + len(part)] - first)
 
 
-def _count_unknown(encoded: Mapping[str, Encoded], tokenizer: Tokenizer, notes: list[str]) -> dict[str, int]:
+def _count_unknown(
+    encoded: Mapping[str, Encoded], tokenizer: Tokenizer, config: DataConfig, notes: list[str]
+) -> dict[str, int]:
     """Return the number of tokens of each split that the vocabulary lacks; splits without such tokens are left out."""
     found = {
         name: sum(int((part == UNKNOWN).sum()) for part in _targets_of(sequences))
         for name, (sequences, _) in encoded.items()
     }
+    never_learned = tokenizer.kind == "tokens" and config.min_count == 1
+    advice = "; with data.min_count=2, rare and new ones are read by their last letters" if never_learned else ""
     for name, count in found.items():
         if count:
             of = len(encoded[name][0].values)
-            notes.append(f"{name}: {count} of {of} tokens are {tokenizer.kind} that the vocabulary lacks")
+            notes.append(f"{name}: {count} of {of} tokens are {tokenizer.kind} that the vocabulary lacks{advice}")
     return {name: count for name, count in found.items() if count}
 
 

@@ -1,10 +1,8 @@
 """Text to token ids and back: bytes, characters, words, subwords or tokens, with four reserved ids in front."""
 
 import codecs
-import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -13,6 +11,7 @@ import numpy as np
 
 from seq.data.ragged import BLOCK, Ints, RaggedArray, smallest_dtype
 from seq.data.subwords import Subwords
+from seq.data.tokens import Tokens
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 """Ids of padding, begin, end, and characters that the vocabulary lacks. Tokens of text follow from RESERVED on."""
@@ -24,13 +23,18 @@ UNKNOWN_SHARE = 0.01
 
 
 Kind = Literal["bytes", "characters", "words", "subwords", "tokens"]
+LEARN: dict[Kind, Callable[..., Subwords | Tokens]] = {
+    "words": Subwords.train_words,
+    "subwords": Subwords.train_subwords,
+    "tokens": Tokens.train,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenizer:
     """`kind="bytes"`: id = byte + 4. `kind="characters"`: id = place in `characters` + 4, else UNKNOWN. `kind="words"` and
     `"subwords"`: id = place in the vocabulary of `model` + 4, see `seq.data.subwords`. `kind="tokens"`: a text is tokens with a
-    space between them; id = place in the JSON list `model` + 4, else UNKNOWN."""
+    space between them; id = place in the vocabulary of `model` + 4, else UNKNOWN, see `seq.data.tokens`."""
 
     kind: Kind
     characters: str = ""
@@ -45,15 +49,10 @@ class Tokenizer:
         subwords at most `vocab_size`."""
         if kind == "bytes":
             return cls(kind=kind, lowercase=lowercase)
-        if kind in ("words", "subwords"):
-            learn = Subwords.train_words if kind == "words" else Subwords.train_subwords
+        if kind != "characters":
             texts = (text.lower() for text in texts) if lowercase else texts
-            return cls(kind=kind, lowercase=lowercase, model=learn(texts, size=vocab_size, min_count=min_count).model)
-        if kind == "tokens":
-            counted = Counter(token for text in texts for token in (text.lower() if lowercase else text).split(" "))
-            least = _least_count(np.array(list(counted.values())), min_count)
-            known = [token for token, count in counted.most_common(vocab_size) if count >= least]
-            return cls(kind=kind, lowercase=lowercase, model=json.dumps(known))
+            model = LEARN[kind](texts, size=vocab_size, min_count=min_count).model
+            return cls(kind=kind, lowercase=lowercase, model=model)
         points, counts = _count_code_points(texts, lowercase)
         letters = points[counts >= _least_count(counts, min_count)]
         return cls(kind=kind, characters="".join(map(chr, letters)), lowercase=lowercase)
@@ -62,7 +61,7 @@ class Tokenizer:
     def vocab_size(self) -> int:
         if self.subwords is not None:
             return RESERVED + len(self.subwords)
-        if self.kind == "tokens":
+        if self.tokens is not None:
             return RESERVED + len(self.tokens)
         return RESERVED + (256 if self.kind == "bytes" else len(self.characters))
 
@@ -72,24 +71,17 @@ class Tokenizer:
         return Subwords(self.model) if self.kind in ("words", "subwords") else None
 
     @cached_property
-    def tokens(self) -> list[str]:
-        """The vocabulary of `kind="tokens"`."""
-        return [str(token) for token in json.loads(self.model or "[]")]
-
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        return {token: place for place, token in enumerate(self.tokens, RESERVED)}
+    def tokens(self) -> Tokens | None:
+        """The vocabulary of tokens; None for the other kinds."""
+        return Tokens(self.model) if self.kind == "tokens" else None
 
     def encode(self, texts: Sequence[str]) -> RaggedArray:
         """The ids of each text, without markers."""
         texts = [text.lower() for text in texts] if self.lowercase else texts
-        if self.subwords is not None:
-            pieces = self.subwords.encode(texts)
+        vocabulary = self.subwords if self.tokens is None else self.tokens
+        if vocabulary is not None:
+            pieces = vocabulary.encode(texts)
             return RaggedArray(pieces.values + RESERVED, pieces.offsets)
-        if self.kind == "tokens":
-            return RaggedArray.of(
-                [np.array([self._places.get(token, UNKNOWN) for token in text.split(" ")], np.int64) for text in texts]
-            )
         if self.kind == "bytes":
             encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
             lengths = [len(text) for text in encoded]
@@ -106,8 +98,8 @@ class Tokenizer:
         if self.subwords is not None:
             known = self.subwords.bytes_of
             return b"".join(known[token - RESERVED] for token in text if token >= RESERVED).decode("utf-8", "replace")
-        if self.kind == "tokens":
-            return " ".join(self.tokens[token - RESERVED] if token >= RESERVED else "\ufffd" for token in text)
+        if self.tokens is not None:
+            return self.tokens.decode(token - RESERVED for token in text)
         if self.kind == "bytes":
             return bytes(token - RESERVED for token in text if token >= RESERVED).decode("utf-8", "replace")
         return "".join(self.characters[token - RESERVED] if token >= RESERVED else "\ufffd" for token in text)
@@ -135,8 +127,8 @@ class Tokenizer:
     def unknown(self, text: str) -> list[str]:
         """The characters of `text` that the vocabulary lacks, each one once."""
         text = text.lower() if self.lowercase else text
-        if self.kind == "tokens":
-            return sorted({token for token in text.split(" ") if token not in self._places})
+        if self.tokens is not None:
+            return self.tokens.unknown(text)
         return [] if self.kind != "characters" else sorted(set(text) - set(self.characters))
 
     @cached_property
@@ -155,7 +147,7 @@ class Tokenizer:
         """A description of the vocabulary, for display."""
         if self.kind == "characters":
             return f"{len(self.characters)} characters"
-        if self.kind == "tokens":
+        if self.tokens is not None:
             return f"{len(self.tokens)} tokens"
         return "256 bytes" if self.subwords is None else f"{len(self.subwords)} {self.kind}"
 
@@ -186,16 +178,6 @@ def _least_count(counts: Ints, min_count: int) -> int:
     """`min_count`, or less where more than UNKNOWN_SHARE of the text would be unknown: a short text has many rare characters."""
     most = UNKNOWN_SHARE * counts.sum()
     return next((least for least in range(min_count, 1, -1) if counts[counts < least].sum() <= most), 1)
-
-
-def join_tokens(tokens: Iterable[str]) -> str:
-    """Tokens as a text of the kind `tokens`. White space in a token becomes a no-break space, since a space ends it."""
-    return " ".join("\u00a0".join(token.split()) or "\u00a0" for token in tokens)
-
-
-def split_tokens(text: str) -> list[str]:
-    """The tokens of a text of the kind `tokens`, however many spaces, tabs or line feeds are between them."""
-    return [token for token in re.split(r"[ \t\r\n]+", text) if token]
 
 
 def refuse_list_as_text(text: str, instead: str, *, numbers: bool = False) -> None:

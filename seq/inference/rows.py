@@ -18,7 +18,8 @@ from seq.data.conll import read_tokens
 from seq.data.examples import SEPARATOR, join_columns
 from seq.data.tables import Form, check_columns, note_on_quotes, read_table
 from seq.data.text_files import codec, kind_of, open_text
-from seq.data.tokenizer import join_tokens, refuse_list_as_text
+from seq.data.tokenizer import refuse_list_as_text
+from seq.data.tokens import join_tokens
 from seq.errors import UserError, warn
 from seq.tasks import TrainedModel
 from seq.tasks.task import Answer, Answers

@@ -22,7 +22,8 @@ from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray
 from seq.data.split import Split
 from seq.data.targets import Encoded
-from seq.data.tokenizer import BOS, EOS, Tokenizer, join_tokens, refuse_list_as_text, split_tokens
+from seq.data.tokenizer import BOS, EOS, Tokenizer, refuse_list_as_text
+from seq.data.tokens import join_tokens, split_tokens
 from seq.errors import UserError
 from seq.models import Model, Seq2Seq
 from seq.models.ensemble import Seq2SeqEnsemble

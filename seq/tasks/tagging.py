@@ -21,7 +21,8 @@ from seq.data.plan import ShardSizes
 from seq.data.ragged import Ints, RaggedArray, at_least
 from seq.data.split import Split
 from seq.data.targets import Encoded
-from seq.data.tokenizer import join_tokens, refuse_list_as_text, split_tokens
+from seq.data.tokenizer import refuse_list_as_text
+from seq.data.tokens import join_tokens, split_tokens
 from seq.errors import UserError
 from seq.models import Model
 from seq.tasks.classification import ClassEvaluator, Classification
