@@ -45,7 +45,8 @@ TAGGER = (
     *("model.embedding_dim=128", "model.hidden_size=192", "model.ngrams=2", "model.ngram_dropout=0.5"),
     *("model.embedding_dropout=0.3", "model.token_dropout=0.05", "model.output_dropout=0.5"),
     *("batch.shards=4", "batch.rows=16", "batch.tokens=2048", "train.epochs=6", "train.average_last=0.3"),
-    *("optimizer.lr=3e-3", "optimizer.weight_decay=0.05", "optimizer.warmup_steps=200", "optimizer.schedule=linear"),
+    *("optimizer.lr=3e-3", "optimizer.ngram_lr_scale=0.3", "optimizer.weight_decay=0.05"),
+    *("optimizer.warmup_steps=200", "optimizer.schedule=linear"),
     *("evaluation.every_steps=1000", "checkpoint.monitor=accuracy"),
 )
 
