@@ -34,7 +34,7 @@ from seq.data.texts import blocks_of, size_of
 from seq.data.tokenizer import UNKNOWN, Tokenizer
 from seq.errors import UserError
 
-FORMAT = 13
+FORMAT = 14
 """Increase this number when the same source and config would be prepared differently."""
 SPACE = 3
 """Bytes on the disk for each byte of local files, while they are prepared."""
