@@ -65,12 +65,12 @@ class DataConfig(Section):
     """`characters`: the characters of the training text and one unknown id; `bytes`: 256 ids, nothing is unknown; `words`: the
     most frequent words; `subwords`: the most frequent parts of words (BPE). With these two, text outside the vocabulary is spelled in
     bytes. `tokens`
-    (taggers): the most frequent tokens as the data have them; others are read by their last letters (see `min_count`)."""
+    (taggers): the most frequent tokens as the data have them, one unknown id, and what `min_count` says."""
     vocab_size: Positive = 8000
     """Maximum number of words or subwords, including the 256 bytes; or of tokens."""
     min_count: Positive = 1
-    """Characters with fewer occurrences in the training text become the unknown id, as long as these are at most 1 % of the text. `tokens`
-    with fewer are read by their last letters, so with 2 or more the model also learns to read new tokens. Other kinds are spelled in bytes."""
+    """Characters with fewer occurrences in the training text become the unknown id, as long as these are at most 1 % of the text. With 2 or
+    more, `tokens` with fewer, and new ones, are read by their last letters, a capital or a digit. Other kinds are spelled in bytes."""
     target_tokenizer: Literal["characters", "tokens"] = "characters"
     """Tokens of an encoder-decoder's targets: `characters`, or `tokens` with a space between them."""
     lowercase: bool = False

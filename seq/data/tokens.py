@@ -31,10 +31,11 @@ class Tokens:
 
     @classmethod
     def train(cls, texts: Iterable[str], *, size: int, min_count: int) -> "Tokens":
-        """The `size` most frequent tokens, without those that occur fewer than `min_count` times, and signatures of all others."""
+        """The `size` most frequent tokens, without those that occur fewer than `min_count` times, and signatures of all others. With
+        `min_count=1` there are no signatures: tokens to write must be tokens."""
         counted = Counter(token for text in texts for token in text.split(" "))
         known = [token for token, count in counted.most_common(size) if count >= min_count]
-        rare = counted.keys() - set(known)
+        rare = counted.keys() - set(known) if min_count > 1 else ()
         shared = Counter(signature for token in rare for signature in signatures(token))
         frequent = sorted(signature for signature, count in shared.items() if count >= MIN_RARE_TOKENS)
         return cls(json.dumps([*known, *frequent]))

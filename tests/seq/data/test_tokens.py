@@ -19,7 +19,8 @@ def test_frequent_tokens_come_back_and_others_are_read_by_their_endings(
     vocabulary = Tokens.train([" ".join(words)], size=size, min_count=least)
     counted, ids = Counter(words), vocabulary.encode([" ".join(words)]).values.tolist()
     known = {word for word, _ in counted.most_common(size) if counted[word] >= least}
-    shared = Counter(name for word in counted.keys() - known for name in signatures(word))
+    rare = counted.keys() - known if least > 1 else set()
+    shared = Counter(name for word in rare for name in signatures(word))
     for word, place in zip(words, ids, strict=True):
         read_as = [name for name in (word, *signatures(word)) if name in known or shared[name] >= MIN_RARE_TOKENS]
         assert (vocabulary.entries[place] if place >= 0 else None) == next(iter(read_as), None)

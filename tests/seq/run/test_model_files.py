@@ -105,7 +105,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of the other tasks, in one process."""
     folder = tmp_path_factory.mktemp("others")
     subwords = ("data.tokenizer=subwords", "data.vocab_size=300", "data.lowercase=true")
-    rare = ("data.vocab_size=3",)
+    rare = ("data.vocab_size=3", "data.min_count=2")
     cases = {"labels": (), "number": subwords, "tagger": rare, "seq2seq": ()}
     run_many(1, [(None, words(folder, kind, f"run.name={kind}", *more)) for kind, more in cases.items()])
     return folder
