@@ -65,7 +65,7 @@ class DataConfig(Section):
     """`characters`: the characters of the training text and one unknown id; `bytes`: 256 ids, nothing is unknown; `words`: the
     most frequent words; `subwords`: the most frequent parts of words (BPE). With these two, text outside the vocabulary is spelled in
     bytes. `tokens`
-    (taggers): the most frequent tokens as the data have them, one unknown id, and what `min_count` says."""
+    (taggers): the most frequent tokens as the data have them, and one unknown id; rare ones are read as `min_count` says."""
     vocab_size: Positive = 8000
     """Maximum number of words or subwords, including the 256 bytes; or of tokens."""
     min_count: Positive = 1

@@ -45,8 +45,8 @@ class Tokenizer:
     def train(
         cls, kind: Kind, texts: Iterable[str], *, lowercase: bool, min_count: int, vocab_size: int = 8000
     ) -> "Tokenizer":
-        """The vocabulary of `texts`: characters, by code point, or pieces that occur at least `min_count` times; of words and
-        subwords at most `vocab_size`."""
+        """The vocabulary of `texts`: characters, by code point, or pieces that occur at least `min_count` times; of words,
+        subwords and tokens at most `vocab_size`."""
         if kind == "bytes":
             return cls(kind=kind, lowercase=lowercase)
         if kind != "characters":
@@ -59,10 +59,8 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        if self.subwords is not None:
-            return RESERVED + len(self.subwords)
-        if self.tokens is not None:
-            return RESERVED + len(self.tokens)
+        if self._vocabulary is not None:
+            return RESERVED + len(self._vocabulary)
         return RESERVED + (256 if self.kind == "bytes" else len(self.characters))
 
     @cached_property
@@ -75,12 +73,15 @@ class Tokenizer:
         """The vocabulary of tokens; None for the other kinds."""
         return Tokens(self.model) if self.kind == "tokens" else None
 
+    @property
+    def _vocabulary(self) -> Subwords | Tokens | None:
+        return self.subwords if self.tokens is None else self.tokens
+
     def encode(self, texts: Sequence[str]) -> RaggedArray:
         """The ids of each text, without markers."""
         texts = [text.lower() for text in texts] if self.lowercase else texts
-        vocabulary = self.subwords if self.tokens is None else self.tokens
-        if vocabulary is not None:
-            pieces = vocabulary.encode(texts)
+        if self._vocabulary is not None:
+            pieces = self._vocabulary.encode(texts)
             return RaggedArray(pieces.values + RESERVED, pieces.offsets)
         if self.kind == "bytes":
             encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
@@ -147,9 +148,7 @@ class Tokenizer:
         """A description of the vocabulary, for display."""
         if self.kind == "characters":
             return f"{len(self.characters)} characters"
-        if self.tokens is not None:
-            return f"{len(self.tokens)} tokens"
-        return "256 bytes" if self.subwords is None else f"{len(self.subwords)} {self.kind}"
+        return "256 bytes" if self._vocabulary is None else f"{len(self._vocabulary)} {self.kind}"
 
 
 def _count_code_points(texts: Iterable[str], lowercase: bool) -> tuple[Ints, Ints]:

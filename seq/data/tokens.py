@@ -48,7 +48,9 @@ class Tokens:
         return RaggedArray.of([np.array([self._id(token) for token in text.split(" ")], np.int64) for text in texts])
 
     def _id(self, token: str) -> int:
-        return next((self._ids[name] for name in (token, *signatures(token)) if name in self._ids), -1)
+        if token in self._ids:
+            return self._ids[token]
+        return next((self._ids[name] for name in signatures(token) if name in self._ids), -1)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`. A signature, and a negative id, gives the replacement character."""
