@@ -27,7 +27,13 @@ NOT_RUN = {
     "wandb": "needs an account",
     ".venv/bin/python": "the same command is below, for the environment of the tests",
 }
-SHORT = ("train.steps=6", "logging.every_steps=2", "model.hidden_size=16", "generation.length=10")
+SHORT = (
+    "train.steps=6",
+    "logging.every_steps=2",
+    "model.hidden_size=16",
+    "model.embedding_dim=16",
+    "generation.length=10",
+)
 
 
 class _ParsedError(Exception):
