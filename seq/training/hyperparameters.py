@@ -46,10 +46,10 @@ def chosen_for(config: Config, corpus: Corpus) -> dict[str, Any]:
     steps = config.train.steps or config.train.epochs * per_epoch
     if not is_given(config, "train.steps") and not is_given(config, "train.epochs"):
         rules["train.steps"] = steps = max(FEWEST_STEPS, round(passes * per_epoch))
-    more = {"evaluation.every_steps": max(1, steps // 12)}
-    rules |= more if of_rows else _for_text(split.num_characters, steps / per_epoch)
-    shape = SHAPE if config.train.init_from else ()  # it is that of the other run
-    return {key: value for key, value in rules.items() if key not in shape and not is_given(config, key)}
+    rules |= {"evaluation.every_steps": max(1, steps // 12)} if of_rows else _dropout_of_text(steps / per_epoch)
+    if config.train.init_from:  # the shape is that of the other run
+        rules.pop("model.ngram_buckets", None)
+    return {key: value for key, value in rules.items() if not is_given(config, key)}
 
 
 def is_given(config: Config, key: str) -> bool:
@@ -81,10 +81,9 @@ def _for_rows(rows: int, tokens: int, shards: int) -> dict[str, Any]:
     }
 
 
-def _for_text(characters: int, passes: float) -> dict[str, Any]:
-    """A short text has a smaller model. Text that is read often needs more dropout, so that it is not learned by heart."""
+def _dropout_of_text(passes: float) -> dict[str, Any]:
+    """Text that is read often needs more dropout, so that it is not learned by heart."""
     return {
-        "model.hidden_size": 384 if characters < 400_000 else 512,
         "model.output_dropout": round(min(0.02 * passes, 0.4), 3),
         "model.embedding_dropout": round(min(0.01 * passes, 0.2), 3),
         "model.ngram_dropout": round(min(0.1 + 0.02 * passes, 0.5), 3),
@@ -92,5 +91,4 @@ def _for_text(characters: int, passes: float) -> dict[str, Any]:
 
 
 KEYS_OF_ROWS = ("train.steps", "evaluation.every_steps", *_for_rows(1, 1, 1))
-KEYS_OF_TEXT = ("train.steps", *_for_text(1, 1.0))
-SHAPE = ("model.ngram_buckets", "model.hidden_size")
+KEYS_OF_TEXT = ("train.steps", *_dropout_of_text(1.0))
