@@ -73,8 +73,9 @@ class DataConfig(Section):
     more, `tokens` with fewer, and new ones, are read by their last letters, a capital or a digit. Other kinds are spelled in bytes."""
     target_tokenizer: Literal["characters", "tokens"] = "characters"
     """Tokens of an encoder-decoder's targets: `characters`, or `tokens` with a space between them."""
-    lowercase: bool = False
-    """Convert the text to lower case first."""
+    lowercase: bool | None = False
+    """Convert the text to lower case first. Null: only if nearly all training texts are written as names are, with a capital at the
+    beginning of each word; such capitals say nothing about a text."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the training data that becomes the validation split if none is given; 0: train on everything. Rows are chosen by a hash
     of their text, with the same share for each label; a text of one or a few documents gives `validation_pieces`."""

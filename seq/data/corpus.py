@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from launch.context import describe_launch
 from seq.config import DataConfig
-from seq.data.examples import Examples, drop_empty, note_shared, split_validation
+from seq.data.examples import Examples, capitals_say_nothing, drop_empty, note_shared, split_validation
 from seq.data.local_files import local_files
 from seq.data.order import LengthOrder
 from seq.data.outputs import Coded, NewVocabulary, Outputs, Vocabulary
@@ -80,6 +80,8 @@ def prepare_corpus(
     UserError for any fault in the data, on every rank alike, before a process group exists.
     """
     tokenizer = like.tokenizer if like else None
+    if tokenizer:
+        config = config.model_copy(update={"lowercase": tokenizer.lowercase})
     outputs = like.outputs if like and (fixed_outputs or not like.outputs.labels) else None
     vocabulary = (tokenizer and tokenizer.to_dict(), outputs and outputs.to_dict())
     root = _cache_root(config)
@@ -139,6 +141,11 @@ def _write(
     _check_space(folder.parent, size)
     notes: list[str] = []
     splits = _load(config, task, notes, size, need_train=need_train)
+    if config.lowercase is None:
+        config = config.model_copy(update={"lowercase": capitals_say_nothing(splits["train"].texts)})
+        if config.lowercase:
+            notes.append("read in lower case, since a capital begins nearly every word (data.lowercase=null)")
+    splits = _with_validation(splits, config, task, notes)
     if tokenizer is None:
         options: dict[str, Any] = {name: getattr(config, name) for name in ("lowercase", "min_count", "vocab_size")}
         with stage("learning the vocabulary", size_of(splits["train"].texts)):
@@ -198,7 +205,13 @@ def _load(config: DataConfig, task: Targets, notes: list[str], size: int, *, nee
     """The rows of each split that have text, from files of `size` bytes."""
     with stage("reading the data", size):
         loaded = load_splits(config, task, notes, need_train=need_train)
-    splits = {name: drop_empty(split, config, notes) for name, split in loaded.items()}
+    return {name: drop_empty(split, config, notes) for name, split in loaded.items()}
+
+
+def _with_validation(
+    splits: dict[str, Examples], config: DataConfig, task: Targets, notes: list[str]
+) -> dict[str, Examples]:
+    """`splits` with a validation split, if it is not given; or with its rows in `train`, if they are to train."""
     if config.source not in BUILT_IN:
         notes.extend(note_shared(splits, config))
     if "validation" not in splits and "train" in splits:

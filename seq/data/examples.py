@@ -18,6 +18,8 @@ FEW_ROWS = 5
 """A validation split of a language model needs at least this many rows; otherwise pieces of the text are used."""
 OFF = 0.05
 """How far the rounded shares of all labels may be from the share that was asked for."""
+NEARLY_ALL = 0.9
+"""Share of the texts that must be written as names are, so that `data.lowercase=null` means lower case."""
 SEPARATOR = "\x1f"
 """Unicode's unit separator, between the columns of a text. It is a character like others, so every tokenizer has a token for it."""
 
@@ -106,6 +108,13 @@ def drop_empty(split: Examples, config: DataConfig, notes: list[str]) -> Example
 
 def _has_text(text: Text) -> bool:
     return bool(text.strip()) if isinstance(text, str) else any(block.strip() for block in text.blocks())
+
+
+def capitals_say_nothing(texts: Iterable[Text]) -> bool:
+    """Whether nearly all texts that have letters with two cases are written as names are: a capital begins each word, and no other letter is
+    one. A text is then known without them."""
+    titles = [block.istitle() for block in blocks_of(texts) if block.lower() != block.upper()]
+    return sum(titles) > NEARLY_ALL * len(titles)
 
 
 def split_validation(

@@ -85,7 +85,8 @@ def _check_same_shape(config: Config, source: TrainedModel) -> None:
         raise UserError(f"train.init_from={run}: is {KIND_NAMES[kind]}, and model.kind={config.model.kind}")
     here: dict[str, Any] = {f"model.{key}": value for key, value in config.model if key not in MAY_DIFFER}
     there: dict[str, Any] = {f"model.{key}": value for key, value in source.config.model if key not in MAY_DIFFER}
-    here |= {"data.tokenizer": config.data.tokenizer, "data.lowercase": config.data.lowercase}
+    lowercase = tokenizer.lowercase if config.data.lowercase is None else config.data.lowercase
+    here |= {"data.tokenizer": config.data.tokenizer, "data.lowercase": lowercase}
     there |= {"data.tokenizer": tokenizer.kind, "data.lowercase": tokenizer.lowercase}
     if kind == "seq2seq":
         here["data.target_tokenizer"] = config.data.target_tokenizer

@@ -158,6 +158,32 @@ def test_texts_that_the_model_reads_alike_stay_together(tmp_path: Path, keys: di
     assert not {*texts(corpus, "train")} & {*texts(corpus, "validation")}
 
 
+@pytest.mark.parametrize(
+    ("written", "lowercase"),
+    [
+        (["Smith", "O'Brien", "Saint-Denis"] * 10 + ["McCarthy", "de Vries"], True),
+        (["Smith", "\u674e"] * 10, True),  # a name without cases says nothing of the others
+        (["Smith", "McCarthy", "de Vries"], False),
+        (["SMITH"], False),
+        (["smith"], False),
+        (["\u674e"], False),
+        (["Haus", "house"], False),  # only German nouns have capitals
+        (["The first sentence of John Smith"], False),
+    ],
+)
+def test_lower_case_where_capitals_say_nothing(tmp_path: Path, written: list[str], lowercase: bool) -> None:
+    rows = "".join(f"{text},x\n" for text in written)
+    corpus = prepared({"a.csv": f"text,label\n{rows}"}, tmp_path, lowercase=None)
+    assert corpus.tokenizer.lowercase is lowercase
+    assert texts(corpus, "train") == [text.lower() if lowercase else text for text in written]
+    assert any("lower case" in note for note in corpus.notes) is lowercase
+    other = {"source": "csv", "files": {"train": str(tmp_path / "b.csv")}, "tokenizer": "bytes", "lowercase": None}
+    (tmp_path / "b.csv").write_text("text,label\nOne Two,x\none,x\n")
+    continued = prepare_corpus(data(**other, validation_fraction=0.0), TASKS["classification"], like=corpus)
+    assert continued.tokenizer == corpus.tokenizer
+    assert texts(continued, "train") == [text.lower() if lowercase else text for text in ("One Two", "one")]
+
+
 def test_names_of_several_files(tmp_path: Path) -> None:
     files = {"d/a.csv": "text,label\na,x\nb,y\n", "d/b.csv": "text,label\nc,x\nlonger,y\n"}
     with pytest.raises(UserError, match=r"b.csv: train row 2: 6 tokens, more than data.max_length=5"):
