@@ -268,5 +268,5 @@ def test_not_logged_in_to_wandb(tmp_path: Path) -> None:
 def test_a_metric_to_monitor_without_rows_to_validate_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "rows.csv").write_text("text,label\none,a\ntwo,b\n")
     words = ["classifier", f"data.files.train={tmp_path / 'rows.csv'}", f"run.output_dir={tmp_path}"]
-    assert exit_code(lambda: train_ddp.main(words)) == 2
+    assert exit_code(lambda: train_ddp.main([*words, "checkpoint.monitor=accuracy"])) == 2
     assert "there are no validation rows (validation: none, because" in capsys.readouterr().err

@@ -113,8 +113,8 @@ def _has_text(text: Text) -> bool:
 def capitals_say_nothing(texts: Iterable[Text]) -> bool:
     """Whether nearly all texts that have letters with two cases are written as names are: a capital begins each word, and no other letter is
     one. A text is then known without them."""
-    titles = [block.istitle() for block in blocks_of(texts) if block.lower() != block.upper()]
-    return sum(titles) > NEARLY_ALL * len(titles)
+    titles = Counter(block.istitle() for block in blocks_of(texts) if block.lower() != block.upper())
+    return titles[True] > NEARLY_ALL * titles.total()
 
 
 def split_validation(

@@ -32,7 +32,7 @@ def test_prepared_once_and_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     config = data(source="csv", files={"train": str(path)}, text="name", label="origin")
     first = prepare_corpus(config, task=TASKS["classification"])
     with monkeypatch.context() as patched:
-        patched.setattr("seq.data.corpus.load_splits", lambda *_, **__: pytest.fail("prepared twice"))
+        patched.setattr("seq.data.prepare.load_splits", lambda *_, **__: pytest.fail("prepared twice"))
         again = prepare_corpus(config, task=TASKS["classification"])
     assert isinstance(again.splits["train"].sequences.values.base, np.memmap)
     assert again.fingerprint == first.fingerprint
