@@ -74,8 +74,8 @@ class DataConfig(Section):
     target_tokenizer: Literal["characters", "tokens"] = "characters"
     """Tokens of an encoder-decoder's targets: `characters`, or `tokens` with a space between them."""
     lowercase: bool | None = False
-    """Convert the text to lower case first. Null: only if nearly all training texts are written as names are, with a capital at the
-    beginning of each word; such capitals say nothing about a text."""
+    """Convert the text to lower case first. Null: only if more than 90 % of the training rows are written as names are, with a
+    capital at the beginning of each word and no other, since such capitals rarely matter; with `train.init_from`, as that model reads."""
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the training data that becomes the validation split if none is given; 0: train on everything. Rows are chosen by a hash
     of their text, with the same share for each label; a text of one or a few documents gives `validation_pieces`."""

@@ -1,6 +1,8 @@
 """Texts with their labels, as a source gives them; removal of rows without text; and choice of validation rows, if none are given."""
 
 import hashlib
+import string
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -112,9 +114,15 @@ def _has_text(text: Text) -> bool:
 
 def capitals_say_nothing(texts: Iterable[Text]) -> bool:
     """Whether nearly all texts that have letters with two cases are written as names are: a capital begins each word, and no other letter is
-    one. A text is then known without them."""
-    titles = Counter(block.istitle() for block in blocks_of(texts) if block.lower() != block.upper())
+    one. Lower case then loses little."""
+    titles = Counter(_is_title(block) for block in blocks_of(texts) if block.lower() != block.upper())
     return titles[True] > NEARLY_ALL * titles.total()
+
+
+def _is_title(text: str) -> bool:
+    """Whether a capital begins each word: by all signs between letters (O'Brien, Smith-Jones), or by spaces only (Men's)."""
+    text = unicodedata.normalize("NFC", text)  # an accent of its own would end a word
+    return text.istitle() or text == string.capwords(text, " ")
 
 
 def split_validation(

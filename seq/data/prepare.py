@@ -66,7 +66,9 @@ def prepare(
     if config.lowercase is None:
         config = config.model_copy(update={"lowercase": capitals_say_nothing(splits["train"].texts)})
         if config.lowercase:
-            notes.append("read in lower case, since a capital begins nearly every word (data.lowercase=null)")
+            notes.append(
+                "read in lower case, since nearly all texts are written Like This; data.lowercase=false keeps capitals"
+            )
     splits = _with_validation(splits, config, task, notes)
     tokenizer = tokenizer or _learn_tokens(splits["train"], config)
     vocabulary = NewVocabulary(tokenizer, outputs or task.learn(splits["train"].targets or (), config))

@@ -65,7 +65,7 @@ def load_ensemble(
             raise UserError(f"{run}: is {kind}; only classifiers and encoder-decoders can be averaged")
         if _reads(member) != _reads(first):
             raise UserError(
-                f"{run}: has other labels, numbers, characters, data.max_length or columns of data.text than {runs[0]}; their "
+                f"{run}: has other labels, numbers, characters (or case), data.max_length or columns of data.text than {runs[0]}; their "
                 "predictions cannot be averaged"
             )
         if isinstance(member.model, Seq2Seq) and _state(member) != _state(first):

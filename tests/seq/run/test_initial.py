@@ -91,6 +91,8 @@ def test_another_shape_or_kind_is_refused(names: Path, speeches: Path, tmp_path:
         UserError, match=r"another shape; to begin with it, set model\.hidden_size=8 data\.lowercase=True"
     ):
         initial_of(config_of(tmp_path, f"train.init_from={names}", "model.hidden_size=9", "data.lowercase=false"))
+    with pytest.raises(UserError, match=r"set model\.hidden_size=8$"):
+        initial_of(config_of(tmp_path, f"train.init_from={names}", "model.hidden_size=9", "data.lowercase=null"))
     with pytest.raises(UserError, match=r"is a language model, and model\.kind=classifier"):
         initial_of(config_of(tmp_path, f"train.init_from={speeches}"))
     with pytest.raises(UserError, match="no run with a checkpoint"):

@@ -29,7 +29,9 @@ def test_members_that_read_otherwise_are_refused(other: dict[str, Any], monkeypa
     members = {Path("one"): member(), Path("two"): member(**other), Path("three"): member(text="another")}
     monkeypatch.setattr(trained, "load_run", lambda run, *_: members[run])
     load_ensemble([Path("one"), Path("three")])
-    with pytest.raises(UserError, match=r"two: has other labels, numbers, characters, data\.max_length or columns"):
+    with pytest.raises(
+        UserError, match=r"two: has other labels, numbers, characters \(or case\), data\.max_length or columns"
+    ):
         load_ensemble([Path("one"), Path("two")])
 
 
