@@ -19,6 +19,9 @@ class BatchConfig(Section):
     """Most sequences in a shard; in stateful order, the number of texts that a shard reads side by side."""
     bptt: Positive = 64
     """Tokens of each text in a step, in stateful order. Gradients go back this far."""
+    fresh_state: Fraction = 0.0
+    """Share of those parts of `bptt` tokens that are read from a state of zeros, though their text goes on. So the model also learns to
+    begin in the middle of a text, as after a prompt."""
 
 
 class TrainConfig(Section):

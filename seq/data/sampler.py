@@ -167,11 +167,13 @@ def _in_rows(sequences: Ints, counts: Ints, most: int) -> NDArray[np.int64]:
 class StatefulDistributedSampler(ShardSampler):
     """Each shard has `batch.rows` lanes. Each epoch concatenates the documents, in its own order, and cuts them into
     segments of `batch.bptt` time steps; the last segment of a document may be shorter. Each lane reads an equal
-    share of the segments, one in each step. A segment `continues` if it follows the lane's last one in the same document."""
+    share of the segments, one in each step. A segment `continues` if it follows the lane's last one in the same document, except a random
+    `batch.fresh_state` of them."""
 
     def arrange(self, dataset: SequenceDataset, batch: BatchConfig) -> None:
         self.lengths = np.diff(dataset.sequences.offsets) - 1
         self.bptt, self.rows, self.num_shards = batch.bptt, batch.rows, batch.shards
+        self.fresh_state = batch.fresh_state
         self.segments_of = -(-self.lengths // batch.bptt)
         self.num_segments, self.num_lanes = int(self.segments_of.sum()), batch.shards * batch.rows
 
@@ -203,7 +205,13 @@ class StatefulDistributedSampler(ShardSampler):
         document = order[position]
         begin = (segment - bounds[position]) * self.bptt
         length = np.where(inside, np.minimum(self.bptt, self.lengths[document] - begin), 0)
-        return document, Segments(begin, length, inside & (begin > 0) & (place > 0))
+        continues = inside & (begin > 0) & (place > 0) & ~self._fresh(epoch, place)
+        return document, Segments(begin, length, continues)
+
+    def _fresh(self, epoch: int, place: int) -> NDArray[np.bool_]:
+        """The lanes whose state becomes zero in step `place` of `epoch`."""
+        seed = derive_seed(self.seed, "fresh state", epoch, place)
+        return np.random.Generator(np.random.Philox(seed)).random(self.num_lanes) < self.fresh_state
 
     def _sizes(self, segments: Segments) -> ShardSizes:
         length = segments.length.reshape(self.num_shards, self.rows)

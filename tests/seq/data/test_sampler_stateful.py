@@ -84,16 +84,35 @@ def test_lanes_read_the_text_exactly_once(lengths: list[int], shards: int, rows:
 
 def test_the_same_at_every_world_size_and_from_any_step() -> None:
     dataset = make_dataset([40, 7, 90, 3])
-    batch = BatchConfig(order="stateful", shards=4, rows=2, bptt=5)
-    texts = [
-        [(one.step, one.shards[0], one.inputs.tolist()) for one in batches(dataset, batch, world_size, epoch=1)]
-        for world_size in (1, 2, 4)
-    ]
+    batch = BatchConfig(order="stateful", shards=4, rows=2, bptt=5, fresh_state=0.5)
+    texts = [read(batches(dataset, batch, world_size, epoch=1)) for world_size in (1, 2, 4)]
     assert texts[0] == texts[1] == texts[2]
-    later = [(one.step, one.shards[0], one.inputs.tolist()) for one in batches(dataset, batch, epoch=1, start=2)]
-    assert later == texts[0][2 * 4 :]
-    other = [one.inputs.tolist() for one in batches(dataset, batch, epoch=2)]
-    assert other != [text for _, _, text in texts[0]]
+    assert read(batches(dataset, batch, epoch=1, start=2)) == texts[0][2 * 4 :]
+    assert [one[2] for one in read(batches(dataset, batch, epoch=2))] != [one[2] for one in texts[0]]
+
+
+def read(found: list[Batch]) -> list[tuple[int, int, list[list[int]], list[bool]]]:
+    return [
+        (one.step, one.shards[0], one.inputs.tolist(), one.continues.tolist())
+        for one in found
+        if one.continues is not None
+    ]
+
+
+def test_a_share_of_the_segments_begins_with_a_fresh_state() -> None:
+    """Others than these go on as without it, and the text is the same."""
+    dataset = make_dataset([4000, 4000])
+    shares = []
+    for fresh in (0.0, 0.2, 1.0):
+        found = read(batches(dataset, BatchConfig(order="stateful", rows=2, bptt=5, fresh_state=fresh)))
+        plain = read(batches(dataset, BatchConfig(order="stateful", rows=2, bptt=5)))
+        assert [one[:3] for one in found] == [one[:3] for one in plain]
+        goes_on, could = (np.array([one[3] for one in every]) for every in (found, plain))
+        assert not (goes_on & ~could).any()
+        shares.append(1 - goes_on.sum() / could.sum())
+    assert shares[0] == 0
+    assert abs(shares[1] - 0.2) < 0.04  # of 1,590: four standard deviations
+    assert shares[2] == 1
 
 
 def test_no_more_ranks_than_shards_in_stream_order() -> None:
