@@ -42,7 +42,7 @@ class Batch(NamedTuple):
     rows: NDArray[np.int64]
     """(S * B,) rows of the data set; -1 for a row of padding, where a shard has fewer rows."""
     continues: Tensor | None = None
-    """(S * B,) bool, in stateful order: the row continues where it ended in the step before."""
+    """(S * B,) bool, in stateful order: the row continues where it ended in the step before, with that state."""
     preceding: Tensor | None = None
     """(S * B, MAX_NGRAM - 1) int64, in stateful order: the tokens before the row in its document, else zero."""
     labels: Tensor | None = None

@@ -59,7 +59,7 @@ class Segments(NamedTuple):
     length: NDArray[np.int64]
     """Time steps of the segment; 0 if there is nothing to read."""
     continues: NDArray[np.bool_]
-    """The segment follows the lane's segment of the step before, so the state is carried."""
+    """The segment follows the lane's segment of the step before, and begins with its state."""
 
 
 class ShardSizes(NamedTuple):

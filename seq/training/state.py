@@ -128,7 +128,7 @@ class CarriedState:
         self._set_own(shards_of(dist.get_rank(), dist.get_world_size(), config.batch.shards))
 
     def before(self, batch: Batch) -> Tensor | None:
-        """The state (L, S * B, H) in which the batch begins, zeros for texts that begin with it; None in bucketed order."""
+        """The state (L, S * B, H) in which the batch begins, zeros for rows that do not continue; None in bucketed order."""
         if batch.continues is None:
             return None
         return torch.where(batch.continues[:, None], self._of(batch).transpose(0, 1).flatten(1, 2), 0)

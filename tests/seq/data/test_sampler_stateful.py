@@ -92,11 +92,11 @@ def test_the_same_at_every_world_size_and_from_any_step() -> None:
 
 
 def read(found: list[Batch]) -> list[tuple[int, int, list[list[int]], list[bool]]]:
-    return [
-        (one.step, one.shards[0], one.inputs.tolist(), one.continues.tolist())
-        for one in found
-        if one.continues is not None
-    ]
+    rows = []
+    for one in found:
+        assert one.continues is not None
+        rows.append((one.step, one.shards[0], one.inputs.tolist(), one.continues.tolist()))
+    return rows
 
 
 def test_a_share_of_the_segments_begins_with_a_fresh_state() -> None:
